@@ -1,6 +1,6 @@
-"""From what a user names and allows to the repositories to talk to: options, then configuration files.
+"""Find the repositories for what a user names and allows, from the command line's options and the configuration.
 
-Explicit credentials belong to the host that the user named, never to a mirror on another one.
+Explicit credentials are sent to the host that the user named, never to a mirror on another host.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class RegistryOptions(NamedTuple):
-    """What the user says of registries on the command line; None and "" leave it to the configuration.
+    """Options for registries from the command line; None and "" leave the decision to the configuration.
 
-    `tls_verify` False allows what is not verified, and plain http. `credential` None is none given. `tell` is called
-    with what a person should know.
+    `tls_verify` False allows unverified certificates and plain http. `credential` None: none was given. `tell` is
+    called with messages for the user.
     """
 
     tls_verify: bool | None = None
@@ -48,7 +48,7 @@ NO_OPTIONS = RegistryOptions()
 
 
 class Access:
-    """Makes clients, one for each registry and credential, by *options* and the configuration files."""
+    """Makes clients from *options* and the configuration files, one for each registry and credential."""
 
     def __init__(self, options: RegistryOptions = NO_OPTIONS) -> None:
         self._options = options
@@ -59,12 +59,12 @@ class Access:
 
     @property
     def conf(self) -> RegistriesConf:
-        """registries.conf, read at the first look. Raises RegistryConfigError."""
+        """registries.conf, read on first use. Raises RegistryConfigError."""
         if self._conf is None:
             self._conf = read_registries(self.places)
             for one in self._conf.unknown if self._options.tell is not None else ():
                 assert self._options.tell is not None
-                self._options.tell(f"{one} is not known here, and does nothing")
+                self._options.tell(f"{one} is not a known setting, and is ignored")
         return self._conf
 
     def to_read(self, reference: DockerReference) -> list[Repository]:
@@ -75,11 +75,11 @@ class Access:
         return [self._repository(one, reference.domain) for one in read_from(reference, self.conf)]
 
     def to_write(self, reference: DockerReference) -> Repository:
-        """The repository that everything but reading an image uses. Raises as `to_read`."""
+        """The repository for everything but reading an image. Raises RegistryBlockedError, RegistryConfigError."""
         return self._repository(write_to(reference, self.conf), reference.domain)
 
     def signatures(self, reference: DockerReference, manifest: Digest) -> tuple[bytes, ...]:
-        """The files of the lookaside of *reference* (registries.d) with signatures of *manifest*, in their order.
+        """The files with signatures of *manifest* in the lookaside of *reference* (registries.d), in their order.
 
         Raises RegistryConfigError, LimitError, RegistryUnreachableError, RegistryAnswerError, HostError.
         """
@@ -114,7 +114,7 @@ class Access:
 
     def _repository(self, endpoint: Endpoint, named: str) -> Repository:
         options = self._options
-        # What was said on the command line is for what the user named, and not for its mirrors on other hosts.
+        # Options apply to the host that the user named, not to its mirrors on other hosts.
         own = not endpoint.is_mirror or endpoint.host == named
         insecure = endpoint.insecure if options.tls_verify is None or not own else not options.tls_verify
         certificates = certificates_for(endpoint.host, self.places, options.cert_dir if own else None)

@@ -1,8 +1,8 @@
-"""Blobs of a repository: whether they are there, and reading them through broken connections.
+"""Blobs of a repository: check whether they exist, and read them through broken connections.
 
-A read that fails goes on where it was, with a range request to the registry itself: the URL that it redirects to may be
-good for a moment only. A range that is ignored or not understood is made up for by reading on to that place. The digest
-is not verified here; whoever reads does that for the whole.
+A read that fails continues at the same byte, with a range request to the registry itself, because the URL that it
+redirects to may be valid for a short time only. If a range is ignored or not understood, the bytes before it are read
+and dropped. The digest is not verified here; the caller verifies the whole blob.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from arstore.registry.repository import Repository
 
 _PROGRESS = 1 << 20
-"""Bytes after which a connection that breaks is not taken for one that never works."""
+"""Bytes after which a broken connection does not count as one that never works."""
 
 
 def head_blob(repository: Repository, digest: Digest, actions: str = PULL) -> int | None:
-    """The size of the blob, -1 when the registry does not say it; None when it is not there.
+    """The size of the blob, -1 if the registry does not give it; None if the blob does not exist.
 
     Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError.
     """
@@ -49,13 +49,16 @@ def head_blob(repository: Repository, digest: Digest, actions: str = PULL) -> in
 
 
 def delete_blob(repository: Repository, digest: Digest) -> None:
-    """Delete the blob. Raises as `head_blob`, and RegistryNotFoundError."""
+    """Delete the blob.
+
+    Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError, RegistryUnreachableError.
+    """
     ask = repository.ask("DELETE", "blobs", digest, "*")
     repository.send(ask, f"@{digest}", "to delete the blob", (200, 202, 204)).discard()
 
 
 class RemoteBlob:
-    """The blob *digest* of *repository*, opened; *size* is what its descriptor announces, None when nobody knows.
+    """The open blob *digest* of *repository*; *size* is the one in its descriptor, None if unknown.
 
     Reading begins at the byte *offset*.
     Raises MissingBlobError, SizeMismatchError before anything is read, RegistryAccessError, RegistryAnswerError,
@@ -76,7 +79,10 @@ class RemoteBlob:
         self._open()
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end; a broken connection is made anew. Raises as the constructor."""
+        """At most *size* bytes, b"" at the end; reconnects when the connection breaks.
+
+        Raises MissingBlobError, SizeMismatchError, RegistryError.
+        """
         if size < 0:
             parts = []
             while data := self.read(CHUNK):
@@ -142,7 +148,7 @@ class RemoteBlob:
             self._answer = None
 
     def _open(self) -> None:
-        """Have an answer that stands at the byte where reading is to go on."""
+        """Make sure that there is an answer from which the next byte can be read."""
         while not self._done and self._answer is None:
             try:
                 self._request()
@@ -153,7 +159,7 @@ class RemoteBlob:
         at = self._at if self._ranges else 0
         ask = self._repository.ask("GET", "blobs", self._digest)
         if at:
-            # crane's registry understands a range with an end alone.
+            # crane's registry understands only a range that has an end.
             end = "" if self._size is None or self._size <= at else self._size - 1
             ask = ask._replace(headers={"Range": f"bytes={at}-{end}"})
         answer = self._repository.client.try_send(ask, self._what, "to give the blob")
@@ -178,37 +184,37 @@ class RemoteBlob:
         self._answer = answer
 
     def _whole(self, answer: Answer) -> None:
-        """An answer from the first byte on: check what it announces, and pass over what has been read."""
+        """Use an answer from the first byte on: check the sizes that it announces, and skip what was read already."""
         if answer.header("Content-Encoding").lower() not in {"", "identity"}:
             raise RegistryAnswerError(self._what, "the registry gives the blob with a Content-Encoding")
         if answer.length is not None:
             if self._size is not None and answer.length != self._size:
-                why = f"the registry has {answer.length} bytes of it; {self._size} are announced"
+                why = f"the registry has {answer.length} bytes of it, but {self._size} are announced"
                 raise SizeMismatchError(self._what, why)
             self._size = answer.length
         left = self._at
         while left:
             data = answer.read(min(left, CHUNK))
             if not data:
-                raise RegistryAnswerError(self._what, "the registry gives less of the blob than before")
+                raise RegistryAnswerError(self._what, "the registry sends less of the blob than before")
             left -= len(data)
 
     def _part(self, answer: Answer) -> None:
         found = content_range(answer.header("Content-Range"))
         if found is None or found.first != self._at:
-            raise RegistryAnswerError(self._what, f"the registry gives another range than from byte {self._at} on")
+            raise RegistryAnswerError(self._what, f"the registry does not send the range from byte {self._at} on")
         if self._size is not None and found.total not in {None, self._size}:
-            raise SizeMismatchError(self._what, f"the registry has {found.total} bytes of it; not {self._size}")
+            raise SizeMismatchError(self._what, f"the registry has {found.total} bytes of it, not {self._size}")
         if answer.length is not None and found.last is not None and answer.length != found.last - self._at + 1:
-            raise RegistryAnswerError(self._what, "the registry announces a range and another number of bytes")
+            raise RegistryAnswerError(self._what, "the registry announces a range, but another number of bytes")
 
     def _beyond(self, answer: Answer) -> None:
-        """There is nothing from here on: all has been read, if that is what the registry has."""
+        """Handle the status 416: all was read, if the registry has no more bytes. Raises RegistryAnswerError."""
         found = content_range(answer.header("Content-Range"))
         total = None if found is None else found.total
         refusal_of(answer)
         if total is None and self._size != self._at:
-            self._ranges = False  # it says nothing of the blob, so the range was not understood
+            self._ranges = False  # the answer has no size of the blob, so the range was not understood
             return
         if (self._size if total is None else total) != self._at or self._size not in {None, self._at}:
             raise RegistryAnswerError(self._what, f"the registry has no bytes from {self._at} on")

@@ -1,4 +1,4 @@
-"""The repositories of a registry (Docker's v2 API, "Listing Repositories"). Many registries do not give such a list."""
+"""The list of a registry's repositories (Docker's v2 API, "Listing Repositories"). Many registries do not have it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from arstore.registry.access import Access
 
 MOST = 100_000
-"""Repositories of a registry."""
+"""Repositories of a registry at most."""
 _SCOPES = ("registry:catalog:*",)
 
 
 def list_repositories(access: Access, domain: str, namespace: str = "", page: int = 1000) -> list[DockerReference]:
-    """Every repository below *namespace* ("" for all), in the registry's order; what is no name is left out.
+    """Every repository below *namespace* ("" for all), in the registry's order; invalid names are left out.
 
-    Raises RegistryAnswerError for a registry without such a list, RegistryAccessError, RegistryUnreachableError,
-    ManifestError for what is no list, LimitError.
+    Raises RegistryAnswerError if the registry does not list them, RegistryAccessError, RegistryUnreachableError,
+    ManifestError for an answer that is not a list, LimitError.
     """
     below = f"{namespace}/" if namespace else ""
     repository = access.to_write(DockerReference(domain, namespace or "catalog"))

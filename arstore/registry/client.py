@@ -1,9 +1,10 @@
-"""One registry: finds out how to talk to it, and sends requests, authorised and repeated where that is right.
+"""The connection to one registry: finds out how to reach it, sends requests, authorises and repeats them.
 
-https, unless the user allowed plain http for this registry and https does not work there; a server that answers a
-record of TLS with a line of HTTP is not asked in https. The challenges of the first request (`GET /v2/`) count for all:
-some registries send none with their refusals. What is sent again: after a broken connection and the statuses of
-`patience.AGAIN`, every request that says that it may be; after 401, once with a new token and once with more rights.
+https is used. Plain http is used only if the user allowed it for this registry and https does not work there; a server
+that answers a TLS record with a line of HTTP is not asked in https at all. The challenges of the first request
+(`GET /v2/`) apply to all requests, because some registries send none when they refuse a request. After a broken
+connection, and after a status in `patience.AGAIN`, a request that allows it is sent again. After 401, a request is
+repeated once with a new token, and once with more scopes.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 _HUB = ("docker.io", "registry-1.docker.io")
 _RENEWALS = 2
 _FIRST_TRIES = 3
-"""Tries of the first request: a wrong name or port is the likeliest reason for which it fails."""
+"""Tries of the first request: few, since it usually fails because of a wrong name or port."""
 
 
 class Registry(NamedTuple):
-    """A registry and how to reach it: `host` is as in references, perhaps with a port.
+    """A registry and how to reach it: `host` is written as in references, perhaps with a port.
 
-    `insecure` allows certificates that are not verified, and plain http after https.
+    `insecure` allows unverified certificates, and plain http after https.
     """
 
     host: str
@@ -51,9 +52,9 @@ class Registry(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A request to a registry: the path behind `/v2/`, or a `url` that the registry gave.
+    """A request to a registry: the path after `/v2/`, or a `url` that the registry gave.
 
-    `repeat` says that it may be sent again after a failure of which nobody knows how far it came.
+    `repeat` allows sending it again after a failure, when it is not known whether the registry has processed it.
     """
 
     method: str
@@ -67,7 +68,7 @@ class Ask(NamedTuple):
 
 
 class RegistryClient:
-    """Talks to *registry*. Threads may share it, and a forked process may go on with it."""
+    """The client of *registry*. Threads may share it, and a forked process may continue to use it."""
 
     def __init__(self, registry: Registry, patience: Patience, warnings: Warnings, environ: Mapping[str, str]) -> None:
         self.host = registry.host
@@ -87,15 +88,15 @@ class RegistryClient:
 
     @property
     def authorizer(self) -> Authorizer:
-        """The authorisation, once the registry has been reached. Raises as `reach`."""
+        """The authorisation; reaches the registry first. Raises RegistryUnreachableError, RegistryAnswerError."""
         self.reach()
         assert self._authorizer is not None
         return self._authorizer
 
     def reach(self) -> Url:
-        """The URL of `/v2/`, asked for at the first call.
+        """The URL of `/v2/`; the first call finds it out by requests.
 
-        Raises RegistryUnreachableError, RegistryAnswerError for what is no registry.
+        Raises RegistryUnreachableError, RegistryAnswerError for a server that is not a registry.
         """
         with self._reaching:
             if self._base is None:
@@ -103,16 +104,16 @@ class RegistryClient:
             return self._base
 
     def accepts_credentials(self) -> bool:
-        """Whether the registry takes the credential; False when it asks for none, so that nobody knows.
+        """Whether the registry accepts the credential; False if it asks for none, so that this is not known.
 
-        Raises RegistryAccessError when it refuses it, and as `send`.
+        Raises RegistryAccessError when the registry refuses it, and the other errors of `send`.
         """
         header = self.authorizer.header(())
         self.send(Ask("GET"), self.host, "to log in", (200,)).discard()
         return bool(header)
 
     def send(self, ask: Ask, what: str, doing: str, expected: Collection[int]) -> Answer:
-        """Send *ask*; the answer has one of the statuses *expected*, and has to be closed.
+        """Send *ask*; return the answer, which has one of the statuses *expected* and must be closed.
 
         *what* and *doing* are for errors. Raises RegistryUnreachableError, RegistryAccessError, RegistryNotFoundError,
         RegistryAnswerError.
@@ -123,7 +124,7 @@ class RegistryClient:
         return answer
 
     def try_send(self, ask: Ask, what: str, doing: str) -> Answer:
-        """As `send`, for any status but those after which it was tried in vain."""
+        """Like `send`, but return an answer of any status, except those for which all tries were used up."""
         budget = Budget(self.patience, what)
         while True:
             try:
@@ -140,7 +141,7 @@ class RegistryClient:
             budget.failed(error.why, after)
 
     def once(self, ask: Ask, what: str) -> Answer:
-        """Send *ask* without trying again, but for authorisation. Raises NetworkFaultError, and as `send`."""
+        """Send *ask* once, repeated only for authorisation. Raises NetworkFaultError, and the errors of `send`."""
         base = self.reach()
         url = ask.url or base.resolve(ask.path)
         authorizer = self.authorizer
@@ -166,7 +167,7 @@ class RegistryClient:
         raise AssertionError("the loop has returned")
 
     def prepare(self) -> None:
-        """Get ready for processes that may open no files: reach the registry, and load what connections need."""
+        """Prepare for processes that cannot open files: reach the registry, and load what connections need."""
         self.reach()
         self.exchange.prepare()
 
@@ -206,7 +207,7 @@ class RegistryClient:
             try:
                 answer = follow(self.exchange, Request("GET", url), "", url)
             except NetworkFaultError as fault:
-                # Plain http comes next, and is not kept waiting.
+                # Plain http is tried next, so do not wait.
                 if not fault.again or (self._registry.insecure and url.scheme == "https"):
                     raise
                 budget.failed(fault.why)
@@ -215,9 +216,9 @@ class RegistryClient:
                 return answer
             after = retry_after(answer.header("Retry-After"))
             status = answer.status
-            error = error_of(answer, self.host, "the first request (GET /v2/)")
+            error = error_of(answer, self.host, "to answer GET /v2/")
             if status not in AGAIN:
-                raise RegistryAnswerError(self.host, f"is not a registry: GET /v2/ has status {status}") from error
+                raise RegistryAnswerError(self.host, f"is not a registry: GET /v2/ returned status {status}") from error
             budget.failed(error.why, after)
 
     def _unreachable(self, error: Exception, before: Exception | None = None) -> ArstoreError:
@@ -226,7 +227,7 @@ class RegistryClient:
         assert isinstance(error, NetworkFaultError)
         hint = ""
         if error.is_plain and not self._registry.insecure:
-            hint = "it seems to speak plain http, which --tls-verify=false allows"
+            hint = "it seems to use plain http, which --tls-verify=false allows"
         elif "certificate" in error.why:
             hint = "put its CA's certificate into certs.d (see --cert-dir)"
         why = error.why

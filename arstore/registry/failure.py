@@ -1,4 +1,4 @@
-"""What a refusal of a registry means: its error document, bounded and made fit for one line.
+"""Errors from a registry's refusals: the error document is read, bounded, and reduced to one line.
 
 Distribution-spec, "Error Codes". The body may be JSON of two shapes, HTML, or nothing.
 """
@@ -26,9 +26,9 @@ _DIGEST = re.compile(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})(?![0-9a-f])")
 
 
 class Refusal(NamedTuple):
-    """A status with the codes and the message of its error document; all empty where there is none.
+    """A status with the codes and the message of its error document; they are empty if there is none.
 
-    `named` are all digests in it; registries put the digest of a missing blob in different fields.
+    `named` has all digests in it; registries put the digest of a missing blob into different fields.
     """
 
     status: int
@@ -38,14 +38,14 @@ class Refusal(NamedTuple):
 
     @property
     def is_absent(self) -> bool:
-        """Whether the thing that was asked for is not there."""
+        """Whether the requested object does not exist."""
         if self.status == 404 or not _ABSENT.isdisjoint(self.codes):
             return True
         return "UNKNOWN" in self.codes and "not found" in self.message.lower()
 
     @property
     def lacks_parts(self) -> bool:
-        """Whether a manifest was refused because something that it points to is not there."""
+        """Whether a manifest was refused because something that it points to is missing."""
         return not _PART.isdisjoint(self.codes)
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ def refusal_of(answer: Answer) -> Refusal:
 
 
 def error_of(answer: Answer, what: str, doing: str) -> ArstoreError:
-    """The error that *answer* means for *what*, while *doing* it; reads and closes it. As `error_for`."""
+    """The error that *answer* means for *what* while *doing* it, as `error_for`; reads and closes the answer."""
     return error_for(refusal_of(answer), what, doing)
 
 
@@ -77,12 +77,12 @@ def error_for(refusal: Refusal, what: str, doing: str) -> ArstoreError:
     if refusal.is_absent:
         return RegistryNotFoundError(what, f"is not in the registry: {refusal}")
     if refusal.status < 300:
-        return RegistryAnswerError(what, f"the registry answers {doing} with status {refusal.status}")
+        return RegistryAnswerError(what, f"the registry answers with status {refusal.status} when asked {doing}")
     return RegistryAnswerError(what, f"the registry fails {doing}: {refusal}")
 
 
 def error_body(body: bytes) -> tuple[tuple[str, ...], str]:
-    """The codes and the message in the body of a refusal, fit for one line."""
+    """The codes and the message in the body of a refusal, reduced to one line."""
     text = body.decode("utf-8", "replace").strip()
     if not text.startswith("{"):
         return (), _plain(text)
@@ -105,7 +105,7 @@ def error_body(body: bytes) -> tuple[tuple[str, ...], str]:
 
 
 def _plain(text: str) -> str:
-    """A text that is no error document; markup says nothing to people."""
+    """The text of a body that is not an error document; "" for markup, which does not help people."""
     return "" if re.match(r"\s*<", text) else _line(text[:200])
 
 

@@ -1,4 +1,4 @@
-"""Lists in pages: the Link header (RFC 8288), followed on one host, a bounded number of times."""
+"""Lists in pages: follow the Link header (RFC 8288) on one host, a bounded number of times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from arstore.registry.repository import Repository
 
 PAGES = 1000
-"""Pages that are read of one list."""
+"""Pages of one list that are read at most."""
 _LONGEST = 16 << 10
 _LINK = re.compile(r"[\s,]*<([^<>]*)>((?:[\s]*;[\s]*[^\s;,=]+(?:[\s]*=[\s]*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
 _REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*))", re.IGNORECASE)
@@ -28,7 +28,7 @@ _PAGE = Bounds(document=16 << 20)
 
 
 def next_link(lines: Iterable[str]) -> str:
-    """The target of the first link with the relation `next` in the lines of Link headers; "" without one."""
+    """The target of the first link with the relation `next` in the lines of Link headers; "" if there is none."""
     for line in lines:
         place = 0
         while len(line) <= _LONGEST and (match := _LINK.match(line, place)) is not None:
@@ -48,10 +48,11 @@ def pages(
     first: Callable[[Answer], object] | None = None,
     bounds: Bounds = _PAGE,
 ) -> Iterator[tuple[Answer, Fields]]:
-    """Each page of a list, closed, with its members.
+    """Yield each page of a list, closed, with its members.
 
-    *first* sees the first answer before it is read; it raises what it finds wrong. Raises LimitError for a list without
-    end, RegistryAnswerError for a next page elsewhere, ManifestError for what is no list, and as `RegistryClient.send`.
+    *first* is called with the first answer before it is read, and may raise an error. Raises LimitError for a list
+    without end, RegistryAnswerError for a next page on another host, ManifestError for a body that is not a list, and
+    the errors of `RegistryClient.send`.
     """
     seen: set[Url] = set()
     for _ in range(PAGES):
@@ -66,9 +67,9 @@ def pages(
         seen |= {asked, answer.url}
         url = asked.resolve(target)
         if url.origin != base.origin:
-            raise RegistryAnswerError(what, f"the list goes on at another host, {url.shown}")
+            raise RegistryAnswerError(what, f"the list continues on another host, {url.shown}")
         if url in seen:
-            raise RegistryAnswerError(what, "the list begins again at a page that it had before")
+            raise RegistryAnswerError(what, "the list returns to a page that was read already")
         ask = ask._replace(url=url)
     raise LimitError(what, f"the list has more than {PAGES} pages")
 

@@ -1,12 +1,12 @@
-"""A lookaside: signatures of images beside a registry, in a directory or on a web server (containers-signature(5)).
+"""A lookaside: signatures kept outside the registry, in a directory or on a web server (containers-signature(5)).
 
-    BASE/REPOSITORY@sha256=HEX/signature-1, signature-2, ...        REPOSITORY is without its host
+    BASE/REPOSITORY@sha256=HEX/signature-1, signature-2, ...        REPOSITORY does not include the host
 
-They are numbered from 1, and the first number that is missing ends them; at most 128 are read. `file:` and http(s) are
-read, `file:` is written. What a file holds is for the caller: here it is bytes. Like everything from outside these are
-bounded, and a FIFO is not waited for. The base is trusted: the host's configuration names it.
+Signatures are numbered from 1; the first missing number ends the list, and at most 128 are read. `file:` and http(s)
+are read, `file:` is written. The content of a file is not interpreted here. Sizes are bounded, as for everything from
+outside, and a FIFO is refused at once. The base is trusted, because the host's configuration names it.
 
-OpenShift's extension (`X-Registry-Supports-Signatures`) is not asked: see decision 0064.
+OpenShift's extension (`X-Registry-Supports-Signatures`) is not used: see decision 0064.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from arstore.registry.http.exchange import Answer
 
 MOST = 128
-"""Signatures of an image that are read: the limit of the other tools."""
+"""Signatures of an image that are read: the limit of other tools."""
 LARGEST = 8 << 20
-"""Bytes of one: a signature of 4 MiB in base64."""
+"""Bytes of one signature: 4 MiB in base64."""
 MOST_BYTES = 32 << 20
-"""Bytes of all of them."""
+"""Bytes of all signatures of an image."""
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
@@ -57,9 +57,9 @@ def read_lookaside(
     environ: Mapping[str, str] = os.environ,
     certificates: Certificates = NO_CERTIFICATES,
 ) -> tuple[bytes, ...]:
-    """The signatures of the image with this *manifest*, below the URL *base*, in their order.
+    """The signatures of the image *manifest* under the URL *base*, in their order.
 
-    Raises LimitError for more than `MOST`, or for too many bytes; RegistryConfigError for a *base* that cannot be used;
+    Raises LimitError for more than `MOST`, or for too many bytes; RegistryConfigError for a *base* that is not usable;
     RegistryUnreachableError, RegistryAnswerError, HostError.
     """
     place = _place(base, reference, manifest)
@@ -73,18 +73,18 @@ def read_lookaside(
 
 
 def write_lookaside(base: str, reference: DockerReference, manifest: Digest, signature: bytes) -> str:
-    """Keep *signature* as the last one of the image; return the path of its file. One that is there already is left.
+    """Add *signature* as the image's last one, unless it is there already; return the path of its file.
 
     Raises RegistryConfigError for a *base* that is not `file:`, LimitError past `MOST`, HostError.
     """
     place = _place(base, reference, manifest)
     if isinstance(place, Url):
-        raise RegistryConfigError(place.shown, "signatures are not written over http", "name a lookaside-staging")
+        raise RegistryConfigError(place.shown, "signatures cannot be written over http", "set a lookaside-staging")
     found = tuple(_numbered(place, lambda number: _read(f"{place}/signature-{number}")))
     if signature in found:
         return f"{place}/signature-{found.index(signature) + 1}"
     if len(found) >= MOST:
-        raise LimitError(place, f"has {len(found)} signatures; more than {MOST} are not read")
+        raise LimitError(place, f"has {len(found)} signatures; readers stop after {MOST}")
     path = f"{place}/signature-{len(found) + 1}"
     try:
         os.makedirs(place, mode=0o755, exist_ok=True)
@@ -108,7 +108,7 @@ def _place(base: str, reference: DockerReference, manifest: Digest) -> Url | str
             raise RegistryConfigError(base, "is not the URL of a directory; write file:///PATH")
         return f"{path.rstrip('/')}/{tail}"
     if parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
-        raise RegistryConfigError(base, "is not a URL of the kinds file, http and https")
+        raise RegistryConfigError(base, "is not a file, http or https URL")
     try:
         return Url.parse(f"{base.rstrip('/')}/{quote(tail, safe='/@=')}")
     except ArstoreError as error:

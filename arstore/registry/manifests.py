@@ -1,7 +1,7 @@
-"""Manifests and indexes in a repository: asked for, got, put, deleted (distribution-spec, "Pulling manifests" ff.).
+"""Requests for manifests and indexes: check, get, put and delete them (distribution-spec, "Pulling manifests" ff.).
 
-What is got has been verified as far as its announcement goes: by its digest, or by the digest that the registry says it
-has. What its bytes mean is left to the reader, but two announcements of its type have to agree.
+A document that was fetched is verified as far as it was announced: against the digest in the reference, or against the
+digest in the registry's answer. Its meaning is left to the caller, but if its type is announced twice, both must agree.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from arstore.registry.repository import Repository
 
 ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST))
-"""What we understand. Without it, a registry may say that a manifest is not there."""
+"""Media types that arstore reads. Without this header, a registry may answer that a manifest does not exist."""
 _OLD = f"{DOCKER_SCHEMA1_SIGNED};q=0.1, {DOCKER_SCHEMA1};q=0.1"
-"""Asked for to be refused by name."""
+"""Requested only to be refused with a message that names them."""
 
 
 class GotManifest(NamedTuple):
-    """A document as a registry gave it; `media_type` is its own or the registry's word, "" when neither says it."""
+    """A document as a registry gave it; `media_type` is from the document or the answer, "" if neither has one."""
 
     digest: Digest
     media_type: str
@@ -52,7 +52,7 @@ class GotManifest(NamedTuple):
 
 
 class ManifestHead(NamedTuple):
-    """What a registry says of a manifest without giving it."""
+    """The headers that a registry gives for a manifest without its content."""
 
     digest: Digest
     media_type: str
@@ -60,7 +60,7 @@ class ManifestHead(NamedTuple):
 
 
 class LacksPartsError(Exception):
-    """A registry did not take the manifest *what*, because it has not all that the manifest points to."""
+    """A registry refused the manifest *what*, because it does not have everything that the manifest points to."""
 
     def __init__(self, what: str, refusal: Refusal) -> None:
         super().__init__(what, refusal)
@@ -69,7 +69,7 @@ class LacksPartsError(Exception):
 
 
 def reference_text(reference: str) -> str:
-    """A tag or a digest as it stands behind a repository's name."""
+    """A tag or a digest with its separator, as it follows a repository's name."""
     return f"@{reference}" if is_digest(reference) else f":{reference}"
 
 
@@ -97,9 +97,10 @@ def get_manifest(repository: Repository, reference: str, bounds: Bounds = BOUNDS
 
 
 def head_manifest(repository: Repository, reference: str, actions: str = PULL) -> ManifestHead | None:
-    """What the registry says of the manifest of *reference*; None when it is not there.
+    """Ask about the manifest of *reference* without fetching it; None if it does not exist.
 
-    A registry that does not answer HEAD as it should is asked with GET. Raises as `get_manifest`.
+    If the registry does not answer HEAD correctly, GET is used. Raises RegistryError, LimitError, ManifestError,
+    DigestMismatchError.
     """
     what = repository.what + reference_text(reference)
     ask = repository.ask("HEAD", "manifests", reference, actions)._replace(headers={"Accept": ACCEPT})
@@ -119,9 +120,9 @@ def head_manifest(repository: Repository, reference: str, actions: str = PULL) -
 
 
 def put_manifest(repository: Repository, reference: str, media_type: str, raw: bytes) -> Answer:
-    """Put *raw* under *reference*, a tag or its digest; the answer is closed, and has headers to look at.
+    """Put *raw* under *reference*, a tag or its digest; return the answer, closed, for its headers.
 
-    Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, LimitError when it is too large,
+    Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, LimitError if the manifest is too large,
     LacksPartsError.
     """
     what = repository.what + reference_text(reference)
@@ -132,7 +133,7 @@ def put_manifest(repository: Repository, reference: str, media_type: str, raw: b
         refusal_of(answer)
         raise LimitError(what, f"the registry refuses a manifest of {len(raw)} bytes")
     if answer.status != 201:
-        # A 200 may be the page of a server that is no registry.
+        # A 200 may be the page of a server that is not a registry.
         refusal = refusal_of(answer)
         if refusal.lacks_parts:
             raise LacksPartsError(what, refusal)
@@ -145,15 +146,18 @@ def put_manifest(repository: Repository, reference: str, media_type: str, raw: b
 
 
 def delete_manifest(repository: Repository, digest: Digest) -> None:
-    """Delete the manifest, and with it every tag that points to it.
+    """Delete the manifest, and every tag that points to it.
 
-    Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError, also where deleting is turned off.
+    Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError (also if deletion is turned off).
     """
     _delete(repository, digest)
 
 
 def delete_tag(repository: Repository, tag: str) -> None:
-    """Delete the tag alone. Raises as `delete_manifest`; not every registry can do it."""
+    """Delete only the tag; not every registry supports this.
+
+    Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError.
+    """
     _delete(repository, tag)
 
 
@@ -163,7 +167,7 @@ def _delete(repository: Repository, reference: str) -> None:
     answer = repository.client.try_send(ask, what, "to delete it")
     if answer.status in {400, 405}:
         refusal = refusal_of(answer)
-        hint = "deleting may be turned off there (docker-registry: storage.delete.enabled)"
+        hint = "deletion may be turned off there (docker-registry: storage.delete.enabled)"
         raise RegistryAnswerError(what, f"the registry does not delete it: {refusal}", hint)
     if answer.status not in {200, 202, 204}:
         raise error_of(answer, what, "to delete it")
@@ -171,7 +175,7 @@ def _delete(repository: Repository, reference: str) -> None:
 
 
 def content_type(answer: Answer) -> str:
-    """The media type that *answer* announces, without parameters; "" where it is missing or says nothing."""
+    """The media type that *answer* announces, without parameters; "" if it is missing or not specific."""
     announced = answer.header("Content-Type").partition(";")[0].strip()
     return announced if announced.lower().startswith("application/vnd.") else ""
 
@@ -180,7 +184,8 @@ def _read(answer: Answer, what: str, bounds: Bounds) -> bytes:
     if answer.header("Content-Encoding").lower() not in {"", "identity"}:
         raise RegistryAnswerError(what, "the registry gives a manifest with a Content-Encoding")
     if answer.length is not None and answer.length > bounds.document:
-        raise bounds.passed("document", what, f"has {answer.length} bytes; a document may have {bounds.document}")
+        why = f"has {answer.length} bytes; a document may have at most {bounds.document}"
+        raise bounds.passed("document", what, why)
     raw = answer.read_all(bounds.document)
     if len(raw) > bounds.document:
         raise bounds.passed("document", what, f"has more than {bounds.document} bytes")
@@ -205,10 +210,10 @@ def _type_of(answer: Answer, raw: bytes, what: str) -> str:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise ManifestError(what, f"what the registry gives is no manifest, but {_kind(answer)}")
+        raise ManifestError(what, f"the registry did not send a manifest, but {_kind(answer)}")
     own = document.get("mediaType")
     if isinstance(own, str) and own and announced and own != announced and may_be_image(announced):
-        why = f"says that it is {shown(own, 80)}, and the registry that it is {shown(announced, 80)}"
+        why = f"says that it is {shown(own, 80)}, but the registry says that it is {shown(announced, 80)}"
         raise ManifestError(what, why)
     return own if isinstance(own, str) and own else announced
 

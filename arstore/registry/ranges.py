@@ -1,4 +1,4 @@
-"""The parts of bodies: Content-Range of an answer (RFC 9110, section 14.4), and Range as uploads answer it."""
+"""Byte ranges: Content-Range of an answer (RFC 9110, section 14.4), and Range in answers to uploads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UPLOADED = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,18})")
 
 
 class ContentRange(NamedTuple):
-    """Bytes `first` to `last`, inclusive, of `total`; each None where it is not said."""
+    """Bytes `first` to `last`, inclusive, of `total`; each is None if it is not given."""
 
     first: int | None
     last: int | None
@@ -19,7 +19,7 @@ class ContentRange(NamedTuple):
 
 
 def content_range(text: str) -> ContentRange | None:
-    """Read a Content-Range header; None for one that makes no sense."""
+    """Parse a Content-Range header; None if it is malformed."""
     match = _CONTENT_RANGE.fullmatch(text.strip())
     if match is None:
         return None
@@ -30,9 +30,9 @@ def content_range(text: str) -> ContentRange | None:
 
 
 def uploaded(text: str) -> int | None:
-    """Bytes that the Range header of an upload says are there; None for one that makes no sense.
+    """Number of bytes that the Range header of an upload confirms; None if it is malformed.
 
-    `0-0` is what some registries say of an upload without a byte, and means one byte by the specification.
+    `0-0` means one byte in the specification, but some registries send it for an upload of no bytes.
     """
     match = _UPLOADED.fullmatch(text.strip())
     if match is None:

@@ -1,7 +1,7 @@
-"""Referrers of a manifest: the registry's list, or the index under a tag made of the digest where it has none.
+"""Referrers of a manifest, from the registry's list, or from the index under a tag made of the digest.
 
-Distribution-spec, "Listing Referrers" and "Referrers Tag Schema". What an entry of a fallback index says of itself is
-not to be trusted (cosign writes another type there), so every entry's manifest is asked for and looked at.
+Distribution-spec, "Listing Referrers" and "Referrers Tag Schema". The entries of a fallback index are not trusted
+(cosign writes another type there), so every entry's manifest is fetched and examined.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     Change = Callable[[list[Descriptor]], list[Descriptor]]
 
 MOST_OPENED = 128
-"""Entries of a fallback index that are opened."""
+"""Entries of a fallback index that are opened at most."""
 MOST = 50_000
-"""Entries of a list."""
+"""Entries of a list at most."""
 _TRIES = 5
 _NO_API = frozenset({400, 404, 405, 406, 415})
 _ODD = re.compile("[^A-Za-z0-9._-]")
@@ -49,24 +49,24 @@ class Referrer(NamedTuple):
 
 
 class Referrers(NamedTuple):
-    """What refers to a manifest, and whether the registry has a list of its own (`by_api`)."""
+    """The referrers of a manifest, and whether the registry itself lists them (`by_api`)."""
 
     entries: tuple[Referrer, ...]
     by_api: bool
 
 
 class _NoApiError(Exception):
-    """The registry does not have the list."""
+    """The registry does not list referrers."""
 
 
 def fallback_tag(digest: Digest) -> str:
-    """The tag under which an index of referrers of *digest* stands where a registry has no list."""
+    """The tag of an index of referrers of *digest*, for a registry that does not list them."""
     algorithm, _, rest = str(digest).partition(":")
     return f"{_ODD.sub('-', algorithm[:32])}-{_ODD.sub('-', rest[:64])}"
 
 
 def list_referrers(repository: Repository, digest: Digest, artifact_type: str = "") -> Referrers:
-    """What refers to the manifest *digest*, perhaps only what is of *artifact_type*.
+    """List the referrers of the manifest *digest*, or only those of *artifact_type*.
 
     Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, ManifestError, LimitError.
     """
@@ -116,7 +116,7 @@ def _by_tag(repository: Repository, digest: Digest) -> list[Referrer]:
 
 
 def entries_of(repository: Repository, digest: Digest) -> list[Descriptor]:
-    """The first MOST_OPENED manifests that the registry says refer to *digest*: nothing is opened, or believed yet.
+    """The first MOST_OPENED manifests that the registry lists as referrers of *digest*; none is opened or trusted yet.
 
     Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, ManifestError, LimitError.
     """
@@ -131,7 +131,7 @@ def entries_of(repository: Repository, digest: Digest) -> list[Descriptor]:
 
 
 def _fallback(repository: Repository, digest: Digest) -> Index | None:
-    """The fallback index; None when there is none. Raises ManifestError for something else under its tag."""
+    """The fallback index; None if it does not exist. Raises ManifestError for anything else under its tag."""
     tag = fallback_tag(digest)
     try:
         got = get_manifest(repository, tag)
@@ -141,7 +141,7 @@ def _fallback(repository: Repository, digest: Digest) -> Index | None:
 
 
 def artifact_type_of(raw: bytes) -> str:
-    """What a descriptor of the manifest *raw* says as artifactType: the manifest's own, or else its config's type."""
+    """The artifactType for a descriptor of the manifest *raw*: the manifest's own, or else its config's type."""
     document = json.loads(raw)
     kind = document.get("artifactType")
     config = document.get("config")
@@ -151,19 +151,19 @@ def artifact_type_of(raw: bytes) -> str:
 
 
 def subject_of(raw: bytes) -> Digest | None:
-    """The digest of the manifest that the manifest or index *raw* refers to; None without one. Raises ManifestError."""
+    """The digest in the `subject` of the manifest or index *raw*; None without one. Raises ManifestError."""
     fields = Fields(parse(raw, "manifest", BOUNDS), "manifest")
     subject = fields.child("subject")
     return None if subject is None else subject.digest("digest")
 
 
 def put_referrer(repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
-    """Put a manifest, and where it has a subject that the registry does not list, note it in the fallback index.
+    """Put a manifest. If it has a subject whose referrers the registry does not list, add it to the fallback index.
 
-    A registry may have a list and not say so in its answer (crane's does); it is asked before.
+    A registry may list referrers without saying so in its answer (crane's does), so it is asked first.
 
-    Raises as `put_manifest`, LacksPartsError for the manifest alone, ManifestError, and RegistryAnswerError when others
-    keep writing that index.
+    Raises the errors of `put_manifest`, LacksPartsError for the manifest alone, ManifestError, and RegistryAnswerError
+    if other clients keep changing that index.
     """
     subject = subject_of(raw)
     answer = put_manifest(repository, reference, media_type, raw)
@@ -175,7 +175,7 @@ def put_referrer(repository: Repository, reference: str, media_type: str, raw: b
 
 
 def _lists(repository: Repository, subject: Digest, digest: Digest) -> bool:
-    """Whether the registry has a list of what refers to *subject*, with *digest* in it."""
+    """Whether the registry lists the referrers of *subject*, with *digest* among them."""
     try:
         return any(one.digest == digest for one in _by_api(repository, subject, ""))
     except (_NoApiError, ArstoreError):
@@ -183,13 +183,13 @@ def _lists(repository: Repository, subject: Digest, digest: Digest) -> bool:
 
 
 def forget_referrer(repository: Repository, subject: Digest, digest: Digest) -> None:
-    """Take a manifest that was deleted out of the fallback index of its *subject*, if there is one."""
+    """Remove a deleted manifest from the fallback index of its *subject*, if there is one."""
     if _fallback(repository, subject) is not None:
         _rewrite(repository, subject, lambda entries: [one for one in entries if one.digest != digest])
 
 
 def _rewrite(repository: Repository, subject: Digest, change: Change) -> None:
-    """Change the fallback index of *subject*, and see that the change has stayed."""
+    """Change the fallback index of *subject*, and check that the change was kept."""
     tag = fallback_tag(subject)
     for _ in range(_TRIES):
         index = _fallback(repository, subject)
@@ -207,7 +207,7 @@ def _rewrite(repository: Repository, subject: Digest, change: Change) -> None:
         found = _fallback(repository, subject)
         if found is not None and _same(change(list(found.manifests)), found.manifests):
             return
-    raise RegistryAnswerError(f"{repository.what}:{tag}", "is being written by others all the time")
+    raise RegistryAnswerError(f"{repository.what}:{tag}", "is changed by other clients all the time")
 
 
 def _put_index(repository: Repository, tag: str, entries: Iterable[Descriptor]) -> None:

@@ -1,4 +1,4 @@
-"""One repository of a registry, as requests to it need it: its client, its path, its scopes, its name for people."""
+"""One repository of a registry: its client, its path, its scopes and its name, as requests need them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 PULL = "pull"
 PUSH = "pull,push"
 DELETE = "*"
-"""The actions that requests need; what they are called is the distribution project's (scope.md)."""
+"""Actions that requests need, named as in the distribution project's scope.md."""
 
 
 class Repository(NamedTuple):
-    """The repository *path* (`library/busybox`) behind *client*."""
+    """The repository *path* (`library/busybox`) in the registry of *client*."""
 
     client: RegistryClient
     path: str
 
     @property
     def what(self) -> str:
-        """What people call it."""
+        """The name of the repository, for messages."""
         return f"{self.client.host}/{self.path}"
 
     def scope(self, actions: str = PULL) -> tuple[str, ...]:
@@ -35,13 +35,13 @@ class Repository(NamedTuple):
         return (f"repository:{self.path}:{actions}",)
 
     def at(self, kind: str, name: str = "") -> str:
-        """The path of `manifests/NAME`, `blobs/DIGEST` and the like, as `Ask` wants it."""
+        """The path of `manifests/NAME`, `blobs/DIGEST` and so on, for `Ask`."""
         return f"{self.path}/{kind}/{quote(name, safe=':')}" if name else f"{self.path}/{kind}"
 
     def ask(self, method: str, kind: str, name: str = "", actions: str = PULL) -> Ask:
-        """A request for it."""
+        """A request for that path."""
         return Ask(method, self.at(kind, name), self.scope(actions))
 
     def send(self, ask: Ask, what: str, doing: str, expected: Collection[int] = (200,)) -> Answer:
-        """See `RegistryClient.send`; *what* is behind the repository's name."""
+        """See `RegistryClient.send`; *what* is appended to the repository's name."""
         return self.client.send(ask, f"{self.what}{what}", doing, expected)

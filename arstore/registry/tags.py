@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from arstore.registry.repository import Repository
 
 MOST = 1_000_000
-"""Tags of a repository."""
+"""Tags of a repository at most."""
 
 
 def list_tags(repository: Repository, page: int = 1000) -> list[str]:
-    """Every tag, in the registry's order, each once; entries that are not tags (null, digests) are left out.
+    """Every tag, in the registry's order, without duplicates; entries that are not tags (null, digests) are left out.
 
-    A registry may cut the list at *page* tags without saying so (crane's does): then it is asked for those behind the
-    last one, until it has no more. Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError,
-    RegistryUnreachableError, ManifestError for what is no list of tags, LimitError.
+    A registry may cut the list at *page* tags without saying so (crane's does). Then it is asked for the tags after the
+    last one, until there are no more. Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError,
+    RegistryUnreachableError, ManifestError for an answer that is not a list of tags, LimitError.
     """
     found: dict[str, None] = {}
     for _ in range(PAGES):
@@ -33,7 +33,7 @@ def list_tags(repository: Repository, page: int = 1000) -> list[str]:
 
 
 def _list(repository: Repository, found: dict[str, None], page: int) -> bool:
-    """Add the tags behind the last one that was *found*; whether they may go on, although nothing says so."""
+    """Add the tags after the last one *found*; return whether there may be more, although no link says so."""
     ask = repository.ask("GET", "tags/list", actions=PULL)
     after = f"&last={quote(next(reversed(found)), safe='')}" if found else ""
     ask = ask._replace(path=f"{ask.path}?n={page}{after}")

@@ -1,8 +1,8 @@
-"""Blobs into a repository: mounted from another one, in one piece, or in chunks; gone on with after an error.
+"""Upload blobs to a repository: mounted from another one, in one piece, or in chunks; resumed after an error.
 
-Distribution-spec, "Pushing blobs". Every answer may name another place to go on with, which has parameters of its own:
-they are kept as they are. Registries differ in how they count what they have (`Range`), so a status of 202 counts, and
-they are asked how far they are only after an error; the closing request names the digest, which decides.
+Distribution-spec, "Pushing blobs". Every answer may name a new URL for the next request; the URL's own parameters are
+kept unchanged. Registries differ in how they count the bytes that they have (`Range`). So a status of 202 is believed,
+and a registry is asked for its position only after an error; the closing request names the digest, which decides.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from arstore.registry.repository import Repository
 
 _CLOSING = 600.0
-"""Seconds that a registry may take to verify what it was sent and to move it to its storage."""
+"""Seconds that a registry may take to verify a blob and to move it to its storage."""
 _SMALLEST = 64 << 10
-"""Bytes below which a chunk that is called too large is not halved."""
+"""Bytes below which a chunk that the registry calls too large is not halved."""
 _REFUSED_MOUNT = frozenset({400, 401, 403, 404, 405, 501})
 
 CHUNKED_FROM = 16 << 20
-"""Bytes from which a blob goes on in chunks, once a connection has broken under it."""
+"""Bytes from which a blob is resumed in chunks after its connection has broken."""
 CHUNK_SIZE = 16 << 20
 
 
 class Blob(Protocol):
-    """What is uploaded; it can be read more than once."""
+    """A blob to upload; it can be read more than once."""
 
     def at(self, offset: int) -> ReadableBlob:
         """A stream of its bytes from *offset* on."""
@@ -51,11 +51,11 @@ class ReadableBlob(Protocol):
         """At most *size* bytes."""
 
     def close(self) -> None:
-        """Release it."""
+        """Close the stream."""
 
 
 def mount(repository: Repository, digest: Digest, source: str) -> bool:
-    """Have the registry take the blob over from its repository *source*; whether it did.
+    """Ask the registry to take the blob from its repository *source*; return whether it did.
 
     Raises RegistryUnreachableError, RegistryAnswerError.
     """
@@ -83,11 +83,11 @@ def mount(repository: Repository, digest: Digest, source: str) -> bool:
 
 
 def upload(repository: Repository, digest: Digest, size: int, blob: Blob, chunk: int = 0) -> None:
-    """Bring the *size* bytes of *blob* to the registry.
+    """Upload the *size* bytes of *blob*.
 
-    *chunk* 0 sends it in one piece, which takes the fewest requests; when a connection breaks under a large one, it
-    goes on in chunks, so that the next break costs one of them. An upload that fails is cancelled. Raises
-    RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, and what reading *blob* raises.
+    *chunk* 0 sends it in one piece, which takes the fewest requests. If a connection breaks under a large one, the
+    upload continues in chunks, so that the next break costs one chunk at most. A failed upload is cancelled. Raises
+    RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, and the errors of reading *blob*.
     """
     _Upload(repository, digest, size, blob, chunk).run()
 
@@ -118,7 +118,7 @@ class _Upload:
             raise
 
     def _attempt(self) -> bool:
-        """Go on until the blob is there; False to begin again after a failure."""
+        """Continue until the blob is complete; False to begin again after a failure."""
         try:
             if self._location is None and self._begin():
                 return True
@@ -133,9 +133,9 @@ class _Upload:
             return False
 
     def _begin(self) -> bool:
-        """Begin a session; True when the registry has the blob already."""
+        """Begin a session; True if the registry has the blob already."""
         if self._again and head_blob(self._repository, self._digest, PUSH) is not None:
-            return True  # the answer that said so was lost
+            return True  # an earlier answer that said so was lost
         self._again = True
         ask = self._repository.ask("POST", "blobs/uploads/", actions=PUSH)._replace(body=b"")
         answer = self._client.send(ask, self._what, "to begin an upload", (201, 202))
@@ -159,7 +159,7 @@ class _Upload:
             }
             answer = self._once("PATCH", self._here(), headers, self._content(self._sent, length))
             if answer.status in {413, 416} and length > max(_SMALLEST, self._least):
-                # 416 also answers a chunk out of order, so ask where it is.
+                # 416 is also the answer to a chunk out of order, so ask for the position.
                 answer.discard()
                 self._chunk = max(length // 2, _SMALLEST)
                 self._ask_how_far()
@@ -183,7 +183,7 @@ class _Upload:
             self._location = None
             return True
         if answer.status == 404:
-            # The session is gone; a new one may do.
+            # The session is gone; a new one may work.
             error = error_of(answer, self._what, "to complete the upload")
             self._budget.failed(error.why)
             self._location = None
@@ -191,10 +191,10 @@ class _Upload:
         raise error_of(answer, self._what, "to complete the upload")
 
     def _once(self, method: str, url: Url, headers: dict[str, str], body: bytes | Content) -> Answer:
-        """Send a part of the upload, once. Raises NetworkFaultError also for a status that asks for another try."""
+        """Send a part of the upload, once. Raises NetworkFaultError, also for a status that allows another try."""
         ask = self._ask(method, url)._replace(headers=headers, body=body, head=_CLOSING)
         if self._client.authorizer.remaining(ask.scopes) < _CLOSING / 10:
-            # A token that ends while the body is on its way costs the whole body.
+            # If a token expires while the body is being sent, the whole body has to be sent again.
             self._client.authorizer.forget(ask.scopes)
         answer = self._client.once(ask, self._what)
         if answer.status in AGAIN:
@@ -206,11 +206,11 @@ class _Upload:
         return answer
 
     def _resume(self) -> None:
-        """After an error: find out how far the registry is, or begin anew."""
+        """After an error, ask the registry how far the upload is, or begin again."""
         if self._location is None:
             return
         if not self._chunk:
-            # What came of a single piece cannot be counted on everywhere; the session is given up.
+            # Not every registry counts the bytes of an incomplete single piece; so the session is given up.
             _cancel(self._repository, self._location)
             self._location = None
             self._chunk = CHUNK_SIZE if self._size >= CHUNKED_FROM else 0
@@ -226,8 +226,8 @@ class _Upload:
         there = uploaded(answer.header("Range"))
         if answer.status not in {200, 202, 204} or there is None or there > self._size:
             self._location = None
-            raise NetworkFaultError("the upload cannot be gone on with")
-        # An upload without a byte says the same as one of one byte.
+            raise NetworkFaultError("the upload cannot be resumed")
+        # Registries give the same Range for an upload of no bytes as for one of one byte.
         self._sent = 0 if there == 1 and self._sent == 0 else there
         if answer.header("Location"):
             self._location = _location(answer, self._what)
@@ -244,18 +244,18 @@ class _Upload:
 
 
 def _location(answer: Answer, what: str) -> Url:
-    """Where an upload goes on. Raises RegistryAnswerError."""
+    """The URL at which an upload continues. Raises RegistryAnswerError."""
     text = answer.header("Location")
     if not text:
-        raise RegistryAnswerError(what, "the registry does not say where the upload goes on (no Location)")
+        raise RegistryAnswerError(what, "the registry does not say where the upload continues (no Location)")
     target = answer.url.resolve(text)
     if answer.url.scheme == "https" and target.scheme != "https":
-        raise RegistryAnswerError(what, f"the registry wants the upload at {target.shown}, without TLS")
+        raise RegistryAnswerError(what, f"the registry redirects the upload to {target.shown}, which has no TLS")
     return target
 
 
 def _cancel(repository: Repository, location: Url) -> None:
-    """Tell the registry that an upload is given up; whether it hears that does not matter."""
+    """Cancel an upload; it does not matter whether the registry receives the request."""
     ask = repository.ask("DELETE", "blobs", actions=PUSH)._replace(url=location, repeat=False)
     try:
         repository.client.once(ask, repository.what).discard()

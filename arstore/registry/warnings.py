@@ -1,4 +1,4 @@
-"""Warnings of registries (distribution-spec, "Warnings"): shown once each, never acted on."""
+"""Warnings of registries (distribution-spec, "Warnings"): each is shown once, and otherwise ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WARNING = re.compile(r'299[ \t]+-[ \t]+"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 class Warnings:
-    """Passes on, to *tell*, what registries warn of."""
+    """Passes the warnings of registries to `tell`."""
 
     def __init__(self, tell: Callable[[str], object] | None = None) -> None:
         self._tell = tell

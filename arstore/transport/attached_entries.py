@@ -1,15 +1,15 @@
-"""Entries of a layout's `index.json` that belong to others: attachments (`oci.attachment`).
+"""Attachments in a layout: entries of `index.json` that belong to another manifest (`oci.attachment`).
 
-Four ways to say so are read:
+Four ways of marking them are read:
 
 * a manifest with the field `subject`, as oras, arstore and others list it,
 * the name `sha256-HEX.sig` (`.att`, `.sbom`), which copies of cosign's tags have,
-* the name `sha256-HEX` for an index whose manifests have a `subject`: the referrers tag schema, as regclient has it,
+* the name `sha256-HEX` for an index whose manifests have a `subject`: the referrers tag schema, as regclient writes it,
 * `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations. cosign 3
   does not list bundles: a manifest among the blobs of such a layout that has a `subject` is attached to it as well.
 
-A manifest is looked into if its entry has no name, or says that it is an artifact: many images with names cost no time.
-Entries that cannot be read belong to nothing.
+A manifest is read only if its entry has no name, or says that it is an artifact, so many named images cost no time.
+Entries that cannot be read are not attachments.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class AttachedEntries:
         return tuple(self._of.get(subject, {}).values())
 
     def has(self, image: SourceImage, is_here: Callable[[Digest], bool]) -> bool:
-        """Whether the entry *image* is attached to something that is here, and not an image that has its own name."""
+        """Whether the entry *image* is attached to a manifest that is here, and is not an image with its own name."""
         entry = image.descriptor
         if entry.digest in self._lists:
             return True
         if isinstance(entry, Flawed) or not any(map(is_here, self._subjects.get(entry.digest, ()))):
             return False
         names = image.names if image.names != (image.fallback,) else ()
-        # A tag of attachments does not name an image. The documents of the others have been read.
+        # A tag of attachments does not name an image. The documents of the other entries were read already.
         return not names or entry.digest in self._tagged or bool(self._documents.nature(entry).artifact)
 
     def _add_entry(self, entry: Descriptor, signed: Digest | None) -> None:
@@ -111,7 +111,7 @@ class AttachedEntries:
 
 
 def _signed(entries: Sequence[Descriptor | Flawed]) -> Digest | None:
-    """The image in a layout of `cosign save`, the first one as there; None for any other layout."""
+    """The first image in a layout written by `cosign save`; None for any other layout."""
     for entry in entries:
         if isinstance(entry, Descriptor) and entry.annotations.get(KIND, "") in {KIND_OF_IMAGE, KIND_OF_INDEX}:
             return entry.digest

@@ -1,6 +1,6 @@
-"""Moving images: from any source into the store, all that a source brings or nothing of it.
+"""Import images from any source into the store: all that the source brings, or nothing.
 
-The order is the same whatever the medium: list, choose, verify the documents, let the store take the layers, publish
+The steps are the same for every medium: list, choose, verify the documents, let the store read the layers, publish
 once.
 """
 
@@ -37,12 +37,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class ImportOptions:
-    """How to import: a *name* for the one image that comes, which platforms, which tree form (or `auto`).
+    """Options of an import: a *name* for the only image, which platforms, which tree form (or `auto`).
 
-    *single* refuses a source that brings more than one image; *limits* are for its layers, its
-    documents and the archive; *registries* says how registries are reached, *keys* open encrypted layers. *rules* name
-    the signature policy, by default the user's or the host's; *place* is the path that its scopes are compared with, ""
-    for none.
+    *single* refuses a source that brings more than one image. *limits* apply to its layers, its documents and the
+    archive. *registries* says how to reach registries, *keys* decrypt layers. *rules* name the signature policy, by
+    default the user's or the host's. *place* is the path that the policy's scopes are compared with, "" for none.
     """
 
     name: str = ""
@@ -66,9 +65,9 @@ def import_reference(
     progress: Progress | None = None,
     skipped: SkippedTop | None = None,
 ) -> list[TakenImage]:
-    """Import every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; *skipped* learns of the rest.
+    """Import every image in *reference* (a path, `-`, or `TRANSPORT:REFERENCE`); *skipped* records what is passed over.
 
-    Raises the errors of the source, of `Selector` and of `Store.take`; the store is then as it was.
+    Raises the errors of the source, of `Selector` and of `Store.take`; the store is unchanged then.
     """
 
     def opened(spool: Spool) -> ImageSource:
@@ -84,7 +83,7 @@ def import_opened(
     progress: Progress | None = None,
     skipped: SkippedTop | None = None,
 ) -> list[TakenImage]:
-    """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
+    """Like `import_reference`, for a source that *opened* returns; it is given the place where streams are spooled."""
     rules = options.rules or Rules()
     store.clearance.make()
     with Ingest(store.directories) as spool, opened(spool) as source:
@@ -93,7 +92,7 @@ def import_opened(
         if options.name:
             selection.rename(str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:
-            raise UsageError(source.what, f"holds {len(selection.images)} images, and one is wanted")
+            raise UsageError(source.what, f"holds {len(selection.images)} images, but only one is allowed")
         forms = store.tree_forms(options.tree)
         with _blobs(store, source, selection, spool, options, progress) as blobs:
             return store.take(
@@ -117,20 +116,20 @@ def _blobs(
     options: ImportOptions,
     progress: Progress | None,
 ) -> AbstractContextManager[BlobSource]:
-    """The blobs of what was selected, encrypted layers as plaintext. Raises DecryptionError."""
+    """The blobs of the selected images, with encrypted layers decrypted. Raises DecryptionError."""
     if not selection.encrypted:
         return EmbeddedBlobs(source, selection.embedded, spool)
     from arstore.transport.decryption.blobs import plain_blobs, require_plain
 
     if options.keys is None:
         require_plain(selection, options.limits)
-    # Processes are forked.
+    # Processes are forked below; they must not inherit the open graph.
     store.graph.release()
     return plain_blobs(source, selection, spool, options.keys, progress, options.limits)
 
 
 def _hints(rules: Rules, gate: Gate | None, selection: Selection) -> Mapping[tuple[str, str, str], str]:
-    """What the store is to keep of the verdicts; nothing where no policy was asked."""
+    """The verdicts to keep in the store; empty if no policy was applied."""
     if gate is None or not gate.admitted:
         return {}
     from arstore.transport.admission.kept import hints_of
@@ -139,9 +138,9 @@ def _hints(rules: Rules, gate: Gate | None, selection: Selection) -> Mapping[tup
 
 
 def _kept(selection: Selection, options: ImportOptions) -> list[IncomingAttachment]:
-    """The attachments that still fit: those of an encrypted image speak of a digest that the store does not have."""
+    """The attachments that still fit. Those of an encrypted image name a digest that the store does not have."""
     gone = selection.decrypted.keys()
     left = [one for one in selection.attachments if one.subject in gone]
     if left and options.keys is not None:
-        options.keys.tell(f"{len(left)} attachments of encrypted images were left behind: these have other digests now")
+        options.keys.tell(f"left out {len(left)} attachments of encrypted images: the images have other digests now")
     return [one for one in selection.attachments if one.subject not in gone]

@@ -1,11 +1,10 @@
-"""Open whatever the user named, for what its content is: the name of a file is never evidence.
+"""Open a source by its content, whatever the name of the file.
 
-A directory is an OCI layout or a `dir:`; a file or a stream is a tar archive, perhaps compressed, of an OCI layout, of
-`docker save`, or of a `dir:`. An uncompressed regular file is read in place; all else is read once, and its members
-wait in spool files inside the store. A transport in front of the path says what the content has to be.
-
-What fails leaves nothing open. What reads a kind of medium is imported when such a one is met: a registry needs none.
-Not in scope: reading images (`layout`, `docker_archive`, `dir`) and verifying (`copy`).
+A directory is an OCI layout or a `dir:`. A file or a stream is a tar archive, perhaps compressed, of an OCI layout, of
+`docker save`, or of a `dir:`. An uncompressed regular file is read in place. Everything else is read once, and its
+members are kept in spool files inside the store. A transport in front of the path says what the content has to be.
+After an error, nothing is left open. The reader of a kind of medium is imported when it is needed; a registry needs
+none of them. Not in scope: reading images (`layout`, `docker_archive`, `dir`) and verifying (`copy`).
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _KINDS = {
 
 
 class _Request(NamedTuple):
-    """What is known of a source before it is looked at."""
+    """A source as it was requested, before anything of it is read."""
 
     what: str
     spool: Spool
@@ -57,7 +56,7 @@ class _Request(NamedTuple):
 
     @property
     def common(self) -> tuple[str, Choice, Bounds, Limits]:
-        """What every medium is told besides what holds it."""
+        """The arguments that every medium takes after its container."""
         return self.file_name, self.choice, self.bounds, self.limits
 
 
@@ -70,15 +69,14 @@ def open_source(
 ) -> ImageSource:
     """Open the source that *text* names: a path, `-` for *stdin*, or `TRANSPORT:REFERENCE`.
 
-    Without *stdin*, `-` is descriptor 0. *registries* is for an image in a registry, of which nothing is read yet.
-
-    Raises UsageError, InvalidReferenceError, NotFoundError, PermissionDeniedError for the name, and UnknownFormatError,
+    Without *stdin*, `-` reads descriptor 0. *registries* applies to an image in a registry, from which nothing is read.
+    Raises UsageError, InvalidReferenceError, NotFoundError, PermissionDeniedError for the name; UnknownFormatError,
     TruncatedError, CompressionError, TarError, UnsafePathError, LimitError, ManifestError for the content; OSError when
     the spool cannot be written.
     """
     location = parse_location(text)
     if location.transport == REGISTRY:
-        # Imported here: HTTP and TLS take longer to import than a small archive to read.
+        # Imported here: importing HTTP and TLS takes longer than reading a small archive.
         from arstore.transport.registry import open_registry
 
         return open_registry(location.path, registries, bounds_of(limits))
@@ -96,10 +94,10 @@ def open_source(
 def open_source_fd(
     fd: int, what: str, spool: Spool, file_name: str = "", limits: Limits = DEFAULT_LIMITS
 ) -> ImageSource:
-    """Open the source that *fd*, a regular file or a directory opened for reading, holds; *fd* stays the caller's.
+    """Open the source in *fd*, a regular file or a directory that is open for reading; the caller still closes *fd*.
 
-    *file_name* is what an image without a name may be named after. Raises as `open_source` does, and UnsafePathError
-    for anything but a file or a directory.
+    *file_name* is the name that an image without a name may take. Raises UnsafePathError for anything but a file or a
+    directory, SourceError for the content, and OSError when the spool cannot be written.
     """
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -109,7 +107,7 @@ def open_source_fd(
 
 
 def _from_fd(file: OpenFile, request: _Request) -> Medium:
-    """The source in *file*, which it takes over."""
+    """The source in *file*, which is closed with it."""
     from arstore.transport.media.archive import indexed
 
     try:
@@ -130,7 +128,7 @@ def _from_fd(file: OpenFile, request: _Request) -> Medium:
 
 
 def _from_stream(stdin: BinaryIO | FileIO, request: _Request) -> Medium:
-    """The source on a stream, in place when it is a regular file that nothing has been read of."""
+    """The source on a stream; a regular file from which nothing was read yet is read in place."""
     try:
         fd = stdin.fileno()
         in_place = stat.S_ISREG(os.fstat(fd).st_mode) and stdin.tell() == 0
@@ -158,7 +156,7 @@ def _in_directory(directory: Directory, request: _Request) -> Medium:
 
 
 def _in_stream(stream: Reader, request: _Request) -> Medium:
-    """The source in something that is read once: compressed, a pipe, or no archive at all."""
+    """The source in content that can be read only once: compressed, a pipe, or not an archive at all."""
     from arstore.tar.codec import Compression
     from arstore.transport.media.inflating import inflating
     from arstore.transport.refusal import compression_of
@@ -176,7 +174,7 @@ def _in_stream(stream: Reader, request: _Request) -> Medium:
 
 
 def _tar(content: Reader, head: bytes, compression: Compression, request: _Request) -> Members:
-    """The table of a stream that begins with *head*, in which *compression* has been undone."""
+    """The table of members of a stream that begins with *head* and was decompressed from *compression*."""
     from arstore.transport.media.archive import spooled
     from arstore.transport.refusal import no_archive
 
@@ -186,7 +184,7 @@ def _tar(content: Reader, head: bytes, compression: Compression, request: _Reque
 
 
 def _in_archive(members: Members, request: _Request) -> Medium:
-    """The source in an archive whose table stands; the transport that was asked for decides where it is both kinds."""
+    """The source in an archive whose table is known; if it is of both kinds, the requested transport decides."""
     from arstore.transport.dir import Dir, is_dir
     from arstore.transport.docker_archive import DockerArchive, is_docker_archive
     from arstore.transport.hybrid import Hybrid
@@ -211,7 +209,7 @@ def _in_archive(members: Members, request: _Request) -> Medium:
 
 
 def _as_asked(medium: Medium, kind: str, request: _Request) -> Medium:
-    """*medium*, if it is of the kind that the user asked for."""
+    """Return *medium* if it is of the kind that the user asked for. Raises UnknownFormatError."""
     if request.transport in {"", kind}:
         return medium
     why = f"is {_KINDS[kind]}, not {_KINDS[request.transport]}"

@@ -1,11 +1,11 @@
-"""The `dir:` form of skopeo: one image in a flat directory, `version`, `manifest.json` and blobs named by their hex.
+"""skopeo's `dir:` form: one image in a flat directory of `version`, `manifest.json` and blobs named by their hex.
 
-Format: containers-transports(5), "dir:path". Version 1.1 names a blob `<hex>`, 1.0 a layer `<hex>.tar`, and the
-instances of a multi-platform image are `<hex>.manifest.json`, `manifest.json` itself being the index then. The form has
-no place for a name. The same files in a tar archive are read as well.
+Format: containers-transports(5), "dir:path". Version 1.1 names a blob `<hex>`; version 1.0 names a layer `<hex>.tar`.
+The instances of a multi-platform image are `<hex>.manifest.json`, and `manifest.json` is the index. The form has no
+place for a name. The same files in a tar archive are read as well.
 
-Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance. Each file has one of two forms;
-as attachments they are the manifests that `oci.simple_signing` makes of them.
+Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance. Each file has one of two forms.
+As attachments, they become the manifests that `oci.simple_signing` makes of them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Dir(Medium):
         return [(self._top(), ())]
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
-        """The signatures of *subject*, as manifests that are made of them here.
+        """The signatures of *subject*, as manifests made here.
 
         Raises ManifestError for a file that is not a signature, LimitError, UnsafePathError.
         """
@@ -97,12 +97,12 @@ class Dir(Medium):
         return Descriptor(self.facts.nature(digest, "", f"{self.what}: manifest.json").media_type, digest, len(raw))
 
     def _described(self, digest: Digest) -> Descriptor | None:
-        """The manifest of this digest, which was read already; None where it was not."""
+        """The manifest with this digest if it was read already, else None."""
         raw = self.facts.raw(digest)
         return None if raw is None else Descriptor(self.facts.nature(digest, "").media_type, digest, len(raw))
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
-        """The manifest from memory, and what was made of signatures; everything else from its file."""
+        """The manifest and the manifests of signatures from memory, everything else from its file."""
         if self._made is not None and digest in self._made:
             return Bytes(self._made[digest])
         for pattern in _PATTERNS:
@@ -116,7 +116,7 @@ class Dir(Medium):
         return Bytes(raw) if own == digest else None
 
     def _manifest(self) -> bytes:
-        """The document, read once: it is looked at for every blob that is not there."""
+        """The document, read once, because it is needed for every blob that is not found."""
         if self._raw is None:
             raw = self._container.read("manifest.json", self._bounds)
             if raw is None:

@@ -1,13 +1,13 @@
-"""The archive that `docker save` writes, and podman, skopeo, kaniko, bazel and others after it.
+"""The archive format of `docker save`, also written by podman, skopeo, kaniko, bazel and others.
 
 `manifest.json` lists images as `{"Config": member, "RepoTags": [name…] or null, "Layers": [member…]}`; any member may
-be a link to another one. There is no manifest with digests, so one is made: an OCI manifest whose config is the
-archive's, byte for byte, and whose layers are the members as they are stored. An uncompressed layer has its diff ID for
-a digest and is not read here; a compressed one is read once to know its digest. A config that is named by its digest
-must have it.
+be a link to another one. The format has no manifest with digests, so one is made: an OCI manifest whose config is the
+archive's, byte for byte, and whose layers are the members as they are stored. The digest of an uncompressed layer is
+its diff ID, so it is not read here. A compressed layer is read once to compute its digest. A config that is named by
+its digest must have that digest.
 
-A RepoTag that is no valid name, such as `<none>:<none>`, is left out. Archives of Docker before 1.10 (`repositories`
-and `<id>/json` only) are not readable: they have no config and no diff IDs to verify anything against.
+A RepoTag that is not a valid name, such as `<none>:<none>`, is left out. Archives of Docker before 1.10 (`repositories`
+and `<id>/json` only) cannot be read: they have no config and no diff IDs to verify anything against.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 NAME = 4
-"""Visits that a name counts as: to read one, and to write it in other ways, takes several times as long."""
+"""Visits that a name counts as: reading a name and writing it in its other spellings takes several times as long."""
 
 
 class Item(NamedTuple):
@@ -51,14 +51,16 @@ class Item(NamedTuple):
 
 
 class _Config(NamedTuple):
-    """A config that was read."""
+    """A config that was read, by its digest."""
 
     digest: Digest
     size: int
 
 
 class _Stored(NamedTuple):
-    """A member that holds a layer: its descriptor where it is compressed, and so has a digest of its own."""
+    """A member that holds a layer; it has a descriptor only if it is compressed and so has a digest other than its
+    diff ID.
+    """
 
     member: bytes
     size: int
@@ -66,7 +68,7 @@ class _Stored(NamedTuple):
 
 
 def is_docker_archive(members: Members) -> bool:
-    """Whether *members* has a `manifest.json` that is a list, which is what tells the format from `dir:`."""
+    """Whether the `manifest.json` in *members* is a list; in a `dir:` it is an object."""
     blob = members.open("manifest.json")
     return blob is not None and blob.read(4096).lstrip().startswith(b"[")
 
@@ -102,14 +104,14 @@ class DockerArchive(Medium):
         return [(self.manifest(item), item.names) for item in self.items()]
 
     def items(self) -> tuple[Item, ...]:
-        """What `manifest.json` lists.
+        """The images that `manifest.json` lists.
 
         Raises ManifestError, LimitError, UnknownFormatError.
         """
         what = f"{self.what}: manifest.json"
         raw = self._members.read("manifest.json", self._bounds)
         if raw is None:
-            raise UnknownFormatError(self.what, "is no docker-archive: it has no manifest.json")
+            raise UnknownFormatError(self.what, "is not a docker-archive: it has no manifest.json")
         listed = parse_list(raw, what, self._bounds)
         self.facts.work.list(len(listed))
         return tuple(self._item(Fields.of(each, what, f"[{place}]")) for place, each in enumerate(listed))
@@ -125,7 +127,7 @@ class DockerArchive(Medium):
         return self.held(digest)
 
     def held(self, digest: Digest) -> Extent | Bytes | None:
-        """As `find`, for the images that `manifest` was called for."""
+        """Like `find`, but only for images whose manifest was made by `manifest` already."""
         document = self.facts.raw(digest) if digest in self._documents else None
         if document is not None:
             return Bytes(document)
@@ -133,11 +135,14 @@ class DockerArchive(Medium):
         return None if member is None else self._members.open(member)
 
     def config_digest(self, item: Item) -> Digest | None:
-        """The digest of an image's config; None when the config is not there. Raises as `manifest`."""
+        """The digest of an image's config; None if the config is not there.
+
+        Raises DigestMismatchError, ManifestError, UnsafePathError, LimitError.
+        """
         return _digest_in(item.config) or self._config(item.config).digest
 
     def manifest(self, item: Item) -> Descriptor:
-        """Make the manifest of an image, once for however many mentions.
+        """Make the manifest of an image, once, even if the image is listed several times.
 
         Raises MissingBlobError, DigestMismatchError, ManifestError, UnsafePathError, LimitError.
         """
@@ -159,7 +164,7 @@ class DockerArchive(Medium):
         return Descriptor(media_type.OCI_MANIFEST, self._keep(document), len(document))
 
     def _config(self, name: str) -> _Config:
-        """A config, read once by whatever names it is listed."""
+        """A config, read once, even if it is listed under several names."""
         member = self._members.resolve(name)
         known = self._configs.get(member)
         if known is None:
@@ -187,7 +192,7 @@ class DockerArchive(Medium):
         return descriptor
 
     def _look_at(self, name: str) -> _Stored:
-        """The member that holds a layer, looked at once."""
+        """The member that holds a layer, examined once."""
         member = self._members.resolve(name)
         blob = self._members.open(member)
         if blob is None:
@@ -211,7 +216,7 @@ def _compressed(blob: Extent, compression: Compression) -> Descriptor:
     blob.seek(0)
     while data := blob.read(CHUNK):
         hasher.update(data)
-    # There is no type for xz and bzip2; like every reader of such images, arstore goes by the content.
+    # xz and bzip2 have no media type. Like every reader of these images, arstore looks at the content.
     kind = media_type.OCI_LAYERS.get(compression.value, media_type.OCI_LAYER)
     return Descriptor(kind, Digest.finished("sha256", hasher), blob.length)
 

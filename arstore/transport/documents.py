@@ -1,7 +1,7 @@
-"""The documents of a source (manifests, indexes, configs): read once, verified, and told apart by their content.
+"""Read the documents of a source (manifests, indexes, configs) once, verify them, and classify them by content.
 
-Content that a descriptor embeds (`data`, image-spec descriptor.md) takes the place of a blob that is not there; like a
-blob it has to have the descriptor's digest. Not in scope: what documents say (`facts`), and which are wanted.
+Content that a descriptor embeds (`data`, image-spec descriptor.md) replaces a blob that is not there; like a blob, it
+must have the descriptor's digest. Not in scope: the meaning of documents (`facts`), and which of them are wanted.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 
 class Admitting(Protocol):
-    """Decides which images are believed: `admission.gate` is one."""
+    """Decides which images are accepted; implemented by `admission.gate`."""
 
     def listed(self, index: Descriptor, entries: Sequence[Descriptor | Flawed]) -> None:
-        """Hear which documents a verified index lists."""
+        """Take note of the documents that a verified index lists."""
 
     def admit(self, entry: Descriptor, documents: Documents) -> None:
-        """Let the image of a verified manifest in. Raises RejectedError, PolicyError."""
+        """Accept the image of a verified manifest. Raises RejectedError, PolicyError."""
 
 
 class Documents:
-    """Reads the documents of *source*, and holds them until their images are published; *limits* bound them.
+    """Reads the documents of *source* within *limits*, and holds them until their images are published.
 
-    *facts* has what is known of them already, and learns the rest.
+    *facts* has what is known about them already, and receives the rest.
     """
 
     def __init__(
         self, source: ImageSource, limits: Limits, facts: Facts | None = None, gate: Admitting | None = None
     ) -> None:
-        """Without a *gate*, every image is believed."""
+        """Without a *gate*, every image is accepted."""
         self._source = source
         self._gate = gate
         self._facts = facts or Facts(source.what, limits)
@@ -71,13 +71,16 @@ class Documents:
         return self._get(entry, lambda: self._source.open_manifest(entry))
 
     def config(self, descriptor: Descriptor) -> bytes:
-        """A whole config, verified: to a source it is a blob. Raises as `get`."""
+        """A whole config, verified; a source holds it as a blob.
+
+        Raises MissingBlobError, DigestMismatchError, SizeMismatchError, TruncatedError, LimitError.
+        """
         return self._get(descriptor, lambda: self._source.open_blob(descriptor.digest))
 
     def _get(self, entry: Descriptor, opened: Callable[[], BlobReader]) -> bytes:
         known = self._facts.raw(entry.digest)
         if known is None:
-            # Whoever asks again gets the same answer, and nothing is read for it.
+            # A second request for the same document gets the same answer without reading anything.
             key = (entry.digest, entry.size, entry.data)
             trouble = self._trouble.get(key)
             if trouble is not None:
@@ -92,13 +95,13 @@ class Documents:
     def _verified(self, entry: Descriptor, opened: Callable[[], BlobReader]) -> bytes:
         digest, bounds = entry.digest, self._facts.bounds
         if entry.size > bounds.document:
-            why = f"has {entry.size} bytes; a document may have {bounds.document}"
+            why = f"has {entry.size} bytes; a document may have at most {bounds.document}"
             raise bounds.passed("document", str(digest), why)
         if digest in self._bad:
             raise self._bad[digest].with_traceback(None)
         data, is_embedded = _read_descriptor(entry, opened, bounds.document + 1)
         try:
-            # Its size is announced by this descriptor alone: for another one, nothing need be read again.
+            # Only this descriptor gives the wrong size; a descriptor with another size need not read the blob again.
             verify(data, digest)
         except DigestMismatchError as error:
             if not is_embedded:
@@ -107,20 +110,20 @@ class Documents:
         return _of_size(self._facts.keep(digest, data), entry)
 
     def nature(self, entry: Descriptor | Flawed) -> Nature:
-        """What *entry* points to, by its media type and the document itself, which must agree.
+        """The kind of document *entry* points to; its media type and the document itself must agree.
 
-        Raises as `get`, and ManifestError for a document of two kinds or of none.
+        Raises SourceError: the errors of `get`, and ManifestError for a document of two kinds or of neither.
         """
         self.get(entry)
         return self._facts.nature(Digest(entry.digest), entry.media_type)
 
     def manifest(self, entry: Descriptor) -> Manifest:
-        """What the manifest *entry* lists. Raises as `nature`."""
+        """The parsed manifest *entry*. Raises SourceError, as `nature` does."""
         self.get(entry)
         return self._facts.manifest(entry.digest, entry.media_type)
 
     def index(self, entry: Descriptor) -> Index:
-        """What the index *entry* lists. Raises as `nature`."""
+        """The parsed index *entry*. Raises SourceError, as `nature` does."""
         self.get(entry)
         found = self._facts.index(entry.digest, entry.media_type)
         if self._gate is not None:
@@ -128,7 +131,7 @@ class Documents:
         return found
 
     def admit(self, entry: Descriptor) -> None:
-        """Ask the gate before anything that the manifest *entry* names is believed.
+        """Ask the gate about the image before anything that the manifest *entry* names is used.
 
         Raises RejectedError, PolicyError, and the errors of `get`.
         """
@@ -137,7 +140,7 @@ class Documents:
             self._gate.admit(entry, self)
 
     def config_facts(self, descriptor: Descriptor) -> ConfigFacts:
-        """What a config says. Raises as `config`, and ManifestError."""
+        """The facts in a config. Raises ManifestError, and the errors of `config`."""
         self.config(descriptor)
         return self._facts.config(descriptor.digest)
 
@@ -146,9 +149,9 @@ class Documents:
         self._facts.refer(image, count)
 
     def is_foreign(self, entry: Descriptor | Flawed) -> bool:
-        """Whether nothing says that *entry* is an image: it has no type, and its content is no document of an image.
+        """Whether *entry* is certainly not an image: it has no media type, and its content is not an image's document.
 
-        False for what is not there. Raises as `get`, but no MissingBlobError.
+        False if the document is missing. Raises the errors of `get` except MissingBlobError.
         """
         if isinstance(entry, Flawed) or entry.media_type:
             return False
@@ -159,9 +162,9 @@ class Documents:
         return self._facts.is_foreign(entry.digest)
 
     def embed(self, descriptor: Descriptor) -> None:
-        """Let the content that *descriptor* embeds stand for a blob that is not there.
+        """Use the content that *descriptor* embeds for a blob that is not there.
 
-        Raises DigestMismatchError, SizeMismatchError, TruncatedError when it is not that blob's.
+        Raises DigestMismatchError, SizeMismatchError, TruncatedError when the content is not that of the blob.
         """
         digest, data = descriptor.digest, descriptor.data
         if data is not None and digest not in self.embedded and not self._is_here(digest):
@@ -169,7 +172,7 @@ class Documents:
             self.embedded[digest] = verify(data, digest, descriptor.size, what)
 
     def require_blob(self, digest: Digest) -> None:
-        """Make sure that a layer's blob is there, or embedded; a source is asked once. Raises MissingBlobError."""
+        """Check that a layer's blob is there, or embedded; the source is asked once. Raises MissingBlobError."""
         if digest not in self.embedded and not self._here.get(digest):
             self._source.require_blob(digest)
             self._here[digest] = True
@@ -187,12 +190,14 @@ class Documents:
 
 
 def _of_size(data: bytes, entry: Descriptor) -> bytes:
-    """*data*, whose digest fits: hashed again for each mention, small archives would cost hours."""
+    """Check the size of *data*. Its digest was checked before: hashing it again for each mention in a small archive
+    could take hours.
+    """
     return data if len(data) == entry.size else verify(data, entry.digest, entry.size)
 
 
 def _read_descriptor(descriptor: Descriptor, opened: Callable[[], BlobReader], most: int) -> tuple[bytes, bool]:
-    """The content, and whether the descriptor embeds it."""
+    """The content, and whether the descriptor embeds it. Reads at most *most* bytes."""
     try:
         blob = opened()
     except MissingBlobError:

@@ -1,6 +1,6 @@
-"""Blobs that a source does not hold as they are wanted, in files beside it, because workers read layers from files.
+"""Blobs that a source cannot give as files: they are written to spool files, because workers read layers from files.
 
-`EmbeddedBlobs` are those that a source holds in descriptors alone (`data`); `decryption` has those that it encrypts.
+`EmbeddedBlobs` holds those that exist only inside descriptors (`data`); `decryption` holds those that were encrypted.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class BlobsBeside:
-    """A `BlobSource`: some blobs from files that are open, all others from *source*.
+    """A `BlobSource` that reads some blobs from open files, and all others from *source*.
 
-    To be used in a `with` statement, after which the files are closed.
+    Use it in a `with` statement, which closes the files at the end.
     """
 
     def __init__(self, source: BlobSource) -> None:
@@ -32,12 +32,12 @@ class BlobsBeside:
         self._files: list[OpenFile] = []
 
     def file(self, fd: int) -> OpenFile:
-        """The file that *fd* has open, to be closed with the others."""
+        """Wrap the descriptor *fd*, and close it with the others."""
         self._files.append(OpenFile(fd))
         return self._files[-1]
 
     def add(self, digest: Digest, file: OpenFile, offset: int, size: int) -> None:
-        """Have the blob in *file*, which `file` gave."""
+        """Add the blob of *size* bytes at *offset* in *file*, which `file` returned."""
         self._places[digest] = Extent(file, offset, size, str(digest))
 
     def place(self, digest: Digest) -> Window | None:
@@ -46,7 +46,7 @@ class BlobsBeside:
         return self._source.place(digest) if place is None else place.window()
 
     def require_blob(self, digest: Digest) -> None:
-        """Make sure that the blob is there. Raises as `open_blob`."""
+        """Check that the blob is there. Raises MissingBlobError, UnsafePathError."""
         if digest not in self._places:
             self._source.require_blob(digest)
 
@@ -57,7 +57,7 @@ class BlobsBeside:
 
     @property
     def open_rest(self) -> Callable[[Digest, int], BlobReader] | None:
-        """See `rest_opener`; of blobs from the source alone."""
+        """See `rest_opener`; applies to blobs from the source only."""
         return None if self._places else rest_opener(self._source)
 
     def prepare_fetching(self) -> None:
@@ -77,9 +77,8 @@ class BlobsBeside:
 
 
 class EmbeddedBlobs(BlobsBeside):
-    """The blobs in *contents* from a file in *spool*, all others from *source*.
-
-    Raises OSError when it cannot be written.
+    """Blobs in *contents*, written to a file in *spool*; all others come from *source*.
+    Raises OSError when the file cannot be written.
     """
 
     def __init__(self, source: BlobSource, contents: Mapping[Digest, bytes], spool: Spool) -> None:

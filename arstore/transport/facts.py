@@ -1,8 +1,8 @@
-"""What the documents of one source say: each is parsed once, however many things point to it.
+"""Facts from the documents of one source. Each document is parsed once, however many things point to it.
 
-Documents are known by their digests, and come here verified. What is kept of them are their bytes, which are published
-with the images, and the few facts that an import asks for. Not in scope: where documents are read from (`documents`),
-and which of them are wanted.
+Documents are identified by digest, and are verified before they come here. Their bytes are kept, since they are
+published with the images, and so are the few facts that an import needs. Not in scope: where documents are read from
+(`documents`), and which of them are wanted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Nature(NamedTuple):
-    """What a document is: an index, or a manifest of an image, or of an `artifact` of that type."""
+    """Kind of a document: an index, the manifest of an image, or the manifest of an `artifact` of that type."""
 
     is_index: bool = False
     artifact: str = ""
@@ -36,7 +36,7 @@ class Nature(NamedTuple):
 
 
 class ConfigFacts(NamedTuple):
-    """What an import asks of a config; diff IDs and chain IDs bottom first."""
+    """The facts in a config that an import needs; diff IDs and chain IDs are listed bottom first."""
 
     platform: Platform
     created: str
@@ -45,10 +45,10 @@ class ConfigFacts(NamedTuple):
 
 
 class _Parsed(NamedTuple):
-    """A manifest or an index: the members that tell its type, what it lists, and why one of these cannot be told."""
+    """A manifest or an index: the members that show its type, its listing, or the error why there is no listing."""
 
     marks: dict[str, Any] | None = None
-    """None for what is not JSON, or not as strict as it has to be, or not an object."""
+    """None for content that is not JSON, not strict enough, or not an object."""
     listing: Manifest | Index | None = None
     artifact: str = ""
     is_foreign: bool = False
@@ -56,7 +56,7 @@ class _Parsed(NamedTuple):
 
 
 class Facts:
-    """The documents of the source *what*. *size* is as for `Work`; *bounds* None: those of *limits*."""
+    """The documents of the source *what*. *size* is as for `Work`; without *bounds*, those of *limits* apply."""
 
     def __init__(
         self, what: str, limits: Limits = DEFAULT_LIMITS, bounds: Bounds | None = None, size: int | None = None
@@ -72,20 +72,20 @@ class Facts:
         self._referred: set[Digest] = set()
 
     def raw(self, digest: Digest) -> bytes | None:
-        """The bytes of a document that was kept."""
+        """The bytes of a document that was kept; None for any other."""
         return self._raw.get(digest)
 
     def keep(self, digest: Digest, data: bytes) -> bytes:
-        """Keep *data*, which was verified to have this *digest*. Raises LimitError."""
+        """Keep *data*, which has this *digest* (verified). Raises LimitError."""
         if digest not in self._raw:
             self.work.hold(data)
             self._raw[digest] = data
         return data
 
     def nature(self, digest: Digest, media_type: str, what: str = "") -> Nature:
-        """What the kept document is, by the *media_type* announced and by itself, which must agree.
+        """The kind of the kept document; the announced *media_type* and the document itself must agree.
 
-        *what* names it in errors. Raises ManifestError for a document of two kinds or of none, and LimitError.
+        *what* names it in errors. Raises ManifestError for a document of two kinds or of neither, and LimitError.
         """
         known = self._natures.get((digest, media_type))
         if known is None:
@@ -99,21 +99,21 @@ class Facts:
         return known
 
     def manifest(self, digest: Digest, media_type: str) -> Manifest:
-        """The kept manifest; its own `media_type` is that of its `nature`. Raises ManifestError, LimitError."""
+        """The kept manifest; its `media_type` is that of its `nature`. Raises ManifestError, LimitError."""
         found = self._listing(digest, media_type)
         if not isinstance(found, Manifest):
             raise ManifestError(f"manifest {digest}", "is an index, not a manifest")
         return found
 
     def index(self, digest: Digest, media_type: str) -> Index:
-        """The kept index; its own `media_type` is that of its `nature`. Raises ManifestError, LimitError."""
+        """The kept index; its `media_type` is that of its `nature`. Raises ManifestError, LimitError."""
         found = self._listing(digest, media_type)
         if not isinstance(found, Index):
             raise ManifestError(f"index {digest}", "is a manifest, not an index")
         return found
 
     def config(self, digest: Digest, what: str = "") -> ConfigFacts:
-        """What the kept config says. Raises ManifestError, LimitError."""
+        """The facts in the kept config. Raises ManifestError, LimitError."""
         known = self._configs.get(digest)
         if known is None:
             known = self._configs[digest] = self._read_config(digest, what or f"config {digest}")
@@ -122,7 +122,7 @@ class Facts:
         return known
 
     def is_foreign(self, digest: Digest) -> bool:
-        """Whether the kept document, of which nothing else tells the type, is no document of an image."""
+        """Whether the kept document, which has no media type, is certainly not a document of an image."""
         known = self._foreign.get(digest)
         if known is None:
             parsed = self._parse(digest, f"blob {digest}")
@@ -130,13 +130,13 @@ class Facts:
                 raise _again(parsed.error)
             known = parsed.is_foreign
             if parsed.marks is None and not known:
-                # What is JSON for another reader, such as one that takes a key twice, may be an image for that one.
+                # Another reader may accept this JSON as an image, for example one that allows a key twice.
                 known = not is_json(self._raw[digest], f"blob {digest}", self.bounds)
             self._foreign[digest] = known
         return known
 
     def refer(self, digest: Digest, count: int) -> None:
-        """Count the layers of the image *digest*, once. Raises LimitError."""
+        """Count the layers of the image *digest*, once per image. Raises LimitError."""
         if digest not in self._referred:
             self.work.refer(count)
             self._referred.add(digest)
@@ -167,7 +167,7 @@ class Facts:
 
 
 def _read(raw: bytes, digest: Digest, what: str, bounds: Bounds) -> _Parsed:
-    """All that is asked of a manifest or an index; what is wrong with it is for whoever asks."""
+    """Parse a manifest or an index. Errors are stored, and raised when the faulty part is requested."""
     try:
         value = parse_value(raw, what, bounds)
     except ArstoreError as error:
@@ -188,13 +188,13 @@ def _read(raw: bytes, digest: Digest, what: str, bounds: Bounds) -> _Parsed:
 
 
 def _mark(member: object) -> object:
-    """A member that tells a document's type, without what it holds."""
+    """A member that shows a document's type, without its content."""
     if isinstance(member, dict):
         return {}
     return [] if isinstance(member, list) else member
 
 
 def _again(error: ArstoreError | None) -> ArstoreError:
-    """*error*, without the frames in which it was raised before: they would pile up, and hold what they have."""
+    """*error* without its traceback: the frames would pile up and keep their variables in memory."""
     assert error is not None
     return error.with_traceback(None)

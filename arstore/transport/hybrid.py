@@ -1,15 +1,15 @@
-"""An archive with two lists of its images: the `index.json` of a layout, and a `manifest.json` as `docker save` has it.
+"""An archive with two lists of its images: `index.json` of an OCI layout, and `manifest.json` of `docker save`.
 
-Docker 25 and later and containerd write both, for the same images. Where the lists differ, no image of either is lost:
+Docker 25 and later and containerd write both, for the same images. Where the lists differ, images of both are kept:
 
-* An entry of `index.json` that is whole (manifest, config and layers are there, and fit one another) is taken as the
-  layout has it, with the manifest's own bytes and digest.
-* An image of `manifest.json` whose config no whole entry has is taken as a docker-archive has it, in the place of the
-  entry for it that is not whole.
-* All other entries are left to `selection`, which says what is wrong with them, or that they are no images.
+* An entry of `index.json` that is complete (manifest, config and layers are there, and fit one another) is taken from
+  the layout, with the manifest's own bytes and digest.
+* An image of `manifest.json` whose config is not in a complete entry is taken as from a docker-archive. It replaces the
+  incomplete entry for that image.
+* All other entries are left to `selection`, which reports what is wrong with them, or that they are not images.
 
-The names in `manifest.json` (`RepoTags`) count for every image with that config; an annotation that only spells such a
-name in another way, or that could be a mere tag of it, is left out.
+The names in `manifest.json` (`RepoTags`) apply to every image with that config. An annotation is left out if it only
+spells one of these names in another way, or could be just the tag of one.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 
 
 class _Look(NamedTuple):
-    """The configs that an entry of `index.json` leads to: all that can be read, and those of images that are whole."""
+    """The configs that an entry of `index.json` leads to: all readable ones, and those of complete images."""
 
     configs: tuple[Digest, ...] = ()
     whole: tuple[Digest, ...] = ()
 
 
 class Hybrid(Medium):
-    """The source of an archive that is a layout and a docker-archive.
+    """The source of an archive that is both a layout and a docker-archive.
 
-    With *layout_only*, `manifest.json` gives names, and no images.
+    With *layout_only*, `manifest.json` provides names only, not images.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Hybrid(Medium):
         return "oci-archive"
 
     def claims(self) -> Claims:
-        """The entries of `index.json` that are whole, and the images of `manifest.json` that they leave out."""
+        """The complete entries of `index.json`, and the images of `manifest.json` that are not among them."""
         table = ImageTable(self._docker)
         entries = [(entry, self._look_at(entry)) for entry in self._entries(bool(table))]
         for _, look in entries:
@@ -91,7 +91,7 @@ class Hybrid(Medium):
         for entry, look in entries:
             item = None if look.whole else self._instead(entry, look, table)
             if item is None:
-                # However often an entry is repeated, its tags are told once.
+                # The tags are listed once, however often an entry is repeated.
                 key = (type(entry), entry.digest, entry.media_type, entry.platform)
                 claims.append((entry, self._names(entry, table.names(look.configs), again=key in told)))
                 told.add(key)
@@ -100,29 +100,29 @@ class Hybrid(Medium):
         brought = {name for _, names in claims for name in names}
         for item in table.left():
             self.facts.work.visit(len(item.names))
-            # One that is not there is nothing that is lost when the layout has all of its names.
+            # If the layout has all names of this image, a missing part of it is not a loss.
             with suppress(*((ArstoreError,) if item.names and _all_among(item.names, brought) else ())):
                 claims.append((self._docker.manifest(item), item.names))
         return self._layout.with_chosen(claims)
 
     def choose(self, claims: Claims) -> Choice:
-        """As for a layout."""
+        """The choice that `Layout.choose` makes."""
         return self._layout.choose(claims)
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
-        """As for a layout; nothing where `index.json` cannot be read, and `manifest.json` stands for it."""
+        """The attachments in the layout; none if `index.json` cannot be read and `manifest.json` replaces it."""
         with suppress(ArstoreError):
             return self._layout.attachments(subject)
         return ()
 
     def is_attachment(self, image: SourceImage) -> bool:
-        """As for a layout, and as `attachments`."""
+        """Whether the layout lists *image* as an attachment; False if `index.json` cannot be read."""
         with suppress(ArstoreError):
             return self._layout.is_attachment(image)
         return False
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
-        """A blob of the layout, or a document that was made, or a member of the docker-archive."""
+        """A blob of the layout, a document made here, or a member of the docker-archive."""
         found = self._layout.find(digest)
         if found is None:
             self.images()
@@ -130,7 +130,7 @@ class Hybrid(Medium):
         return found
 
     def _entries(self, has_table: bool) -> Sequence[Descriptor | Flawed]:
-        """What `index.json` lists; nothing when it cannot be read and `manifest.json` can."""
+        """The entries of `index.json`; none if it cannot be read but `manifest.json` can."""
         try:
             return self._layout.entries()
         except ArstoreError:
@@ -139,8 +139,8 @@ class Hybrid(Medium):
             raise
 
     def _instead(self, entry: Descriptor | Flawed, look: _Look, table: ImageTable) -> Item | None:
-        """The image of `manifest.json` that an entry which is not whole must mean: by its config, its name, or as the
-        only one that is left.
+        """The image of `manifest.json` that an incomplete entry must mean: by its config, by its name, or because it is
+        the only one left.
         """
         for config in look.configs:
             found = table.take(config)
@@ -151,7 +151,7 @@ class Hybrid(Medium):
         return table.take_named(self._layout.names_of(entry))
 
     def _is_lost(self, entry: Descriptor) -> bool:
-        """Whether an entry of an image has no document that could be read, so that nobody knows its config."""
+        """Whether an entry of an image has no readable document, so that its config is unknown."""
         looked = list(islice(self._layout.below(entry), 2))
         return len(looked) == 1 and looked[0][1] is None
 
@@ -179,7 +179,7 @@ class Hybrid(Medium):
         return known
 
     def _is_whole(self, digest: Digest, manifest: Manifest) -> bool:
-        """Whether config and layers are here, and fit as far as that can be seen without inflating anything."""
+        """Whether config and layers are here and fit, as far as this can be checked without decompressing."""
         known = self._whole.get(digest)
         if known is None:
             known = self._whole[digest] = manifest.is_image and self._fits(manifest)
@@ -199,11 +199,11 @@ class Hybrid(Medium):
         is_compressed = self._is_compressed(layer.digest)
         if is_compressed is None:
             return layer.data is not None
-        # An uncompressed layer has its diff ID for a digest.
+        # The digest of an uncompressed layer is its diff ID.
         return is_compressed or layer.digest.algorithm != diff_id.algorithm or layer.digest == diff_id
 
     def _is_compressed(self, layer: Digest) -> bool | None:
-        """Whether a blob is compressed, looked at once; None where it is not there."""
+        """Whether a blob is compressed, checked once; None if it is not there."""
         if layer not in self._compressed:
             blob = self._layout.find(layer)
             if blob is None:
@@ -221,6 +221,6 @@ def _all_among(names: Sequence[str], others: set[str]) -> bool:
 
 
 def _is_tag_only(entry: Descriptor | Flawed) -> bool:
-    """Whether the annotations hold a word that could be a mere tag, and no full name."""
+    """Whether the annotations have a word that could be just a tag, and no full name."""
     word = entry.annotations.get(REF_NAME, "")
     return CONTAINERD_NAME not in entry.annotations and "/" not in word and ":" not in word

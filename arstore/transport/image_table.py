@@ -1,4 +1,4 @@
-"""The images that `manifest.json` lists beside a layout, until each is taken or left out (`hybrid`)."""
+"""The images that `manifest.json` lists in an archive that is also a layout (`hybrid`): each is taken or left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ImageTable:
-    """What `manifest.json` lists, by the digests of configs; nothing when it cannot be read."""
+    """The images that `manifest.json` lists, by the digests of their configs; empty if it cannot be read."""
 
     def __init__(self, docker: DockerArchive) -> None:
         self._work = docker.facts.work
@@ -66,12 +66,12 @@ class ImageTable:
         self._left.clear()
 
     def take(self, config: Digest) -> Item | None:
-        """The first image with this config that is left, which then is not."""
+        """Take the first remaining image with this config; None if none remains."""
         place = next((place for place in self._by_config.get(config, ()) if place in self._left), None)
         return None if place is None else self._left.pop(place)
 
     def take_named(self, names: Sequence[str]) -> Item | None:
-        """The image with one of these names that is left, or the only one that is left, which then is not."""
+        """Take the remaining image with one of these names, or the only one that remains; None if there is none."""
         place = next((self._by_name[name] for name in names if self._by_name.get(name) in self._left), None)
         if place is None and len(self._left) == 1:
             place = next(iter(self._left))

@@ -1,10 +1,10 @@
 """An OCI image layout: `index.json` and `blobs/<algorithm>/<hex>`, in a directory or in an archive.
 
 Format: OCI image-spec, image-layout.md. Names come from the annotations of the descriptors in `index.json`. The file
-`oci-layout` says only that this is a layout, so `index.json` alone makes one too, and nothing depends on what the file
-holds. What a nested index holds is left to `selection`.
+`oci-layout` only marks a layout: `index.json` alone is enough, and the content of `oci-layout` does not matter. Nested
+indexes are left to `selection`.
 
-The documents that are read to find names are read by `Documents`, which believes none that is not verified.
+Documents that are read to find names are read by `Documents`, which verifies each.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from arstore.transport.source import Attached, SourceImage
 
 MAX_LOOKED_INTO = 1000
-"""Manifests and indexes that are looked into for one descriptor of `index.json`, and blobs that it does not list."""
+"""Manifests and indexes that are read at most for one descriptor of `index.json`, and blobs that it does not list."""
 
 
 def is_layout(container: Container) -> bool:
-    """Whether *container* has the document that makes a layout. Raises UnsafePathError when a link stands for it."""
+    """Whether *container* has `index.json`. Raises UnsafePathError if that is an unsafe link."""
     _has(container, "oci-layout")
     return _has(container, "index.json")
 
 
 def blob_path(digest: Digest) -> str:
-    """Where a blob lies."""
+    """Path of a blob in a layout."""
     return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
@@ -70,15 +70,15 @@ class Layout(Medium):
 
     @property
     def transport(self) -> str:
-        """By what holds the layout."""
+        """`oci` for a directory, `oci-archive` for an archive."""
         return "oci" if isinstance(self._container, Directory) else "oci-archive"
 
     def claims(self) -> Claims:
-        """The entries of `index.json`, and a nested one when the user asked for its digest."""
+        """The entries of `index.json`, and a nested one if the user asked for its digest."""
         return self.with_chosen([(entry, self.names_of(entry)) for entry in self.entries()])
 
     def with_chosen(self, claims: Claims) -> Claims:
-        """*claims*, and what stands below them when the user asked for it by its digest."""
+        """*claims*, and the nested entry that the user asked for by its digest, if it is not among them."""
         wanted = self._choice.digest
         if wanted is not None and wanted not in {entry.digest for entry, _ in claims}:
             below = (inner for outer, _ in claims for inner, _ in self.below(outer))
@@ -91,7 +91,7 @@ class Layout(Medium):
             bounds = self._bounds.of_listing()
             data = self._container.read("index.json", bounds)
             if data is None:
-                raise UnknownFormatError(self.what, "is no OCI image layout: it has no index.json")
+                raise UnknownFormatError(self.what, "is not an OCI image layout: it has no index.json")
             self._entries = Index.parse(data, f"{self.what}: index.json", bounds=bounds).entries
         return self._entries
 
@@ -100,7 +100,10 @@ class Layout(Medium):
         return self._attached_entries().of(subject)
 
     def is_attachment(self, image: SourceImage) -> bool:
-        """Whether *image* belongs to a manifest in this layout. Raises the errors of `entries`."""
+        """Whether *image* belongs to a manifest in this layout.
+
+        Raises UnknownFormatError, ManifestError, LimitError, UnsafePathError.
+        """
         return self._attached_entries().has(image, self._is_here)
 
     def _is_here(self, digest: Digest) -> bool:
@@ -134,7 +137,7 @@ class Layout(Medium):
                     yield Descriptor(OCI_MANIFEST, Digest(digest), size)
 
     def choose(self, claims: Claims) -> Choice:
-        """What the user asked for; a name may also be the whole of a `ref.name` annotation, as umoci's tags are."""
+        """The user's choice; a name may also be a whole `ref.name` annotation, like umoci's tags."""
         for entry, names in reversed(claims):
             if self._choice.name and entry.annotations.get(REF_NAME) == self._choice.name:
                 if not names and isinstance(entry, Descriptor):
@@ -143,7 +146,7 @@ class Layout(Medium):
         return self._choice
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
-        """The blob in its place under `blobs/`."""
+        """The blob at its path under `blobs/`; None if it is not there."""
         return self._container.open(blob_path(digest))
 
     def names_of(self, entry: Descriptor | Flawed) -> Sequence[str]:
@@ -152,9 +155,10 @@ class Layout(Medium):
         return [note] if note else []
 
     def below(self, top: Descriptor | Flawed) -> Iterator[tuple[Descriptor, Manifest | None]]:
-        """*top* and all descriptors under it, each digest once, with their manifests.
+        """Yield *top* and all descriptors under it with their manifests, each digest once.
 
-        An index, or what is absent or bad, has None. Raises LimitError when too much has been gone through by then.
+        The manifest is None for an index, and for a document that is missing or malformed. Raises LimitError after too
+        many steps.
         """
         todo: deque[tuple[Descriptor | Flawed, int]] = deque([(top, 0)])
         seen: set[str] = set()
@@ -179,8 +183,8 @@ class Layout(Medium):
         return known
 
     def _look(self, descriptor: Descriptor) -> tuple[Sequence[Descriptor | Flawed], Manifest | None]:
-        # What is wrong with a document is for `selection` to say, about the images that are taken; here it has no
-        # names.
+        # `selection` reports what is wrong with a document, for the images that are taken. Here, a faulty document has
+        # no names.
         try:
             if self.documents.nature(descriptor).is_index:
                 return self.documents.index(descriptor).entries, None

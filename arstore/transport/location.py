@@ -1,7 +1,7 @@
-"""What a user writes to say where images are: a path, `-`, or `TRANSPORT:PATH` with an image's name behind it.
+"""Parse what a user writes for a source of images: a path, `-`, or `TRANSPORT:PATH` followed by an image's name.
 
-The path may hold colons and at-signs itself: the longest beginning of it that exists is taken for the path, and what
-follows for the choice. Not in scope: opening what was named (`detect`), and names in the store.
+The path may contain colons and at-signs: the longest prefix that exists is taken as the path, and the rest as the
+choice of an image. Not in scope: opening the source (`detect`), and names in the store.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ REGISTRY = "docker"
 """The transport of images in registries; its path is a reference, not a file."""
 
 READABLE = ("oci", "oci-archive", "docker-archive", "dir", REGISTRY)
-"""The transports that a source is opened from by this package."""
+"""The transports of the sources that this package opens."""
 
 STREAM = "-"
-"""What stands for standard input."""
+"""The argument that means standard input."""
 
 _KNOWN = ("oci:PATH[:NAME]", "oci-archive:PATH[:NAME]", "docker-archive:PATH[:NAME]", "dir:PATH", "docker://NAME")
 
 
 class Location(NamedTuple):
-    """Where images are: `path` (or `STREAM`), the transport when the user said which ("" otherwise), which image."""
+    """A source: `path` (or `STREAM`), the transport ("" if the user gave none), and the choice of images."""
 
     path: str
     transport: str = ""
@@ -36,22 +36,22 @@ class Location(NamedTuple):
 
     @property
     def what(self) -> str:
-        """The path for a person."""
+        """The path, made safe to print."""
         return "standard input" if self.path == STREAM else shown(os.fsencode(self.path))
 
     @property
     def file_name(self) -> str:
-        """The last component of the path, for an image without a name; "" for a stream."""
+        """The last component of the path, used to name an image without a name; "" for a stream."""
         if self.path == STREAM:
             return ""
         return os.fsencode(os.path.basename(os.path.abspath(self.path))).decode("utf-8", "replace")
 
 
 def parse_location(text: str) -> Location:
-    """Take *text* apart.
+    """Parse *text*.
 
-    Raises UsageError when it is empty or names a transport that is no file, InvalidReferenceError for a transport that
-    does not exist and for a choice that is none.
+    Raises UsageError if it is empty or its transport is not one of files, InvalidReferenceError for an unknown
+    transport and for a malformed choice.
     """
     if not text:
         raise UsageError("", "the source is empty")
@@ -62,7 +62,7 @@ def parse_location(text: str) -> Location:
         return Location(text)
     if transport not in READABLE:
         hint = f"sources are a path, a stream (-), or {', '.join(_KNOWN)}"
-        raise UsageError(shown_text, f"{transport} names no file and no stream, and only these are read here", hint)
+        raise UsageError(shown_text, f"the transport {transport} is not supported as a source", hint)
     if transport in {"dir", REGISTRY}:
         return Location(rest, transport)
     path, behind = split_path(rest)
@@ -72,7 +72,7 @@ def parse_location(text: str) -> Location:
 def path_in(text: str) -> str:
     """The path that *text* names, for a policy's scopes; "" for a stream and for an image in a registry.
 
-    Raises as `parse_location`.
+    Raises UsageError, InvalidReferenceError.
     """
     location = parse_location(text)
     return "" if location.path == STREAM or location.transport == REGISTRY else location.path
@@ -82,14 +82,14 @@ def _printable(text: str) -> str:
     try:
         path = os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise UsageError(ascii(text)[:90], "the source holds a character that no path can have") from error
+        raise UsageError(ascii(text)[:90], "the source holds a character that a path cannot have") from error
     if b"\0" in path:
         raise UsageError(shown(path), "the source holds a NUL character")
     return shown(path)
 
 
 def split_path(rest: str) -> tuple[str, str]:
-    """The path and what stands behind it: the longest beginning that exists, else what comes before the first colon."""
+    """Split *rest* into the path and what follows it: after the longest prefix that exists, else at the first colon."""
     if rest[0] == STREAM and (len(rest) == 1 or rest[1] in ":@"):
         return STREAM, rest[1:]
     places = [match.start() for match in re.finditer("[:@]", rest) if match.start()]
@@ -101,8 +101,8 @@ def split_path(rest: str) -> tuple[str, str]:
 
 
 def _refuse_unknown(text: str) -> None:
-    """A word and a colon that are no file were meant for a transport."""
+    """Refuse a word with a colon that is not a file: the user meant a transport. Raises InvalidReferenceError."""
     match = re.match("([a-z][a-z0-9+-]*):", text)
     if match is not None and not os.path.lexists(text):
-        hint = f"there are {', '.join(_KNOWN)}"
-        raise InvalidReferenceError(_printable(text), f"no transport is called {match[1]}", hint)
+        hint = f"known transports: {', '.join(_KNOWN)}"
+        raise InvalidReferenceError(_printable(text), f"unknown transport {match[1]}", hint)

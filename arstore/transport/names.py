@@ -1,11 +1,11 @@
-"""Which names a source's images bring, and which of its images a reference picks.
+"""Names that the images of a source bring, and the images that a reference picks.
 
-Rules, where a medium lists several things:
+Rules for a medium that lists several things:
 
-* Entries with one digest, type and platform are one image, which brings all their names.
-* A name that several images claim is brought by each of them: together they are an index of that name (`selection`).
-* An image that brings no name is named after the file when it is the only such image, the file name makes a valid
-  reference, and no other image has that name.
+* Entries with the same digest, type and platform are one image, which brings all their names.
+* If several images claim a name, each of them brings it: together they are an index of that name (`selection`).
+* An image that brings no name is named after the file if it is the only image without a name, the file name makes a
+  valid reference, and no other image has that name.
 
 Not in scope: the grammar of names and the meaning of annotations (`arstore.oci.reference`).
 """
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Sequence
 
 Claims: TypeAlias = "list[tuple[Descriptor | Flawed, Sequence[str]]]"
-"""Descriptors as a medium lists them, each with the canonical names that are claimed for it there."""
+"""Descriptors as a medium lists them, each with the canonical names that the medium gives it."""
 
 
 class Choice(NamedTuple):
-    """What stands behind the path in `TRANSPORT:PATH…`: a name, a digest or a position; all empty means everything."""
+    """The part after the path in `TRANSPORT:PATH…`: a name, a digest or a position; all empty means all images."""
 
     name: str = ""
     digest: Digest | None = None
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Choice:
-        """From `:NAME`, `@DIGEST`, `@POSITION` or either of these with `:@`; "" selects everything.
+        """Parse `:NAME`, `@DIGEST`, `@POSITION`, or one of the last two with `:@`; "" selects everything.
 
         Raises InvalidReferenceError.
         """
@@ -48,7 +48,7 @@ class Choice(NamedTuple):
         text = text.removeprefix(":")
         if not text.startswith("@"):
             if not text:
-                raise InvalidReferenceError("", "nothing stands behind the colon", "leave the colon out for all images")
+                raise InvalidReferenceError("", "has no name after the colon", "leave the colon out for all images")
             return cls(name=text)
         text = text[1:]
         if re.fullmatch("[0-9]{1,9}", text):
@@ -61,17 +61,17 @@ EVERYTHING = Choice()
 
 
 def annotated(descriptor: Descriptor | Flawed, file_name: str) -> str:
-    """The name in a descriptor's annotations, canonical, or "" when it has none that is valid."""
+    """The name in a descriptor's annotations, canonical; "" if none is valid."""
     notes = descriptor.annotations
     name = reference.from_annotations(notes.get(REF_NAME, ""), notes.get(CONTAINERD_NAME, ""), file_name)
     return "" if name is None else str(name)
 
 
 def named(claims: Claims, file_name: str) -> tuple[SourceImage, ...]:
-    """Apply the rules of this module to what a medium lists, in its order; *file_name* is "" where there is none.
+    """Apply the rules of this module to the list of a medium, in order; *file_name* is "" if there is none.
 
-    Whether an entry is an image is told here by its type alone. So an image without a name among several entries
-    without one has the file's as its `fallback`, for a reader who knows which of them are images.
+    Only the media type decides here whether an entry is an image. So if several entries have no name, each that may be
+    an image gets the file's name as its `fallback`, for a reader that knows which of them are images.
     """
     found: dict[Hashable, Descriptor | Flawed] = {}
     brought: dict[Hashable, dict[str, None]] = {}
@@ -90,9 +90,9 @@ def named(claims: Claims, file_name: str) -> tuple[SourceImage, ...]:
 
 
 def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[SourceImage, ...]:
-    """The images that *choice* means: all of them, or one by its digest or position, or all of one name.
+    """The images that *choice* selects: all, one by its digest or position, or all with one name.
 
-    What is chosen by a name has that name alone. Raises NotFoundError.
+    Images chosen by a name keep only that name. Raises NotFoundError.
     """
     if choice.digest is not None:
         found = [image for image in images if image.descriptor.digest == choice.digest]
@@ -111,12 +111,12 @@ def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[So
 
 
 def same_name(name: str, others: Container[str]) -> bool:
-    """Whether *name* is one of *others* in another spelling, such as one with `docker.io/library/` before it."""
+    """Whether *name* is in *others* in any spelling, for example with `docker.io/library/` in front."""
     return any(spelling in others for spelling in spellings(name))
 
 
 def spellings(text: str) -> list[str]:
-    """*text* and the other spellings of that name, most exact first; none for what is no name."""
+    """*text* and the other spellings of that name, the most exact first; empty if it is not a name."""
     try:
         return reference.candidates(text)
     except InvalidReferenceError:

@@ -1,6 +1,6 @@
-"""Why a source is no image: the errors that say what it looks like instead.
+"""Errors for sources that are not images; they say what the content looks like instead.
 
-Not in scope: images that are damaged or hostile, which fail where they are read.
+Not in scope: damaged or hostile images, which fail when they are read.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def no_layout(directory: Directory) -> UnknownFormatError:
-    """The error for a directory of neither kind that is read."""
+    """The error for a directory that is neither an OCI layout nor a `dir:`."""
     blob = directory.open("oci-layout")
     if blob is not None:
         blob.close()
         why = "is a directory with oci-layout, but without the index.json of an OCI image layout"
         return UnknownFormatError(directory.what, why)
-    why = "is a directory, but no OCI image layout (index.json, blobs) and no dir: (version, manifest.json)"
+    why = "is a directory, but neither an OCI image layout (index.json, blobs) nor a dir: (version, manifest.json)"
     return UnknownFormatError(directory.what, why)
 
 
 def no_image(members: Members) -> UnknownFormatError:
-    """The error for a tar archive that holds no image of a kind that is read."""
+    """The error for a tar archive that does not hold an image of a known kind."""
     names = list(members.names())
     if not names:
         return UnknownFormatError(members.what, "is an empty tar archive")
@@ -42,27 +42,27 @@ def no_image(members: Members) -> UnknownFormatError:
         return UnknownFormatError(members.what, why, "pack the layout with tar -C DIRECTORY -cf ARCHIVE .")
     why = "is a tar archive, but it has neither index.json nor manifest.json"
     if not members.complete:
-        return UnknownFormatError(members.what, why, "it has no end mark, so it may have been cut short")
+        return UnknownFormatError(members.what, why, "it has no end mark, so it may be truncated")
     return UnknownFormatError(members.what, why)
 
 
 def no_archive(head: bytes, compression: Compression, what: str) -> UnknownFormatError:
-    """The error for content that begins with *head* and is no tar archive, behind *compression*."""
+    """The error for content that begins with *head* after decompression from *compression*, and is not a tar."""
     if compression is Compression.NONE and not head:
         return UnknownFormatError(what, "is empty")
     within = "" if compression is Compression.NONE else f"{compression.value}-compressed, and inside "
     if not head:
         return UnknownFormatError(what, f"is {within}empty")
     if compression_of(head, what) is not Compression.NONE:
-        return UnknownFormatError(what, f"is {within}compressed once more", "decompress it once")
+        return UnknownFormatError(what, f"is {within}compressed again", "decompress it once")
     seems = looks_like(head)
     if seems:
         return UnknownFormatError(what, f"is {within}{seems}, not a container image")
-    return UnknownFormatError(what, f"is {within}no tar archive, so no container image")
+    return UnknownFormatError(what, f"is {within}not a tar archive, so not a container image")
 
 
 def compression_of(head: bytes, what: str) -> Compression:
-    """The compression of what begins with *head*; a zip archive and its like are no compression but another format."""
+    """The compression of content that begins with *head*. Raises UnknownFormatError for other formats, such as zip."""
     try:
         return detect(head[:HEAD], what)
     except CompressionError as error:

@@ -1,7 +1,7 @@
 """`docker://NAME[:TAG][@DIGEST]`: an image in a registry as an `ImageSource`.
 
-The manifest that the name means is got once and kept, so a tag that moves changes nothing. Mirrors are tried in order;
-the first place that gives the manifest gives all the rest. The name that the image brings is the canonical one.
+The manifest that the name refers to is fetched once and kept, so a tag that moves changes nothing. Mirrors are tried in
+order; everything else comes from the first place that gives the manifest. The image brings its canonical name.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class RegistrySource:
-    """The image that *reference* means; *access* is the source's own, and closed with it."""
+    """The image that *reference* names. It owns *access*, and closes it."""
 
     complete = True
     transport = "docker"
@@ -56,23 +56,23 @@ class RegistrySource:
         self._made: dict[Digest, bytes] = {}
 
     def images(self) -> Sequence[SourceImage]:
-        """The one image, or index. Raises the errors of `get_manifest`, RegistryBlockedError, RegistryConfigError."""
+        """The only image, or index. Raises RegistryError, ManifestError, LimitError."""
         got = self._manifest()
         descriptor = Descriptor(got.media_type, got.digest, len(got.raw))
         names = (f"{self.reference.repository}:{self.reference.tag}",) if self.reference.tag else ()
         return (SourceImage(descriptor, names),)
 
     def place(self, _digest: Digest, /) -> Window | None:
-        """None: no blob lies in a file here."""
+        """Always None: no blob is in a local file."""
         return None
 
     def require_blob(self, digest: Digest) -> None:
-        """Ask whether the blob is there. Raises MissingBlobError, and as `images`."""
+        """Ask whether the blob is there. Raises MissingBlobError, RegistryError."""
         if head_blob(self._found(), digest) is None:
             raise self._missing("blob", digest)
 
     def open_manifest(self, descriptor: Descriptor) -> BlobReader:
-        """See ImageSource. Raises MissingBlobError, and as `images`."""
+        """See ImageSource. Raises MissingBlobError, RegistryError, ManifestError, LimitError."""
         if descriptor.digest in self._made:
             return BytesIO(self._made[descriptor.digest])
         got = self._tagged.get(descriptor.digest) or self._manifest()
@@ -85,20 +85,20 @@ class RegistrySource:
         return BytesIO(got.raw)
 
     def open_blob(self, digest: Digest) -> BlobReader:
-        """See ImageSource. Raises MissingBlobError, and as `RemoteBlob`."""
+        """See ImageSource. Raises MissingBlobError, RegistryError."""
         if digest in self._made:
             return BytesIO(self._made[digest])
         return RemoteBlob(self._found(), digest, self._sizes.get(digest))
 
     def open_rest(self, digest: Digest, offset: int, /) -> BlobReader:
-        """The blob from the byte *offset* on. Raises as `open_blob`."""
+        """The blob from the byte *offset* on. Raises MissingBlobError, RegistryError."""
         return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
         """List the referrers of *subject*, the attachments under cosign's tags, and the signatures in the lookaside.
 
-        One request for each list and tag; a tag is got once and kept. Raises as `images`, MissingBlobError, and as
-        `Access.signatures`.
+        Takes one request for each list and each tag; the manifest of a tag is fetched once and kept. Raises
+        MissingBlobError, RegistryError, ManifestError, LimitError, and the errors of `Access.signatures`.
         """
         found = {entry.digest: Attached(entry) for entry in entries_of(self._found(), subject)}
         for suffix in SUFFIXES:
@@ -113,7 +113,7 @@ class RegistrySource:
         return (*found.values(), *self._beside(subject))
 
     def _beside(self, subject: Digest) -> Iterator[Attached]:
-        """Signatures in the lookaside, as manifests that are made of them here."""
+        """Signatures in the lookaside, as manifests made here."""
         described = self._described.get(subject)
         files = self._access.signatures(self.reference, subject) if described is not None else ()
         if described is None or not files:
@@ -131,12 +131,12 @@ class RegistrySource:
 
     @property
     def repository(self) -> Repository:
-        """The repository that gave the manifest. Raises as `images`."""
+        """The repository that gave the manifest. Raises RegistryError, ManifestError, LimitError."""
         return self._found()
 
     @property
     def top(self) -> GotManifest:
-        """The manifest or index that the reference means. Raises as `images`."""
+        """The manifest or index that the reference names. Raises RegistryError, ManifestError, LimitError."""
         return self._manifest()
 
     def close(self) -> None:
@@ -163,14 +163,14 @@ class RegistrySource:
         return self._repository
 
     def _learn(self, got: GotManifest) -> None:
-        """Remember how large the blobs are that a manifest names, so that a wrong size is found before reading."""
+        """Remember the sizes that a manifest gives for its blobs, so that a wrong size is found before reading."""
         self._described[got.digest] = Descriptor(got.media_type, got.digest, len(got.raw))
         if is_index(got.media_type):
             return
         try:
             manifest = Manifest.parse(got.raw, f"manifest {got.digest}", got.media_type or None, self._bounds)
         except ArstoreError:
-            return  # what is wrong with it is for `selection` to say
+            return  # `selection` reports what is wrong with it
         for entry in (manifest.config, *manifest.layers):
             self._sizes[entry.digest] = entry.size
 
@@ -181,9 +181,9 @@ class RegistrySource:
 def first_that_has(
     repositories: Sequence[Repository], reference: DockerReference, bounds: Bounds = BOUNDS
 ) -> tuple[Repository, GotManifest]:
-    """The first of *repositories* (mirrors, then the registry itself) that gives the manifest, and the manifest.
+    """Return the first of *repositories* (mirrors, then the registry) that gives the manifest, and the manifest.
 
-    Raises the last one's error, which has those before it in its text.
+    Raises the error of the last one; its text includes the errors before it.
     """
     failed: list[str] = []
     for repository in repositories[:-1]:
@@ -196,10 +196,10 @@ def first_that_has(
     except ArstoreError as error:
         if not failed:
             raise
-        why = f"{error.why}; before it, its mirrors failed: {'; '.join(failed)}"
+        why = f"{error.why}; its mirrors failed before: {'; '.join(failed)}"
         raise type(error)(error.what, why, error.hint) from error
 
 
 def open_registry(text: str, options: RegistryOptions | None = None, bounds: Bounds = BOUNDS) -> RegistrySource:
-    """The source that `docker://` and *text* name. Asks nobody yet. Raises InvalidReferenceError."""
+    """The source named by `docker://` and *text*; sends no request yet. Raises InvalidReferenceError."""
     return RegistrySource(DockerReference.parse(text), Access(options or NO_OPTIONS), bounds)

@@ -1,13 +1,13 @@
-"""A plain tar of a root file system, which becomes an image of one layer, as `docker import` makes it.
+"""Import a plain tar of a root file system as an image with one layer, as `docker import` does.
 
     bytes -> a spool file in the store, hashed -> inflated once by a confined process, for the diff ID -> Store.take
 
-The layer's blob is the given bytes where a layer may have their compression: none, gzip, zstd. xz and bzip2 have no
-media type, so such a tar is compressed again, with gzip. What takes the blob in is the intake of every image: it
-verifies the blob, reads its tar with all limits and builds its tree.
+If a layer may have the compression of the given file (none, gzip, zstd), the layer's blob is the file as it is. xz and
+bzip2 have no media type, so such a tar is recompressed with gzip. The blob is then imported like that of any image: it
+is verified, its tar is read under all limits, and its tree is built.
 
-The config says what is known of the image: its platform, when it was made, and what the user changes. Equal bytes,
-options and `created` give an equal image.
+The config holds what is known about the image: its platform, its time, and what the user changes. Equal bytes, options
+and `created` make an equal image.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ if TYPE_CHECKING:
     from arstore.transport.source import Spool
 
 CREATED_BY = "arstore import --rootfs"
-"""What the history says of the layer. The file's name would make equal tars different images."""
+"""The layer's text in the history. The file's name is not in it: equal tars would become different images."""
 
 
 @dataclass(slots=True, frozen=True)
 class RootTarOptions:
-    """What the new image is to be: its *name*, its *platform*, when it was *created* (seconds since the epoch)."""
+    """Options of the new image: its *name*, its *platform*, and when it was *created* (seconds since the epoch)."""
 
     name: str
     platform: Platform
@@ -72,11 +72,11 @@ class RootTarOptions:
 
 
 def import_root_tar(store: Store, text: str, options: RootTarOptions, progress: Progress | None = None) -> TakenImage:
-    """Make an image of the tar that *text* names, a path or `-`.
+    """Import the tar that *text* names, a path or `-`, as an image.
 
-    Raises InvalidReferenceError for the name, UsageError for a transport or a time that no config holds, NotFoundError,
-    UnknownFormatError for what is no tar, CompressionError, TruncatedError, LimitError, NoSpaceError, and the errors of
-    `Store.take`; the store is then as it was.
+    Raises InvalidReferenceError for the name, UsageError for a transport or a time that a config cannot hold,
+    NotFoundError, UnknownFormatError for content that is not a tar, CompressionError, TruncatedError, LimitError,
+    NoSpaceError, and the errors of `Store.take`; the store is unchanged then.
     """
     name = str(parse_name(options.name))
     created = rfc3339(options.created)
@@ -93,12 +93,12 @@ def import_root_tar(store: Store, text: str, options: RootTarOptions, progress: 
 
 
 class _Spooling:
-    """The source while it is read, once, into a file of the store."""
+    """The source while it is read, once, into a file in the store."""
 
     def __init__(self, text: str, limits: Limits, progress: Progress) -> None:
         location = parse_location(text)
         if location.transport:
-            raise UsageError(text, "names images, and --rootfs reads a tar of a root file system", "give its path")
+            raise UsageError(text, "names images, but --rootfs reads a tar of a root file system", "give its path")
         self.what = location.what
         self._limits = limits
         self._progress = progress
@@ -111,11 +111,14 @@ class _Spooling:
             raise from_os_error(error, self.what) from error
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
-            raise UnknownFormatError(self.what, "is a directory, and not a tar", "pack it with tar -C DIRECTORY -c .")
+            raise UnknownFormatError(self.what, "is a directory, not a tar", "pack it with tar -C DIRECTORY -c .")
         return FileIO(fd)
 
     def blob(self, spool: Spool) -> _Blob:
-        """The layer's blob, in *spool*. Raises as `import_root_tar`."""
+        """The layer's blob, in *spool*.
+
+        Raises UnknownFormatError, CompressionError, TruncatedError, LimitError, NoSpaceError.
+        """
         source = DescriptorReader(self._file.fileno(), self.what)
         head = head_of(source, HEAD)
         compression = compression_of(head, self.what)
@@ -141,7 +144,7 @@ class _Spooling:
         size = status.st_size if stat.S_ISREG(status.st_mode) else None
         room = Room(blob.file.fd, self._limits, self.what, size or 0)
         room.check()
-        # An archive that begins with its end has nothing in it: what goes on and on behind that is a device of zeros.
+        # An archive that begins with its end mark is empty. Zeros without end after it come from a device of zeros.
         most = self._limits.inflated if any(head) else self._limits.trailing
         name = "inflated" if any(head) else "trailing"
         self._progress.start(self.what, self.what, size)
@@ -196,7 +199,7 @@ class _Spooling:
 
 
 class _Hashed:
-    """A stream that is hashed as it is read."""
+    """A stream that computes a hash while it is read."""
 
     def __init__(self, start: bytes, rest: Reader) -> None:
         self._start = start
@@ -211,12 +214,12 @@ class _Hashed:
         return data
 
     def digest(self) -> Digest:
-        """The digest of all that was read."""
+        """The digest of all bytes that were read."""
         return Digest.finished("sha256", self._hash)
 
 
 class _Blob:
-    """The one layer's blob in a spool file, and the `BlobSource` of it; its digest is right after `finish`."""
+    """The layer's blob in a spool file, and its `BlobSource`; the digest is known after `finish`."""
 
     is_remote = False
 
@@ -234,7 +237,7 @@ class _Blob:
         self.size += len(data)
 
     def finish(self) -> None:
-        """Know the digest."""
+        """Compute the digest."""
         self.digest = Digest.finished("sha256", self._hash)
 
     def reader(self) -> Extent:
@@ -242,7 +245,7 @@ class _Blob:
         return Extent(self.file, 0, self.size, f"layer {self.digest}")
 
     def place(self, digest: Digest) -> Window | None:
-        """Where the blob lies in its file; None for any other."""
+        """Where the blob is in its file; None for any other blob."""
         return self.reader().window() if digest == self.digest else None
 
     def require_blob(self, digest: Digest) -> None:
@@ -251,7 +254,7 @@ class _Blob:
             raise MissingBlobError(digest, "is missing from the store or damaged", BRING_BACK)
 
     def open_blob(self, digest: Digest) -> BlobReader:
-        """The blob. Raises MissingBlobError for any other."""
+        """The blob. Raises MissingBlobError for any other blob."""
         self.require_blob(digest)
         return self.reader()
 
@@ -273,7 +276,7 @@ def _image(blob: _Blob, options: RootTarOptions, created: str, name: str) -> Inc
     layer = Descriptor(types.OCI_LAYERS[blob.compression.value], blob.digest, blob.size)
     described = Descriptor(types.OCI_CONFIG, Digest.of(config), len(config))
     raw = Manifest.build(described, [layer])
-    # What could not be read again is not made: these raise LimitError.
+    # Nothing is made that could not be read again: these raise LimitError.
     ImageConfig.parse(config, bounds=STORED)
     Manifest.parse(raw, bounds=STORED)
     chain_id = child_chain_id(None, blob.diff_id)

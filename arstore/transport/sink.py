@@ -1,15 +1,15 @@
-"""The Protocol that every medium implements to be written to.
+"""The Protocol of media that images can be written to.
 
-`export` decides what comes and in which order, reads every byte and verifies it. A sink only puts bytes in their place:
+`export` decides what is written and in which order, reads every byte and verifies it. A sink only stores the bytes:
 
     begin
     holds? -> writer -> finish(digest)        a blob: a layer or a config
     put_manifest                              a manifest or an index, after all that it points to
-    begin_attachments -> put_attachment       what belongs to these, after its blobs; or put_signature
+    begin_attachments -> put_attachment       attachments of these, after their blobs; or put_signature
     publish                                   the names, last and at once
 
-What is not published is not there for others: a directory keeps its old `index.json`, a file keeps its old content, a
-registry has no new tag. Leaving the context before `publish` takes away what can be taken away.
+Nothing is visible to others before it is published: a directory keeps its old `index.json`, a file keeps its old
+content, a registry has no new tag. Leaving the context before `publish` removes what can be removed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class LostBlobsError(Exception):
 
 
 class SinkTraits(NamedTuple):
-    """What a medium can hold.
+    """Capabilities of a medium.
 
     `plain_layers`: only layers without compression. `indexes`: indexes, and so several platforms of one image. `many`:
-    more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and before the
-    first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte. `takes`: it
-    reads blobs itself (`take`), perhaps more than once. `encrypted`: layers may be encrypted; who reads the medium has
-    manifests that say so. `attachments`: ALL, or only simple SIGNATURES, or "" for none. `lookaside`: OpenPGP messages
-    go to a place beside it (`put_signature`).
+    more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and the size of a
+    blob must be known before its first byte (`sized`). `manifests`: manifests are kept byte for byte. `takes`: the
+    medium reads blobs itself (`take`), perhaps more than once. `encrypted`: layers may be encrypted; readers of the
+    medium see manifests that say so. `attachments`: ALL, only simple SIGNATURES, or "" for none. `lookaside`: OpenPGP
+    messages go to a separate place (`put_signature`).
     """
 
     plain_layers: bool = False
@@ -60,7 +60,7 @@ class SinkTraits(NamedTuple):
 
 
 class OutgoingLayer(NamedTuple):
-    """A layer as it was written: what describes it there, and the digest of its tar."""
+    """A layer as it was written: its descriptor in the medium, and the digest of its tar."""
 
     descriptor: Descriptor
     diff_id: Digest
@@ -81,7 +81,7 @@ class OutgoingImage(NamedTuple):
 
 
 class OutgoingAttachment(NamedTuple):
-    """A manifest `raw` that belongs to the manifest `subject`, by its own word or by a tag with the suffix `tag`."""
+    """A manifest `raw` attached to the manifest `subject`, by its `subject` field or by a tag with the suffix `tag`."""
 
     subject: Digest
     descriptor: Descriptor
@@ -90,16 +90,16 @@ class OutgoingAttachment(NamedTuple):
 
 
 class BlobWriter(Protocol):
-    """A blob on its way into a medium."""
+    """A blob that is being written to a medium."""
 
     def write(self, data: bytes | memoryview, /) -> object:
         """Add bytes. Raises OSError, and the errors of the medium."""
 
     def finish(self, digest: Digest, size: int) -> None:
-        """Keep what was written, *size* bytes, as the blob with this digest. Raises as `write`."""
+        """Keep the *size* bytes that were written as this blob. Raises OSError, and the medium's errors."""
 
     def close(self) -> None:
-        """Let go; what was not finished is dropped."""
+        """Close the writer; a blob that was not finished is dropped."""
 
 
 class BlobSink(Protocol):
@@ -113,34 +113,37 @@ class BlobSink(Protocol):
         """Whether the medium has this blob or manifest already, whole."""
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> BlobWriter:
-        """Begin a layer or a config. Unless *known*, digest and size of *descriptor* say nothing yet."""
+        """Begin a layer or a config. Unless *known*, the digest and size in *descriptor* are not final."""
 
     def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
-        """Take a blob that *opened* opens from its start, verify it, and *tell* of its bytes; for one that `takes`."""
+        """Copy a blob that *opened* opens from its start, and verify it; for a medium that `takes`.
+
+        Calls `tell` with the number of bytes of each piece.
+        """
 
 
 class ImageSink(BlobSink, Protocol):
     """A medium that images are written to. Leaving its context releases all that it opened."""
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
-        """Hear what is to be listed, should nothing have to be changed; empty when that is not known."""
+        """Announce what will be listed if nothing has to be changed; empty when that is not known."""
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
-        """Take a manifest or an index; all that it points to is there, as far as it comes at all."""
+        """Store a manifest or an index; everything it points to is there already, as far as it is copied at all."""
 
     def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
-        """Hear which attachments come, all at once; those that the medium does not have yet. For one that takes ALL."""
+        """Announce all attachments, and return those that the medium does not have yet; for a medium that takes ALL."""
 
     def put_attachment(self, attachment: OutgoingAttachment) -> None:
-        """Take an attachment; its blobs are there."""
+        """Store an attachment; its blobs are there already."""
 
     def put_signature(self, subject: Digest, data: bytes) -> None:
-        """Take a signature of *subject* as a file; for a medium that holds SIGNATURES."""
+        """Store a signature of *subject* as a file; for a medium that holds SIGNATURES."""
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each.
+        """Make the copy visible: *tops* are the listed ones, with their names; *images* are all images, once each.
 
-        Raises LostBlobsError, once, for a medium that has lost some of it meanwhile.
+        Raises LostBlobsError, once, if the medium has lost some of the blobs meanwhile.
         """
 
     def __enter__(self) -> ImageSink: ...

@@ -1,6 +1,6 @@
-"""What an import passed over, for its report: entries that are no images, and images that were not asked for.
+"""Entries that an import passed over, for its report: entries that are not images, and images that were not requested.
 
-A source may list any number of them, so few are kept, and the others counted.
+A source may list any number of them, so only the first are kept, and the others are counted.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor, Flawed
 
 MOST = 100
-"""Entries that are kept."""
+"""Number of entries that are kept."""
 _LINES = 5
 _NAMES = 3
 
 
 class SkippedEntry(NamedTuple):
-    """One entry of an index that was passed over, and why; texts are as the source has them, made safe to show."""
+    """An entry of an index that was passed over, and why; texts come from the source, made safe to print."""
 
     digest: str
     media_type: str
@@ -31,18 +31,18 @@ class SkippedEntry(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What people know it by."""
+        """The entry's name and digest, for messages."""
         digest = self.digest or "an entry without a digest"
         return f"{self.name} ({digest})" if self.name else digest
 
 
 def skipped_entry(entry: Descriptor | Flawed, why: str, names: Sequence[str] = ()) -> SkippedEntry:
-    """What is said of *entry*, which brings *names*."""
+    """The record of *entry*, which brings *names*."""
     return SkippedEntry(shown(entry.digest, 140), shown(entry.media_type), names[0] if names else "", why)
 
 
 class SkippedTop:
-    """The first of the entries that were passed over, and the number of all."""
+    """The first entries that were passed over, and the number of all of them."""
 
     def __init__(self) -> None:
         self.entries: list[SkippedEntry] = []
@@ -55,11 +55,11 @@ class SkippedTop:
             self.entries.append(skipped_entry(entry, why, names))
 
     def documents(self) -> list[dict[str, str]]:
-        """The entries that are kept, for JSON: `digest`, `media_type`, `name` and `why`; "" for what an entry lacks."""
+        """The entries that are kept, for JSON: `digest`, `media_type`, `name` and `why`; "" if an entry has none."""
         return [entry._asdict() for entry in self.entries]
 
     def lines(self) -> list[str]:
-        """A few lines for people: one for each reason, with the first of the entries that it holds for."""
+        """A few lines for people: one for each reason, with the first entries that it applies to."""
         reasons: dict[str, list[SkippedEntry]] = {}
         for entry in self.entries:
             reasons.setdefault(entry.why, []).append(entry)

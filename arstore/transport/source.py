@@ -1,28 +1,28 @@
-"""The Protocol that every medium implements to be read from.
+"""The Protocol of media that images are read from.
 
-A source lists images by descriptor and opens blobs by digest. It verifies nothing: `copy` does, whatever the medium.
+A source lists images by descriptor and opens blobs by digest. It verifies nothing: `copy` does, for every medium.
 
-Where each method is called, so that a source may be a network:
+Where each method is called, so that a source may be on a network:
 
-* In the importing process: everything but `open_blob` of layers. No method but `open_manifest` and `open_blob` reads
-  content. `place` does no I/O at all. No process is forked while a blob is open here.
-* In a worker, before it gives up its rights: `open_blob` of the layers of a source that is not remote. Each layer is
-  opened once; of small layers, up to 64 are open at a time. They are read later, when nothing can be opened any more.
-* In a fetching process: `open_blob` of the layers of a remote source, and all reading of them. One layer after the
-  other is opened, read to its end and closed. The process is forked for these layers, has no capabilities, opens no
-  files but those that name resolution and TLS need, starts no programs, and may open sockets (`confinement.fetching`).
+* In the importing process: everything but `open_blob` of layers. Only `open_manifest` and `open_blob` read content.
+  `place` does no I/O at all. No process is forked while a blob is open here.
+* In a worker, before it drops its privileges: `open_blob` of the layers of a source that is not remote. Each layer is
+  opened once; up to 64 small layers are open at a time. They are read later, when nothing can be opened any more.
+* In a fetching process: `open_blob` of the layers of a remote source, and all reading of them. Each layer is opened,
+  read to its end and closed before the next one. The process is forked for these layers, has no capabilities, opens
+  only the files that name resolution and TLS need, starts no programs, and may open sockets (`confinement.fetching`).
   It sends what it reads through a pipe to the worker, which opens nothing. So:
 
-  - A connection that the importing process has open must not be used there. Credentials, CA certificates and modules
-    are loaded before: by `prepare_fetching`, if the source has that method, which is called before the first fetch.
-  - Retries and ranges belong into `read`. Whoever reads sees one stream.
-  - At most one byte more than the layer's size is asked for, and memory holds one read.
-  - A source with a method `open_rest` is asked for the rest of a blob of which an earlier import has the beginning.
-  - An error ends the import, and is printed as it is: an ArstoreError, or an OSError.
+  - The fetching process must not use a connection that the importing process has open. Credentials, CA certificates
+    and modules are loaded before the first fetch, by the source's method `prepare_fetching` if it has one.
+  - Retries and ranges belong in `read`. The caller sees one stream.
+  - At most one byte more than the layer's size is requested, and memory holds one read.
+  - If an earlier import left the beginning of a blob, a source with a method `open_rest` is asked for the rest.
+  - An error ends the import and is printed unchanged: an ArstoreError, or an OSError.
 
-A source that may know manifests that belong to others (signatures, attestations: `oci.attachment`) has a method
-`attachments(subject: Digest) -> Sequence[Attached]`, called in the importing process: see `attached_to`. What it lists
-is a claim like all else: `selection.attached` opens each with `open_manifest` and looks for itself.
+A source that may have attachments (signatures, attestations: `oci.attachment`) has a method
+`attachments(subject: Digest) -> Sequence[Attached]`, called in the importing process: see `attached_to`. Its answer is
+not trusted: `selection.attached` opens each manifest with `open_manifest` and checks it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ __all__ = ["Attached", "BlobReader", "ImageSource", "SourceImage", "Spool", "Win
 
 
 class SourceImage(NamedTuple):
-    """One entry as the medium lists it: of a manifest, an index, or anything else.
+    """An entry as the medium lists it: of a manifest, an index, or anything else.
 
-    `names` are canonical, perhaps none; several entries may bring one name. `fallback` is the name after the file, for
-    an image that brings none: it has it already when no other entry may be such an image.
+    `names` are canonical, and may be empty; several entries may bring one name. `fallback` is a name made from
+    the file's name, for an image that brings none; it is in `names` already if no other entry may be such an image.
     """
 
     descriptor: Descriptor | Flawed
@@ -55,41 +55,41 @@ class SourceImage(NamedTuple):
 
 
 class Attached(NamedTuple):
-    """A manifest that a source says belongs to another one, unverified; `tag` is the suffix of its tag, "" for none."""
+    """A manifest that a source lists as an attachment, unverified; `tag` is the suffix of its tag, "" for none."""
 
     descriptor: Descriptor
     tag: str = ""
 
 
 def attached_to(source: ImageSource, subject: Digest) -> Sequence[Attached]:
-    """Ask *source* for the attachments of the manifest *subject*; a source without that method has none.
+    """Ask *source* for the attachments of the manifest *subject*; empty if the source does not have that method.
 
-    Asking a remote source costs requests. Raises the errors of the source.
+    A remote source needs requests for it. Raises the errors of the source.
     """
     listed: Callable[[Digest], Sequence[Attached]] | None = getattr(source, "attachments", None)
     return listed(subject) if listed is not None else ()
 
 
 class Spool(Protocol):
-    """A place inside the store for blobs of a stream that cannot be read twice; gone with its ingest."""
+    """A place inside the store for blobs of a stream that cannot be read twice; removed with its ingest."""
 
     def create(self) -> int:
         """A descriptor, open for reading and writing, of a new nameless or private file on the store's file system."""
 
 
 class ImageSource(BlobSource, Protocol):
-    """A medium that holds images. Closing it, or leaving its context, releases all that it opened."""
+    """A medium that holds images. Closing it, or leaving its context, releases everything that it opened."""
 
     what: str
     """The medium as the user named it, for messages."""
 
     @property
     def transport(self) -> str:
-        """The name of the transport, as policies have it: `oci`, `oci-archive`, `docker-archive`, `dir`, `docker`..."""
+        """The name of the transport, as policies use it: `oci`, `oci-archive`, `docker-archive`, `dir`, `docker`..."""
 
     @property
     def complete(self) -> bool:
-        """False when the medium may have been cut short, so that what is not there may have been there once."""
+        """False if the medium may be truncated, so that a missing blob may have been in the rest."""
 
     def images(self) -> Sequence[SourceImage]:
         """The entries in the medium's own order.
@@ -99,28 +99,28 @@ class ImageSource(BlobSource, Protocol):
 
     @property
     def is_remote(self) -> bool:
-        """Whether `open_blob` takes a connection: layers are then fetched by a process of their own."""
+        """Whether `open_blob` needs a connection; a separate process fetches the layers then."""
 
     def place(self, digest: Digest) -> Window | None:
-        """Where the blob lies, unaltered, in a file that is open already; None where it does not, or is not there.
+        """Where the blob is, unaltered, in a file that is open already; None if it is not in one, or not there.
 
-        Opens nothing and asks nobody.
+        Opens nothing and sends no request.
         """
 
     def require_blob(self, digest: Digest) -> None:
-        """Make sure, as cheaply as can be, that the blob is there; nothing of it is read.
+        """Check, as cheaply as possible and without reading it, that the blob is there.
 
         Raises MissingBlobError, UnsafePathError.
         """
 
     def open_manifest(self, descriptor: Descriptor) -> BlobReader:
-        """The manifest or index that *descriptor* points to, unverified. Its config is a blob.
+        """The manifest or index that *descriptor* points to, unverified. A config is opened as a blob instead.
 
         Raises MissingBlobError.
         """
 
     def open_blob(self, digest: Digest) -> BlobReader:
-        """The blob of this digest, unverified; several may be open, and read from several threads, at once.
+        """The blob with this digest, unverified. Several may be open, and read from several threads, at once.
 
         Raises MissingBlobError.
         """

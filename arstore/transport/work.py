@@ -1,8 +1,8 @@
-"""The work that one source may ask for before anything of it is taken: counted, and bounded by what the source has.
+"""Limits for the work that one source may cause before anything is taken from it, in proportion to its size.
 
-Bytes that compress well are cheap to send. So what is counted is what costs time and memory here: bytes that are
-parsed, entries that are gone through, and layers that images name. A small source has a fixed allowance of each; a
-larger one has more with every byte that is stored of it. The same source has the same verdict on every machine.
+Well-compressed bytes are cheap to send, so this counts what costs time and memory here: bytes that are parsed, entries
+that are visited, and layers that images name. A small source has a fixed allowance of each; a larger one has more for
+every byte of its stored size. The verdict on a source is the same on every machine.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from arstore.tar.limits import Limits
 
 VALUE = 16
-"""Bytes that one value of a document counts as: real documents have fewer values than that."""
+"""Bytes that one value of a document counts as; in real documents, values are longer."""
 _PARSED_A_BYTE = 8
-"""Bytes that may be parsed for each byte of the source: documents compress about as well."""
+"""Bytes that may be parsed for each byte of the source: the ratio to which documents compress."""
 _BYTES_A_VISIT = 16
 _BYTES_A_REFERENCE = 200
-"""Bytes that a layer takes in a manifest and a config, uncompressed."""
+"""Bytes that a layer takes in a manifest and a config together, uncompressed."""
 
 
 class Work:
-    """Counts the work on one source, which is *what* in errors.
+    """Counts the work on one source, called *what* in errors.
 
-    *size* is what the source has in bytes as it is stored; None where that is not known before it is read, and then
-    what is read of it counts. An allowance that is used up stays so: whoever goes on has the same error again.
+    *size* is the stored size of the source in bytes; None if it is not known in advance, and then the bytes that are
+    read count. Once an allowance is used up, every further call raises the same error.
     """
 
     def __init__(self, what: str, limits: Limits, size: int | None = None) -> None:
@@ -61,12 +61,12 @@ class Work:
         self._go_on()
 
     def visit(self, count: int = 1) -> None:
-        """Count *count* entries that are gone through. Raises LimitError."""
+        """Count *count* entries that are visited. Raises LimitError."""
         self._visits += count
         most = self._limits.visits + self._size // _BYTES_A_VISIT
         if self._visits > most:
             why = (
-                f"lists the same things so often that {self._visits} are gone through; for its size, {most} are allowed"
+                f"repeats its lists so often that {self._visits} entries are visited; for its size, {most} are allowed"
             )
             raise self.passed("visits", why)
         self._go_on()
@@ -81,17 +81,17 @@ class Work:
         self._go_on()
 
     def list(self, count: int) -> None:
-        """Accept *count* images in a list, before any of them is looked at. Raises LimitError."""
+        """Accept *count* images in a list, before any of them is read. Raises LimitError."""
         if count > self._limits.images:
             raise self.passed("images", f"lists more than {self._limits.images} images")
 
     def passed(self, name: str, why: str) -> LimitError:
-        """The error that says that the source went past the limit *name*, from now on."""
+        """The error for exceeding the limit *name*; it is raised by all further calls, too."""
         if self._error is None:
             self._error = LimitError(self.what, why, raising(name))
         return self._error.with_traceback(None)
 
     def _go_on(self) -> None:
-        # Readers that pass over what they cannot read may have passed over this.
+        # A reader that skips unreadable documents may have ignored this error.
         if self._error is not None:
             raise self._error.with_traceback(None)

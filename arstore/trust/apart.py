@@ -1,11 +1,11 @@
-"""Verification in a process of its own, which has lost nearly all rights before it looks at a stranger's bytes.
+"""Verify in a separate process that drops nearly all privileges before it reads untrusted bytes.
 
-Certificates, keys and signatures are read by large libraries of C and Rust. Python's part cannot vouch for them; the
-kernel can see to it that whoever takes them over gains nothing: no files, sockets, programs, or memory without end, and
-nothing but a value to answer with. The libraries are loaded before, because they could not be afterwards.
+Certificates, keys and signatures are parsed by large libraries in C and Rust, which may have bugs. The kernel ensures
+that an attacker who takes over the process gains nothing: it has no files, sockets or programs, bounded memory, and can
+only return a value. The libraries are loaded first, because they could not be loaded afterwards.
 
-gpg is such a process already, and cannot be started from one; messages for it are verified outside (`openpgp/`).
-Not in scope: what the parent makes of the answer.
+gpg is already a separate process, and cannot be started from a confined one; its messages are verified outside
+(`openpgp/`). Not in scope: how the parent uses the result.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SECONDS = 60
-"""Processor time that verifying may take; a signature takes less than a millisecond."""
+"""Processor time in seconds that verifying may take; a signature takes less than a millisecond."""
 MEMORY = 512 << 20
-"""Bytes that it may have besides those of the process that it was forked from."""
+"""Bytes of memory that it may use in addition to those of its parent at the fork."""
 
 
 def confined(job: Callable[[], T]) -> T:
-    """Do *job* in a confined process, and return what it returns or raise what it raises.
+    """Run *job* in a confined process; return its result or raise its error.
 
-    What is returned has to be something that `workers.wire` can carry. Raises SignatureError when the process ends
-    without an answer, by its own fault or at a bound, and whatever else *job* raises.
+    The result must be of a type that `workers.wire` can transfer. Raises SignatureError if the process ends without a
+    result, because it crashed or reached a limit, and otherwise the errors of *job*.
     """
     _load()
 
@@ -46,12 +46,12 @@ def confined(job: Callable[[], T]) -> T:
         try:
             return outcome()
         except (HostError, OSError) as error:
-            why = error.why if isinstance(error, HostError) else f"it was refused what it asked for ({reason(error)})"
-            raise SignatureError("signature", f"its verification came to no end: {why}") from error
+            why = error.why if isinstance(error, HostError) else f"an operation was refused ({reason(error)})"
+            raise SignatureError("signature", f"its verification did not finish: {why}") from error
 
 
 def _load() -> None:
-    """Load what verifying needs, with what these modules load only at their first use."""
+    """Load the modules for verifying, and what they would load only on first use."""
     import base64
     import ipaddress
 

@@ -1,17 +1,17 @@
-"""How signatures travel at registries and in layouts: the manifests that carry them, made and read.
+"""Make and read the manifests that carry signatures in registries and layouts.
 
-    SIGNATURE MANIFEST (cosign's SIGNATURE_SPEC.md), tag `sha256-HEX.sig` beside the image:
+    SIGNATURE MANIFEST (cosign's SIGNATURE_SPEC.md), tag `sha256-HEX.sig` in the image's repository:
         config   an image config whose diff_ids are the payloads' digests
         layers   one payload each, with the signature, the certificate, ... in annotations
     BUNDLE MANIFEST (cosign 3), a referrer of the image:
         subject  the image; config empty; one layer, the bundle
 
-An OpenPGP message is carried as `oci.simple_signing` says.
+An OpenPGP message is carried as described in `oci.simple_signing`.
 
-A `Carrier` is a manifest with the blobs that it names: a transport moves them, and needs to know no more. Reading goes
-the other way round: the manifest says which blobs to fetch (`Slot`), and a slot with its blob is a signature.
-Signatures that are there already are kept as they are when one is added, with annotations that nobody here knows.
-Not in scope: whether any signature is good.
+A `Carrier` is a manifest with its blobs: a transport moves them without looking into them. Reading works in the other
+direction: the manifest says which blobs to fetch (`Slot`), and a slot with its blob makes a signature. When a signature
+is added, existing ones are kept unchanged, together with annotations that are not known here.
+Not in scope: whether a signature is valid.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ class Slot(NamedTuple):
 
 
 def tag_of(manifest: Digest) -> str:
-    """The tag of the manifest with the signatures of the image with this *manifest*."""
+    """The tag for the signatures of the image *manifest*."""
     return attachment.tag_of(manifest, "sig")
 
 
 def annotations_of(signature: SigstoreSignature) -> dict[str, str]:
-    """The parts of *signature* besides its payload, by their names in annotations."""
+    """The parts of *signature* other than its payload, by their annotation names."""
     named = {
         SIGNATURE: signature.signature,
         CERTIFICATE: signature.certificate,
@@ -85,15 +85,15 @@ def annotations_of(signature: SigstoreSignature) -> dict[str, str]:
 
 
 def carry(signatures: Sequence[SigstoreSignature]) -> Carrier:
-    """The signature manifest with *signatures*, at least one; one that stands twice is carried once."""
+    """The signature manifest with *signatures*, at least one; duplicates are left out."""
     return _united([_layer(one) for one in signatures], [one.payload for one in signatures])
 
 
 def add(manifest: bytes, signature: SigstoreSignature) -> Carrier:
-    """The signature *manifest* with one *signature* more. Its own blobs are where they are, and not in the result.
+    """Add *signature* to the signature *manifest*. The result does not contain the blobs that are there already.
 
-    One that is there already is not added again. Raises SignatureError for what is not such a manifest, or has as many
-    as are read.
+    A signature that is there already is not added again. Raises SignatureError for anything but a signature manifest,
+    and for one that is full.
     """
     fields = _read(manifest)
     slots = read_slots(manifest)
@@ -105,34 +105,34 @@ def add(manifest: bytes, signature: SigstoreSignature) -> Carrier:
     if attachment.is_among(new, layers):
         return Carrier(manifest, ())
     if len(slots) >= MOST:
-        raise SignatureError(_WHAT, f"has {len(slots)} signatures; more than {MOST} are not read")
+        raise SignatureError(_WHAT, f"has {len(slots)} signatures; readers stop after {MOST}")
     made = _united([*layers, new], [signature.payload])
-    # The annotations of the manifest, if it has some, are kept.
+    # Annotations of the manifest are kept.
     return Carrier(encode({**fields.values, **parse(made.manifest, _WHAT, BOUNDS)}), made.blobs)
 
 
 def read_slots(manifest: bytes) -> tuple[Slot, ...]:
-    """The layers with payloads in a signature *manifest*; those of other types are passed over.
+    """The layers with payloads in a signature *manifest*; layers of other types are skipped.
 
-    Raises SignatureError for what is not an OCI manifest, and for more than `MOST` signatures.
+    Raises SignatureError for anything but an OCI manifest, and for more than `MOST` signatures.
     """
     return _slots(manifest, (PAYLOAD,))
 
 
 def read_bundle_slots(manifest: bytes) -> tuple[Slot, ...]:
-    """The bundles in the *manifest* of a referrer; none where it carries something else. Raises SignatureError."""
+    """The bundles in the *manifest* of a referrer; empty if it carries something else. Raises SignatureError."""
     return _slots(manifest, (BUNDLE,))
 
 
 def slots_of(manifest: bytes) -> tuple[Slot, ...]:
-    """The signatures of every form that is known in the *manifest* of an attachment. Raises SignatureError."""
+    """The signatures of all supported forms in the *manifest* of an attachment. Raises SignatureError."""
     return _slots(manifest, (PAYLOAD, BUNDLE, OPENPGP))
 
 
 def signature_in(slot: Slot, blob: bytes) -> Signature:
-    """The signature of which *slot* has the description and *blob* the content.
+    """The signature that *slot* describes, with the content *blob*.
 
-    Raises SignatureError for a blob that is not the one described.
+    Raises SignatureError if *blob* is not the described one.
     """
     try:
         verify(blob, slot.digest, slot.size, "signature")
@@ -147,9 +147,9 @@ def signature_in(slot: Slot, blob: bytes) -> Signature:
 
 
 def carry_bundle(bundle: Bundle, subject_type: str, subject: bytes, created: str = "") -> Carrier:
-    """The manifest that makes *bundle* a referrer of the manifest *subject*, whose media type is *subject_type*.
+    """The manifest that attaches *bundle* to the manifest *subject*, of the media type *subject_type*, as a referrer.
 
-    *created* is a time as in RFC 3339, for the annotation of that name.
+    *created* is an RFC 3339 time for the annotation of that name.
     """
     annotations = {_CONTENT: "dsse-envelope", _PREDICATE: SIGNED}
     if created:
@@ -201,12 +201,12 @@ def _slots(manifest: bytes, media_types: Sequence[str]) -> tuple[Slot, ...]:
     except (ManifestError, LimitError) as error:
         raise SignatureError(_WHAT, error.why) from error
     if len(found) > MOST:
-        raise SignatureError(_WHAT, f"has {len(found)} signatures; {MOST} are allowed")
+        raise SignatureError(_WHAT, f"has {len(found)} signatures; at most {MOST} are allowed")
     return tuple(found)
 
 
 def _slot(layer: Fields) -> Slot:
     size = layer.integer("size")
     if size > LARGEST:
-        raise layer.error("size", f"is {size}; a signature has {LARGEST} bytes at most")
+        raise layer.error("size", f"is {size}; a signature may have at most {LARGEST} bytes")
     return Slot(layer.string("mediaType"), layer.digest("digest"), size, layer.texts("annotations"))

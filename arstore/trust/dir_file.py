@@ -1,11 +1,11 @@
 """Signatures as files of a `dir:` image and of a lookaside: `signature-N`.
 
-An OpenPGP message stands for itself. Another signature begins with NUL, the name of its form, and a newline:
+A file with an OpenPGP message contains just the message. Others begin with NUL, the name of the form, and a newline:
 
     \\0sigstore-json\\n{"mimeType": TYPE, "payload": BASE64, "annotations": {NAME: TEXT, ...}}
 
-containers/image's signature-protocols.md, and its `internal/signature`. Bundles have no form there: other tools refuse
-to read an image beside which a form lies that they do not know, so none is written.
+Source: containers/image's signature-protocols.md, and its `internal/signature`. There is no form for bundles: other
+tools refuse an image with a file in a form that they do not know, so bundles are not written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LONGEST_FORM = 64
 def read_file(data: bytes) -> SimpleSignature | SigstoreSignature:
     """The signature in a file with this content. Raises SignatureError."""
     if len(data) > LARGEST:
-        raise SignatureError(_WHAT, f"has {len(data)} bytes, {LARGEST} are allowed")
+        raise SignatureError(_WHAT, f"has {len(data)} bytes; at most {LARGEST} are allowed")
     if data[:1] != b"\0":
         check_form(data)
         return SimpleSignature(data)
@@ -44,7 +44,7 @@ def read_file(data: bytes) -> SimpleSignature | SigstoreSignature:
         return SimpleSignature(rest)
     if not newline or form != _SIGSTORE:
         name = shown(form[:_LONGEST_FORM].decode("ascii", "replace"))
-        raise SignatureError(_WHAT, f"has the form {name!r}, which is not known here")
+        raise SignatureError(_WHAT, f"has the unknown form {name!r}")
     try:
         return _sigstore(Fields(parse(rest, _WHAT, BOUNDS), _WHAT))
     except (ManifestError, LimitError) as error:
@@ -52,9 +52,9 @@ def read_file(data: bytes) -> SimpleSignature | SigstoreSignature:
 
 
 def read_files(files: Iterable[bytes]) -> list[Signature]:
-    """The signatures in the *files* of one image. Attestations, which have the same form, are passed over.
+    """The signatures in the *files* of one image. Attestations, which have the same form, are skipped.
 
-    Raises SignatureError for a file of any other form: a list that is not understood is not taken in parts.
+    Raises SignatureError for a file of any other form: a list is read completely or not at all.
     """
     return [read_file(data) for data in files if not _is_attestation(data)]
 
@@ -64,7 +64,7 @@ def write_file(signature: SimpleSignature | SigstoreSignature | Bundle) -> bytes
     if isinstance(signature, SimpleSignature):
         return signature.blob
     if isinstance(signature, Bundle):
-        raise SignatureError("bundle", "cannot be kept as a file beside an image: other tools would refuse the image")
+        raise SignatureError("bundle", "cannot be written as a file of an image: other tools would refuse the image")
     document = {
         "mimeType": cosign.PAYLOAD,
         "payload": base64.b64encode(signature.payload).decode("ascii"),
@@ -87,7 +87,7 @@ def _is_attestation(data: bytes) -> bool:
 def _sigstore(fields: Fields) -> SigstoreSignature:
     media_type = fields.string("mimeType", required=True)
     if media_type != cosign.PAYLOAD:
-        raise SignatureError(_WHAT, f"has the type {shown(media_type)}, which is not known here")
+        raise SignatureError(_WHAT, f"has the unknown type {shown(media_type)}")
     payload = decoded(fields.string("payload", required=True), f"{_WHAT}: payload", LARGEST)
     found = fields.texts("annotations").get
     return SigstoreSignature(

@@ -1,14 +1,14 @@
-"""Public keys, and signatures that are verified with them.
+"""Public keys, and verification of signatures with them.
 
 The kinds and algorithms are those that cosign and containers/image agree on:
 
     ECDSA P-256                SHA-256                    DER
     ECDSA P-384, P-521         SHA-256; or SHA-384, SHA-512 as cosign 3 signs with such keys
-    RSA, 2048 to 8192 bits     PKCS #1 v1.5, SHA-256      (neither of them takes PSS with a plain key)
-    Ed25519                    the message itself         (Ed25519ph, cosign 3's choice, is not in `cryptography`)
+    RSA, 2048 to 8192 bits     PKCS #1 v1.5, SHA-256      (both refuse PSS with a plain key)
+    Ed25519                    the message itself         (`cryptography` lacks Ed25519ph, which cosign 3 uses)
 
-A key that is not one of these is refused when it is read, not when a signature is found: somebody who relies on it
-should hear of it at once. `cryptography` is imported by the functions, so that this module costs nothing.
+Any other key is refused when it is read, not when a signature is found, so that its user learns of it at once.
+`cryptography` is imported inside the functions, so importing this module is cheap.
 Not in scope: private keys (`signing/`), certificates (`sigstore/x509`).
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LARGEST_KEY = 64 << 10
-"""Bytes of a file with one key."""
+"""Bytes of a file with one key, at most."""
 _RSA_BITS = range(2048, 8193)
 _LARGEST_EXPONENT = 1 << 33
 _BEGIN, _DASHES = b"-----BEGIN ", b"-----"
@@ -37,21 +37,21 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
 class PublicKey(NamedTuple):
-    """A key of `kind` (`ECDSA P-256`, `RSA`, `Ed25519`, ...), as DER of its SubjectPublicKeyInfo and as an object."""
+    """A key of `kind` (`ECDSA P-256`, `RSA`, `Ed25519`, ...): its SubjectPublicKeyInfo as DER, and the object."""
 
     kind: str
     der: bytes
     key: Any
-    """What `cryptography` made of it."""
+    """The key object of `cryptography`."""
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the DER, hexadecimal."""
+        """The SHA-256 of the DER, in hexadecimal."""
         return hashlib.sha256(self.der).hexdigest()
 
     @property
     def hint(self) -> str:
-        """The SHA-256 of the DER in base64: how bundles name a key."""
+        """The SHA-256 of the DER in base64, by which bundles name a key."""
         return base64.b64encode(hashlib.sha256(self.der).digest()).decode("ascii")
 
     def pem(self) -> bytes:
@@ -59,10 +59,10 @@ class PublicKey(NamedTuple):
         return pem_of("PUBLIC KEY", self.der)
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Return when *signature* over *message* was made with this key. Raises SignatureError."""
+        """Check that *signature* over *message* was made with this key. Raises SignatureError."""
         if not any(self._matches(signature, message, name) for name in _hashes(self.kind)):
             why = f"was not made with the key {self.fingerprint[:12]} ({self.kind})"
-            hint = "cosign 3 signs in another way with such keys (Ed25519ph)" if self.kind == "Ed25519" else ""
+            hint = "cosign 3 uses another algorithm with such keys (Ed25519ph)" if self.kind == "Ed25519" else ""
             raise SignatureError("signature", why, hint)
 
     def _matches(self, signature: bytes, message: bytes, name: str) -> bool:
@@ -83,7 +83,7 @@ class PublicKey(NamedTuple):
 
 
 def read_public_key(data: bytes, what: str) -> PublicKey:
-    """The one public key in *data*: PEM (`PUBLIC KEY` or `RSA PUBLIC KEY`), or DER. *what* names it in errors.
+    """The only public key in *data*: PEM (`PUBLIC KEY` or `RSA PUBLIC KEY`), or DER. *what* names it in errors.
 
     Raises KeyFileError.
     """
@@ -98,12 +98,12 @@ def read_public_key(data: bytes, what: str) -> PublicKey:
         else:
             key = serialization.load_der_public_key(data)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(what, "is not a public key that can be read") from error
+        raise KeyFileError(what, "is not a readable public key") from error
     return public_key(key, what)
 
 
 def public_key(key: Any, what: str) -> PublicKey:  # noqa: ANN401 - whatever `cryptography` gives
-    """The key object *key*, if it is of a kind that is taken. Raises KeyFileError."""
+    """The key object *key* if its kind is supported. Raises KeyFileError."""
     from cryptography.hazmat.primitives import serialization
 
     kind = _kind(key, what)
@@ -112,7 +112,7 @@ def public_key(key: Any, what: str) -> PublicKey:  # noqa: ANN401 - whatever `cr
 
 
 def verify_with_any(keys: Sequence[PublicKey], signature: bytes, message: bytes) -> PublicKey:
-    """The key among *keys* that made *signature* over *message*. Raises SignatureError where none did."""
+    """The key among *keys* that made *signature* over *message*. Raises SignatureError if none did."""
     for key in keys:
         try:
             key.verify(signature, message)
@@ -125,33 +125,33 @@ def verify_with_any(keys: Sequence[PublicKey], signature: bytes, message: bytes)
 
 
 def decoded(text: str, what: str, most: int = LARGEST_KEY) -> bytes:
-    """The bytes of *text*, padded base64 without line breaks, at most *most*. Raises SignatureError."""
+    """Decode *text*, padded base64 without line breaks, to at most *most* bytes. Raises SignatureError."""
     if len(text) > most * 4 // 3 + 4:
-        raise SignatureError(what, f"has {len(text)} characters of base64, {most} bytes are allowed")
+        raise SignatureError(what, f"has {len(text)} characters of base64; at most {most} bytes are allowed")
     if not _BASE64.fullmatch(text):
         raise SignatureError(what, "is not base64")
     try:
         found = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise SignatureError(what, "is not base64") from error
-    # Another text for the same bytes would be another signature to whoever compares texts.
+    # Only one text is allowed for the same bytes: tools that compare texts would see two different signatures.
     if base64.b64encode(found).decode("ascii") != text:
-        raise SignatureError(what, "is not base64 in its one form")
+        raise SignatureError(what, "is not canonical base64")
     return found
 
 
 def pem_of(label: str, der: bytes) -> bytes:
-    """PEM with *label* around *der*."""
+    """*der* as PEM with the label *label*."""
     lines = base64.encodebytes(der).replace(b"\n", b"")
     body = b"\n".join(lines[at : at + 64] for at in range(0, len(lines), 64))
     return b"-----BEGIN %b-----\n%b\n-----END %b-----\n" % (label.encode(), body, label.encode())
 
 
 def blocks(data: bytes) -> list[tuple[str, bytes]]:
-    """The PEM blocks in *data*, up to the first one that has no end: label, and the whole text of each."""
+    """The PEM blocks in *data*, up to the first one without an end: the label, and the whole text of each."""
     found = []
     at = 0
-    # Not a regular expression: it would look for the end of each of ten thousand beginnings again.
+    # Not a regular expression: with ten thousand beginnings, it would search for the end of each one again.
     while (start := data.find(_BEGIN, at)) >= 0:
         head = data.find(_DASHES, start + len(_BEGIN))
         label = data[start + len(_BEGIN) : head]
@@ -172,7 +172,7 @@ def _block(data: bytes, what: str) -> bytes:
         raise KeyFileError(what, f"holds {data.count(_BEGIN)} PEM blocks, not one key")
     label, text = found[0]
     if "PRIVATE" in label:
-        raise KeyFileError(what, "holds a private key, where a public one is needed")
+        raise KeyFileError(what, "holds a private key, but a public key is needed")
     if label not in {"PUBLIC KEY", "RSA PUBLIC KEY"}:
         raise KeyFileError(what, f"holds a {shown(label)}, not a public key")
     return text + b"\n"
@@ -186,20 +186,20 @@ def _kind(key: object, what: str) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey):
         name = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}.get(key.curve.name)
         if name is None:
-            raise KeyFileError(what, f"has the curve {shown(key.curve.name)}; P-256, P-384 and P-521 are taken")
+            raise KeyFileError(what, f"has the curve {shown(key.curve.name)}; supported are P-256, P-384 and P-521")
         return f"ECDSA {name}"
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size not in _RSA_BITS or key.public_numbers().e > _LARGEST_EXPONENT:
-            raise KeyFileError(what, f"is an RSA key of {key.key_size} bits; 2048 to 8192 are taken")
+            raise KeyFileError(what, f"is an RSA key of {key.key_size} bits; supported are 2048 to 8192 bits")
         return "RSA"
-    raise KeyFileError(what, "is neither an ECDSA nor an RSA nor an Ed25519 key")
+    raise KeyFileError(what, "is not an ECDSA, RSA or Ed25519 key")
 
 
 def _hashes(kind: str) -> tuple[str, ...]:
     return {"ECDSA P-384": ("SHA256", "SHA384"), "ECDSA P-521": ("SHA256", "SHA512")}.get(kind, ("SHA256",))
 
 
-def _hash(name: str) -> Any:  # noqa: ANN401 - hash algorithms have a common base that says nothing
+def _hash(name: str) -> Any:  # noqa: ANN401 - the common base of hash algorithms has no useful type
     from cryptography.hazmat.primitives import hashes
 
     return getattr(hashes, name)()

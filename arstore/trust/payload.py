@@ -1,15 +1,15 @@
-"""What a signature says about an image: the JSON of "simple signing", read strictly and written.
+"""The signed statement about an image: the JSON of "simple signing", parsed strictly and written.
 
     {"critical": {"type": TYPE, "image": {"docker-manifest-digest": DIGEST}, "identity": {"docker-reference": NAME}},
      "optional": {"creator": TEXT, "timestamp": SECONDS, ...}}
 
-containers-signature(5), and cosign's SIGNATURE_SPEC.md for the other TYPE. `critical` has these members and no others,
-because a reader that passes over one that it does not know would miss what the signer meant; `optional` may have any,
-and null is one of its forms where cosign writes it. Duplicate keys, other spellings of a key and trailing data are
+Source: containers-signature(5), and cosign's SIGNATURE_SPEC.md for its TYPE. `critical` must have exactly these
+members, because a reader that ignores an unknown one would miss what the signer meant. `optional` may have any
+members, and may be null, as cosign sometimes writes it. Duplicate keys, other spellings of a key and trailing data are
 refused.
 
-Verify first, then parse: nothing here knows whether anybody signed the bytes. Nor does it say whether the digest and
-the name are the right ones; that is for the policy.
+Verify first, then parse: this module does not know whether the bytes were signed. Whether the digest and the name are
+the right ones is decided by the policy.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 SIMPLE = "atomic container signature"
 """`critical.type` within OpenPGP messages."""
 COSIGN = "cosign container image signature"
-"""`critical.type` beside sigstore signatures."""
+"""`critical.type` in payloads of sigstore signatures."""
 
 BOUNDS = Bounds(document=LARGEST, json_depth=16)
-"""Of every JSON document in this package: none of them nests deeply."""
+"""Bounds for every JSON document in this package; none of them is deeply nested."""
 
 _WHAT = "signature payload"
 
 
 @answer
 class Statement(NamedTuple):
-    """That the image with the manifest `digest` may be called `reference`.
+    """The statement that the image with the manifest `digest` may be called `reference`.
 
-    `creator` is the program that signed, "" where it does not say; `timestamp` is in seconds since 1970.
+    `creator` is the program that signed, "" if not given; `timestamp` is in seconds since 1970.
     """
 
     digest: Digest
@@ -53,7 +53,7 @@ class Statement(NamedTuple):
 
 
 def read_statement(payload: bytes, kind: str) -> Statement:
-    """The statement in *payload*, which must be of the type *kind*, `SIMPLE` or `COSIGN`.
+    """Parse the statement in *payload*, which must be of the type *kind*, `SIMPLE` or `COSIGN`.
 
     Raises SignatureError.
     """
@@ -64,7 +64,7 @@ def read_statement(payload: bytes, kind: str) -> Statement:
 
 
 def write_statement(statement: Statement, kind: str) -> bytes:
-    """The payload of *statement*, as `read_statement` and other tools take it."""
+    """The payload of *statement*, in the form that `read_statement` and other tools accept."""
     optional: dict[str, object] = {}
     if statement.creator:
         optional["creator"] = statement.creator
@@ -79,16 +79,16 @@ def write_statement(statement: Statement, kind: str) -> bytes:
 
 
 def statement_now(digest: Digest, reference: str) -> Statement:
-    """What arstore states when it signs now: *reference* is the whole name with its tag."""
+    """The statement that arstore signs now: *reference* is the whole name with its tag."""
     from arstore import __version__
 
     return Statement(digest, reference, f"arstore {__version__}", int(time.time()))
 
 
 def exactly(fields: Fields, names: Collection[str]) -> None:
-    """Raise ManifestError unless *fields* has the members *names* and no others."""
+    """Raise ManifestError unless *fields* has exactly the members *names*."""
     for name in sorted(fields.values.keys() - set(names)):
-        raise fields.error(name, "this field is not known here")
+        raise fields.error(name, "is an unknown field")
     for name in names:
         if name not in fields.values:
             raise fields.error(name, "is missing")
@@ -121,7 +121,7 @@ def _optional(fields: Fields, kind: str) -> tuple[str, int | None]:
 
 def _whole(optional: Fields, key: str) -> int | None:
     value: Any = optional.values.get(key, 0)
-    # Other readers take a number of JSON for a double, so 1.0 is a whole one.
+    # Other readers parse a JSON number as a double, so 1.0 is a whole number.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1 << 63 or value != int(value):
         raise optional.error(key, "is not a whole number")
     return int(value) if key in optional.values else None

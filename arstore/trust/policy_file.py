@@ -1,11 +1,11 @@
-"""The policy file that holds: the one that the user names, or the user's own, or the host's.
+"""Find the policy file that applies: the one that the user names, else the user's own, else the host's.
 
 The places are those of podman 5 (containers/image 5.39): `~/.config/containers/policy.json`, then
-`/etc/containers/policy.json`. The first that is there holds alone; nothing is merged. That version knows no environment
-variable and no directory below /usr/share, and it does not look at XDG_CONFIG_HOME (docs/design/decisions/0061).
+`/etc/containers/policy.json`. Only the first one that exists applies; files are not merged. That version reads neither
+an environment variable nor a directory below /usr/share, and it ignores XDG_CONFIG_HOME (docs/design/decisions/0061).
 
 Most hosts have the file of their distribution, which accepts every image. `accepts_everything` recognises it without
-loading what reads policies (`policy.document`).
+loading the module that parses policies (`policy.document`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 SYSTEM = "/etc/containers/policy.json"
 USER = ".config/containers/policy.json"
 LARGEST = 4 << 20
-"""Bytes of a policy file."""
+"""Bytes of a policy file, at most."""
 _PLAIN = 1 << 16
 _ACCEPTS = [{"type": "insecureAcceptAnything"}]
 
 
 class PolicyFile(NamedTuple):
-    """A policy file as it was read; `explicit` says that the user named it with `--policy`."""
+    """A policy file that was read; `explicit` is True if the user named it with `--policy`."""
 
     path: str
     data: bytes
@@ -41,9 +41,9 @@ class PolicyFile(NamedTuple):
 
 
 def find_file(given: str = "", environ: Mapping[str, str] | None = None, system: str = "") -> PolicyFile | None:
-    """The file that holds: *given*, or the first that is there; None without any. Nothing in it is looked at.
+    """The file that applies: *given*, or the first one that exists; None if there is none. It is not parsed.
 
-    Raises PolicyError for a file that is there and cannot be read, and for a *given* one that is not there.
+    Raises PolicyError for a file that exists but cannot be read, and for a *given* one that does not exist.
     """
     if given:
         return PolicyFile(given, _content(given), explicit=True)
@@ -57,7 +57,7 @@ def find_file(given: str = "", environ: Mapping[str, str] | None = None, system:
 
 
 def load(given: str = "", environ: Mapping[str, str] | None = None, system: str = "") -> Policy | None:
-    """The policy of the file that holds; None without any. Raises PolicyError, also for what is in the file."""
+    """The policy in the file that applies; None if there is none. Raises PolicyError, also for its content."""
     found = find_file(given, environ, system)
     return None if found is None else parse(found)
 
@@ -68,7 +68,7 @@ def read_policy(path: str, *, explicit: bool = False) -> Policy:
 
 
 def parse(file: PolicyFile) -> Policy:
-    """The policy that *file* holds. Raises PolicyError."""
+    """Parse the policy in *file*. Raises PolicyError."""
     from arstore.trust.policy.document import read
 
     return read(file.data, shown(file.path), explicit=file.explicit)
@@ -83,7 +83,7 @@ def _content(path: str) -> bytes:
 
 
 def _is_there(path: str, *, hidden: bool | None = None) -> bool:
-    """Whether something has this name, be it a symlink to nothing: only a name that nobody has means "no policy".
+    """Whether *path* exists, even as a dangling symlink: there is "no policy" only if the name does not exist.
 
     *hidden* is the answer where this user may not look. Raises PolicyError, also for that without an answer.
     """
@@ -109,9 +109,9 @@ def _home() -> str:
 
 
 def accepts_everything(data: bytes) -> bool:
-    """Whether *data* is a sound policy whose every list of requirements is `insecureAcceptAnything`, alone.
+    """Whether *data* is a valid policy in which every list of requirements is just `insecureAcceptAnything`.
 
-    False for all else, be it sound or not.
+    False for everything else, valid or not.
     """
     if len(data) > _PLAIN:
         return False

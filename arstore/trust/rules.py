@@ -1,4 +1,4 @@
-"""What a command says about signature policies, and the policy that follows; it is read once, when first needed."""
+"""The signature policy of a command, from its options; the policy file is read once, on first use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Rules:
-    """The policy that holds for one command.
+    """The policy that applies to one command.
 
-    *file* is the policy file that the user named, "" for the usual ones. With *require_signatures*, an image without a
-    signature that the policy asked for is refused. *tell* is called once if no policy file exists.
+    *file* is the policy file that the user named, "" for the default ones. With *require_signatures*, an image without
+    a signature that the policy requires is refused. `tell` is called once if a policy file does not exist.
     """
 
     def __init__(
@@ -37,21 +37,21 @@ class Rules:
 
     @classmethod
     def of(cls, policy: Policy) -> Rules:
-        """Rules of a policy that is in no file."""
+        """Rules with a policy that does not come from a file."""
         made = cls()
         made._policy, made._is_loaded, made._is_open = policy, True, False
         return made
 
     @property
     def is_open(self) -> bool:
-        """Whether every image is accepted, whatever it is and wherever it comes from. Raises PolicyError."""
+        """Whether every image from every source is accepted. Raises PolicyError."""
         if self._is_open is None:
             self._is_open = not self.require_signatures and self._looks_open()
         return self._is_open
 
     @property
     def _found(self) -> PolicyFile | None:
-        """The file that holds, read once. Raises PolicyError."""
+        """The policy file that applies, read once. Raises PolicyError."""
         if not self._is_found:
             from arstore.trust.policy_file import find_file
 
@@ -96,10 +96,10 @@ class Rules:
         from arstore.trust.policy.scope import find, unnamed_subject
 
         if self.policy is None or self.require_signatures:
-            raise RejectedError(what, f"signatures are required, and {transport} cannot have any")
+            raise RejectedError(what, f"signatures are required, but {transport} cannot have any")
         found = find(self.policy, unnamed_subject(transport))
         if any(one != ACCEPT for one in found.requirements):
-            why = f"{found.section} of the policy does not accept images without signatures, and {transport} has none"
+            why = f"{found.section} of the policy requires signatures, but {transport} cannot have any"
             raise RejectedError(what, why, "`arstore policy explain` shows how the policy was applied")
 
     def _looks_open(self) -> bool:

@@ -127,7 +127,7 @@ def test_what_is_no_image_in_what_it_leaves_is_skipped(store, tmp_path):
     }
     assert os.listdir(tmp_path / "left") == []
     images.write_archive(tmp_path / "left" / "a.tar", oddities.ARCHIVES["alone-chart"]())
-    with pytest.raises(SubImageError, match="has no container image in it"):
+    with pytest.raises(SubImageError, match="contains no container image"):
         take_leavings(store, tmp_path, loaded)
     assert os.listdir(tmp_path / "left") == ["a.tar"]
 

@@ -187,7 +187,7 @@ def test_waits_are_bounded_in_all():
 def test_names_that_no_host_has(connect, host):
     client = connect.access().to_write(DockerReference("registry.example", "a"))
     url = Url("http", host, 80, "/")
-    with pytest.raises(NetworkFaultError, match="not that of a host"):
+    with pytest.raises(NetworkFaultError, match="not a valid host name"):
         client.client.exchange.send(Request("GET", url))
 
 

@@ -115,7 +115,7 @@ def test_an_upload_may_not_go_on_in_the_clear(server, connect, authority, certif
     with registries.served(tls=authority.server()) as secure:
         secure.fault("POST", "/blobs/", times=9, header=("Location", f"{server.url}/x"))
         repository = connect(secure, tls_verify=None, cert_dir=str(certificates))
-        with pytest.raises(RegistryAnswerError, match="without TLS"):
+        with pytest.raises(RegistryAnswerError, match="has no TLS"):
             upload(repository, Digest.of(DATA), len(DATA), BytesBlob(DATA))
         assert server.log == []
 

@@ -87,7 +87,7 @@ def test_one_name_for_several_images(store, tmp_path):
     before = stores.State(store)
     with pytest.raises(UsageError, match="2 images"):
         import_reference(store, str(path), ImportOptions(name="mine"))
-    with pytest.raises(UsageError, match="one is wanted"):
+    with pytest.raises(UsageError, match="only one is allowed"):
         import_reference(store, str(path), ImportOptions(single=True))
     before.verify()
     assert len(import_reference(store, str(path))) == 2

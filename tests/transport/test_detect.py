@@ -83,7 +83,7 @@ def test_any_script_in_any_locale(tmp_path, locale, name):
         (b"hsqs" + bytes(2000), "a squashfs image"),
         (b"<!DOCTYPE html><html>", "an HTML page"),
         (b'{"a":1}', "a JSON document"),
-        (b"\xfe\xfd" * 400, "no tar archive"),
+        (b"\xfe\xfd" * 400, "not a tar archive"),
         (bytes(10240), "an empty tar archive"),
         (images.tar([images.file("etc/passwd"), images.file("bin/sh")]), "it has neither index.json nor manifest.json"),
         (images.tar([images.file("x/oci-layout"), images.file("x/index.json")]), "in its directory x, not at its top"),
@@ -104,8 +104,8 @@ def test_what_is_no_image_is_said(tmp_path, spool, content, said):
     [
         (b"", "inside empty"),
         (b"\x7fELF" + bytes(2000), "inside an ELF program"),
-        (images.compressed(ARCHIVE, "gzip"), "inside compressed once more"),
-        (b"\xfe\xfd" * 400, "inside no tar archive"),
+        (images.compressed(ARCHIVE, "gzip"), "inside compressed again"),
+        (b"\xfe\xfd" * 400, "inside not a tar archive"),
         (b"PK\x03\x04" + bytes(2000), "a zip archive"),
     ],
 )
@@ -122,7 +122,7 @@ def test_compressions_that_are_not_read_are_named(tmp_path, spool):
 
 
 def test_directories_of_something_else(tmp_path, spool):
-    with pytest.raises(UnknownFormatError, match="no OCI image layout"):
+    with pytest.raises(UnknownFormatError, match="neither an OCI image layout"):
         names_in(tmp_path, spool)
     (tmp_path / "index.json").write_bytes(b"{}")
     with pytest.raises(ManifestError, match="neither an image manifest nor an index"):

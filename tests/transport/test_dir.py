@@ -51,7 +51,7 @@ def test_layers_of_the_oldest_version_end_in_tar(tmp_path, spool):
 def test_what_lacks_one_of_its_files_is_none(tmp_path, spool, name):
     path = images.write_dir(tmp_path / "x", PICTURE)
     (path / name).unlink()
-    with pytest.raises(UnknownFormatError, match="no dir:"):
+    with pytest.raises(UnknownFormatError, match="nor a dir:"):
         listed(path, spool)
 
 

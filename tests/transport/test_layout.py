@@ -154,7 +154,7 @@ def test_a_missing_blob_of_an_archive_without_its_end_has_a_reason(tmp_path, spo
         _, offset, _ = source.open_blob(Digest(last)).window()
     with open(path, "r+b") as file:
         file.truncate(offset - 512)
-    with open_source(str(path), spool) as source, pytest.raises(MissingBlobError, match="no end mark, so it may have"):
+    with open_source(str(path), spool) as source, pytest.raises(MissingBlobError, match="no end mark, so it may be"):
         source.open_blob(Digest(last))
 
 
@@ -170,7 +170,7 @@ def test_a_blob_of_an_archive_is_a_regular_file(tmp_path, spool, kind):
     members = [*images.layout_files(ONE, omit=[digest]), made]
     with (
         open_source(str(images.write_archive(tmp_path / "x", members)), spool) as source,
-        pytest.raises(UnsafePathError, match="only a regular file is read"),
+        pytest.raises(UnsafePathError, match="only regular files are read"),
     ):
         source.open_blob(Digest(digest))
 

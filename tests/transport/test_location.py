@@ -52,7 +52,7 @@ def test_locations(here, text, location):
 
 @pytest.mark.parametrize("text", ["store:busybox"])
 def test_transports_that_are_no_files_are_wrong_usage(text):
-    with pytest.raises(UsageError, match=r"no file and no stream.*; sources are a path, a stream \(-\), or oci:PATH"):
+    with pytest.raises(UsageError, match=r"not supported as a source; sources are a path, a stream \(-\), or oci:PATH"):
         parse_location(text)
 
 

@@ -84,7 +84,7 @@ def test_what_is_no_image_is_skipped_in_an_index(select, kind, mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_archive_of_nothing_else_says_what_it_has(select, kind, mode):
-    with pytest.raises(ManifestError, match=r"has no container image in it: .* is (not an image, but|an index that)"):
+    with pytest.raises(ManifestError, match=r"contains no container image: .* is (not an image, but|an index that)"):
         select(f"alone-{kind}", MODES[mode])
 
 
@@ -279,9 +279,9 @@ def test_a_platform_filters_what_has_names_of_its_own(select):
 def test_an_archive_for_another_platform_says_which(select):
     assert select("only-other-image").images == {THERE.digest: ("app:v1",)}
     for name, wanted in (("only-other-index", MODES["default"]), ("only-other-image", MODES["platform"])):
-        with pytest.raises(PlatformError, match=f"it has linux/{OTHER}; --platform linux/{OTHER} takes it"):
+        with pytest.raises(PlatformError, match=f"it has linux/{OTHER}; select it with --platform linux/{OTHER}"):
             select(name, wanted)
-    with pytest.raises(PlatformError, match=f"it has linux/{OTHER}, linux/{THIRD}; --platform takes one of them"):
+    with pytest.raises(PlatformError, match=f"it has linux/{OTHER}, linux/{THIRD}; select one with --platform"):
         select("name-other-platforms")
 
 
@@ -386,7 +386,7 @@ def test_all_platforms_of_a_sparse_index(select, name, absent):
     ((index, names),) = found.indexes.items()
     assert (index, names) == (found.selection.indexes[index].digest, ("app:v1",))
     assert [why.partition(":")[0] for why in found.whys] == [
-        f"an image for linux/{one} that is absent" for one in absent
+        f"an image for linux/{one} that is missing" for one in absent
     ]
 
 
@@ -403,7 +403,7 @@ def test_a_sparse_group_of_one_name(select):
     files = oddities.layout([oddities.entry(HERE, "app:v1"), oddities.entry(THERE, "app:v1")], HERE)
     found = select("", MODES["all"], files=files)
     assert found.images == {HERE.digest: ("app:v1",)}
-    assert found.whys[0].startswith(f"an image for linux/{OTHER} that is absent")
+    assert found.whys[0].startswith(f"an image for linux/{OTHER} that is missing")
 
 
 def test_what_a_cut_archive_lacks_is_an_error(tmp_path, spool):
@@ -503,7 +503,7 @@ def test_the_platform_of_an_artifact_is_not_offered(select):
     raw = images.dump({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [other, oddities.entry(THERE)]})
     whole = images.Collection((THERE,), raw)
     files = oddities.layout([oddities.entry(whole, "app:v1")], whole, blobs=blobs)
-    with pytest.raises(PlatformError, match=f"it has linux/{OTHER}; --platform"):
+    with pytest.raises(PlatformError, match=f"it has linux/{OTHER}; select it"):
         select("", files=files)
 
 

@@ -72,14 +72,14 @@ def test_the_file_takes_as_much_work_as_it_says():
         (lambda key: b"", "0 PEM blocks"),
         (lambda key: private_pem(key, None) * 2, "2 PEM blocks"),
         (lambda key: key.public.pem(), "PUBLIC KEY, not a private key"),
-        (lambda key: private_pem(key, None)[:60] + b"\n-----END PRIVATE KEY-----", "can be read"),
+        (lambda key: private_pem(key, None)[:60] + b"\n-----END PRIVATE KEY-----", "readable"),
         (lambda key: b" " * (LARGEST_KEY + 1), "64|bytes"),
         (
             lambda key: key.key.private_bytes(_PEM, serialization.PrivateFormat.TraditionalOpenSSL, _PLAIN),
             "openssl pkcs8 -topk8",
         ),
         (lambda key: rsa_key().private_bytes(_PEM, _PKCS8, _PLAIN), "of the kind RSA"),
-        (lambda key: ed448.Ed448PrivateKey.generate().private_bytes(_PEM, _PKCS8, _PLAIN), "neither"),
+        (lambda key: ed448.Ed448PrivateKey.generate().private_bytes(_PEM, _PKCS8, _PLAIN), "not an ECDSA"),
         (lambda key: ec.generate_private_key(ec.SECP521R1()).private_bytes(_PEM, _PKCS8, _PLAIN), "ECDSA P-521"),
         (lambda key: ec.generate_private_key(ec.SECP256K1()).private_bytes(_PEM, _PKCS8, _PLAIN), "secp256k1"),
     ],
@@ -154,7 +154,7 @@ def test_a_pair_is_written_with_its_modes(tmp_path):
 def test_a_pair_replaces_nothing(tmp_path, ending):
     there = tmp_path / f"a{ending}"
     there.write_text("precious")
-    with pytest.raises(ConflictError, match=f"a{ending}: there is a file already"):
+    with pytest.raises(ConflictError, match=f"a{ending}: the file exists already"):
         key_files.write_pair(str(tmp_path / "a"), b"private", b"public")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {f"a{ending}": "precious"}
 

@@ -94,6 +94,6 @@ def test_files_of_roots_that_are_none(data):
 
 
 def test_a_file_of_roots_with_something_else(world):
-    with pytest.raises(KeyFileError, match="besides certificates"):
+    with pytest.raises(KeyFileError, match="other than certificates"):
         read_roots(world.root.pem.encode() + world.key.public.pem(), "roots")
     assert len(read_roots((world.root.pem + world.ca.pem).encode(), "roots")) == 2

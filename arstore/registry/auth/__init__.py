@@ -1,1 +1,1 @@
-"""Authorisation: what a registry asks for (`challenge`), getting tokens (`token`), and keeping them (`authorizer`)."""
+"""Authorisation: read challenges (`challenge`), fetch tokens (`token`), and keep them (`authorizer`)."""

@@ -1,7 +1,7 @@
-"""Authorises the requests to one registry with one credential: learns its challenges, gets tokens, keeps them.
+"""Authorise the requests to one registry with one credential: learn its challenges, fetch tokens, keep them.
 
-A token is kept for the scopes that it was got for, and one is got at a time: threads that need the same one wait. What
-is kept here is sent to the registry's own origin alone (`redirects`).
+A token is kept for the scopes that it was fetched for. Only one is fetched at a time: threads that need the same token
+wait. Kept tokens are sent only to the registry's own origin (`redirects`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Scopes = tuple[str, ...]
 
 _MOST_TOKENS = 1000
 _MOST_SCOPES = 20
-"""Scopes that a registry may add to those that we ask for."""
+"""Scopes that a registry may add to the requested ones."""
 
 
 class Authorizer:
-    """The authorisation of requests to *registry*, as *credential*, or as nobody."""
+    """The authorisation of requests to *registry*, with *credential* or anonymously."""
 
     def __init__(self, exchange: Exchange, registry: Url, credential: Credential | None) -> None:
         self._exchange = exchange
@@ -44,14 +44,14 @@ class Authorizer:
         self._process = os.getpid()
 
     def learn(self, challenges: Sequence[Challenge]) -> None:
-        """Remember what the registry asks for: the first challenge of a scheme that is known here."""
+        """Remember the registry's demand: the first challenge of a supported scheme."""
         for challenge in challenges:
             if challenge.scheme in {"basic", "bearer"}:
                 self._challenge = challenge
                 return
 
     def header(self, scopes: Scopes) -> str:
-        """The value of Authorization for a request that needs *scopes*; "" for none. Raises as `fetch_token`."""
+        """The value of Authorization for a request that needs *scopes*; "" for none. Raises RegistryError."""
         challenge = self._challenge
         if challenge is None:
             return ""
@@ -60,9 +60,9 @@ class Authorizer:
         return f"Bearer {self._token(challenge, scopes, refused='').value}"
 
     def renew(self, challenges: Sequence[Challenge], scopes: Scopes, used: str) -> bool:
-        """Get ready to try again a request for which the header *used* was refused; whether that makes sense.
+        """Prepare to repeat a request for which the header *used* was refused; return whether to repeat it.
 
-        Raises as `fetch_token`.
+        Raises RegistryError.
         """
         self.learn(challenges)
         challenge = self._challenge
@@ -74,12 +74,12 @@ class Authorizer:
         if more and len(self._more.get(scopes, ())) < _MOST_SCOPES:
             self._more[scopes] = (*self._more.get(scopes, ()), *sorted(more)[:_MOST_SCOPES])
         elif used and used not in self._accepted:
-            return False  # it was got for this, and has never been good for anything
+            return False  # fetched for exactly these scopes, and never accepted
         self._token(challenge, scopes, refused=used.removeprefix("Bearer "))
         return True
 
     def accepted(self, used: str) -> None:
-        """Remember that the registry has taken the header *used* once: when it refuses it later, it has ended."""
+        """Remember that the registry accepted the header *used*: if it refuses it later, the token has expired."""
         if used.startswith("Bearer ") and used not in self._accepted:
             with self._guard:
                 if len(self._accepted) > _MOST_TOKENS:
@@ -87,20 +87,20 @@ class Authorizer:
                 self._accepted.add(used)
 
     def remaining(self, scopes: Scopes) -> float:
-        """Seconds for which the token for *scopes* is good; infinite where there is none."""
+        """Seconds for which the token for *scopes* is still valid; infinite if there is no token."""
         token = self._tokens.get(self._wanted(scopes))
         return float("inf") if token is None else token.until - self._exchange.patience.clock()
 
     def forget(self, scopes: Scopes) -> None:
-        """Get a new token for the next request that needs *scopes*."""
+        """Fetch a new token for the next request that needs *scopes*."""
         self._tokens.pop(self._wanted(scopes), None)
 
     def refusal(self, what: str) -> RegistryAccessError:
-        """The error for a registry that refuses what we have."""
+        """The error for a registry that refuses our credentials, or our lack of them."""
         host = self._registry.address
         hint = f"`arstore login {host}` stores credentials"
         if self._credential is None:
-            return RegistryAccessError(what, f"{host} wants credentials, and none are known for it", hint)
+            return RegistryAccessError(what, f"{host} requires credentials, but none are known for it", hint)
         return RegistryAccessError(what, f"{host} refuses the credentials", hint)
 
     def _wanted(self, scopes: Scopes) -> Scopes:
@@ -112,7 +112,7 @@ class Authorizer:
             token = self._tokens.get(wanted)
             now = self._exchange.patience.clock()
             if token is None or token.until <= now or token.value == refused:
-                from arstore.registry.auth.token import fetch_token  # many registries want none
+                from arstore.registry.auth.token import fetch_token  # many registries need no token
 
                 token = fetch_token(self._exchange, challenge, self._registry, wanted, self._credential)
                 self._tokens[wanted] = token

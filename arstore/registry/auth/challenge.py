@@ -1,7 +1,7 @@
-"""Challenges: how a registry says which credentials it wants (RFC 9110, section 11; RFC 6750; RFC 7617).
+"""Challenges: the credentials that a registry demands (RFC 9110, section 11; RFC 6750; RFC 7617).
 
-The header may come several times, hold several challenges, and have commas within quoted values. What cannot be read is
-passed over: a challenge that is not understood is not answered.
+The header may occur several times, hold several challenges, and have commas within quoted values. Unreadable parts are
+skipped: a challenge that is not understood is not answered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BETWEEN = re.compile(r"[ \t,]*")
 
 
 class Challenge(NamedTuple):
-    """A scheme and its parameters, both with names in lower case; of a repeated parameter the first counts."""
+    """A scheme and its parameters, both with names in lower case; if a parameter is repeated, the first one counts."""
 
     scheme: str
     parameters: Mapping[str, str]
@@ -57,7 +57,7 @@ def _of_line(line: str) -> list[Challenge]:
             place = scheme.end()
             after = _end(_BLANK.match(line, place))
             token = _TOKEN68.match(line, after)
-            # A word that `=` and a value follow is a parameter; one that ends here belongs to the scheme.
+            # A word followed by `=` and a value is a parameter; one that ends here belongs to the scheme.
             if token is not None and after > place and _PARAMETER.match(line, after) is None:
                 place = token.end()
         place = _end(_BETWEEN.match(line, place))
@@ -65,7 +65,7 @@ def _of_line(line: str) -> list[Challenge]:
 
 
 def _end(match: re.Match[str] | None) -> int:
-    assert match is not None, "it matches nothing too"
+    assert match is not None, "it matches the empty text, too"
     return match.end()
 
 

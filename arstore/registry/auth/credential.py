@@ -1,4 +1,4 @@
-"""What a user proves to be with: a name and a password, or an identity token. Never shown."""
+"""Credentials: a name and a password, or an identity token. They are never printed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Credential:
 
     @classmethod
     def parse(cls, text: str) -> Credential:
-        """Read `USER:PASSWORD` as `--creds` takes it. Raises UsageError, which does not repeat the text."""
+        """Parse `USER:PASSWORD` of `--creds`. Raises UsageError, which does not repeat the text."""
         user, colon, password = text.partition(":")
         if not colon or not user:
             raise UsageError("--creds", "is not of the form USER:PASSWORD")

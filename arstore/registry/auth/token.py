@@ -1,7 +1,7 @@
-"""Bearer tokens: where a challenge sends us to get one, and getting it, by GET or by OAuth2's POST.
+"""Bearer tokens: find the token server in a challenge, and fetch a token by GET or by OAuth2's POST.
 
-Formats: the distribution project's token and oauth documents. Credentials go only to the realm that the registry
-itself named, which must be no less protected than the registry and must not lie inside a private network that the
+Formats: the distribution project's token and oauth documents. Credentials are sent only to the realm that the registry
+itself named. It must be protected at least as well as the registry, and must not be inside a private network that the
 registry is not part of.
 """
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 _MOST = 1 << 20
 _SHORTEST = 60.0
-"""Seconds that a token lives at least, whatever its issuer says."""
+"""Seconds that a token is valid at least, even if its issuer says less."""
 _EARLY = 10.0
-"""Seconds before its end at which a token is not used any more."""
+"""Seconds before its expiry from which a token is no longer used."""
 
 
 class Token(NamedTuple):
-    """A bearer token, and the time (of the exchange's clock) from which it is not to be used."""
+    """A bearer token, and the time (of the exchange's clock) from which it must not be used."""
 
     value: str
     until: float
@@ -48,16 +48,16 @@ class Token(NamedTuple):
 
 
 def realm_of(challenge: Challenge, registry: Url) -> Url:
-    """The URL that *challenge*, of *registry*, names as its realm.
+    """The URL that *challenge*, sent by *registry*, names as its realm.
 
-    Raises RegistryAnswerError for one that credentials must not go to.
+    Raises RegistryAnswerError for a URL to which credentials must not be sent.
     """
     text = challenge.parameters.get("realm", "")
     if not text:
-        raise RegistryAnswerError(registry.address, "asks for a token and does not say where to get it")
+        raise RegistryAnswerError(registry.address, "asks for a token but does not say where to get it")
     realm = Url.parse(text)
     if registry.scheme == "https" and realm.scheme != "https":
-        why = f"sends us to {realm.shown} for a token, where credentials would travel in the clear"
+        why = f"sends us to {realm.shown} for a token, but credentials would be sent there unencrypted"
         raise RegistryAnswerError(registry.address, why)
     if realm.host != registry.host and _is_inside(realm.host) and not _is_inside(registry.host):
         why = f"sends us to {realm.shown} for a token, which is an address inside a private network"
@@ -119,7 +119,7 @@ def _sent(exchange: Exchange, request: Request) -> Answer:
     budget = Budget(exchange.patience, request.url.shown)
     while True:
         try:
-            # Its own Authorization header goes no further than the realm's origin; a form goes nowhere else at all.
+            # The Authorization header is sent only to the realm's origin; a form is not sent to any other place.
             answer = follow(exchange, request, request.headers.get("Authorization", ""), request.url)
         except NetworkFaultError as fault:
             if not fault.again:
@@ -164,7 +164,7 @@ def _lifetime(document: dict[str, object]) -> float:
 
 
 def _age(issued_at: object) -> float:
-    """Seconds since a token was issued; 0 when that is not said, or lies in the future (clocks differ)."""
+    """Seconds since a token was issued; 0 if that is missing, or in the future (clocks differ)."""
     if not isinstance(issued_at, str) or len(issued_at) > 64:
         return 0.0
     from datetime import datetime
@@ -177,4 +177,4 @@ def _age(issued_at: object) -> float:
 
 
 def _login(host: str) -> str:
-    return f"`arstore login {shown(host)}` stores other ones"
+    return f"`arstore login {shown(host)}` stores new credentials"

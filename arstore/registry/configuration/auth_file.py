@@ -1,7 +1,7 @@
-"""Credentials in files: `auth.json` of containers, `config.json` and `.dockercfg` of Docker.
+"""Files with credentials: `auth.json` of podman and others, `config.json` and `.dockercfg` of Docker.
 
 containers-auth.json(5). A file is an object with `auths` (keys are hosts, or hosts with the beginning of a path),
-`credHelpers` and `credsStore`. The first file that has something for a repository decides.
+`credHelpers` and `credsStore`. The first file with an entry for a repository decides.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _BOUNDS = Bounds(document=16 << 20)
 
 
 class AuthFile(NamedTuple):
-    """A file that may hold credentials; an `old` one is a bare `auths`."""
+    """A file that may hold credentials; an `old` file holds only the content of `auths`."""
 
     path: str
     old: bool = False
 
 
 def auth_files(places: Places, authfile: str | None = None) -> list[AuthFile]:
-    """The files in the order in which they are asked; *authfile*, or $REGISTRY_AUTH_FILE, stands alone."""
+    """The files in the order of search; *authfile*, or $REGISTRY_AUTH_FILE, replaces all others."""
     chosen = authfile or places.environ.get("REGISTRY_AUTH_FILE", "")
     if chosen:
         return [AuthFile(chosen)]
@@ -50,7 +50,7 @@ def auth_files(places: Places, authfile: str | None = None) -> list[AuthFile]:
 
 
 def own_auth_file(places: Places) -> str:
-    """The file that `login` writes when none was named."""
+    """The file that `login` writes by default."""
     runtime = places.environ.get("XDG_RUNTIME_DIR", "")
     return f"{runtime}/containers/auth.json" if runtime else f"{places.run}/containers/{places.uid}/auth.json"
 
@@ -58,9 +58,10 @@ def own_auth_file(places: Places) -> str:
 def find_credential(
     repository: str, places: Places, authfile: str | None = None, helpers: tuple[str, ...] = ("containers-auth.json",)
 ) -> Credential | None:
-    """The credential for *repository* (`HOST[:PORT]/PATH`, or a host), None when there is none.
+    """The credential for *repository* (`HOST[:PORT]/PATH`, or a host); None if there is none.
 
-    *helpers* are those of registries.conf, where `containers-auth.json` means the files. Raises RegistryConfigError.
+    *helpers* are those of registries.conf; among them, `containers-auth.json` means the files. Raises
+    RegistryConfigError.
     """
     host = repository.partition("/")[0]
     if authfile and read_file(authfile) is None:
@@ -80,14 +81,14 @@ def find_credential(
 
 
 def save_credential(key: str, credential: Credential, places: Places, path: str) -> str:
-    """Keep *credential* for *key* (a host, or a host with the beginning of a path) in the file *path*, or where its
-    helper keeps it; where that is. Raises RegistryConfigError.
+    """Keep *credential* for *key* (a host, or a host with the beginning of a path) in the file *path*, or in its
+    credential helper; return the place. Raises RegistryConfigError.
     """
     document = _document(AuthFile(path)) or {}
     helper = _helper_of(document, key.partition("/")[0], path)
     if helper:
         if "/" in key:
-            raise RegistryConfigError(path, f"keeps {shown(key)} in docker-credential-{helper}, which knows only hosts")
+            raise RegistryConfigError(path, f"keeps {shown(key)} in docker-credential-{helper}, which takes only hosts")
         helper_store(helper, key, credential, places.environ)
         return f"docker-credential-{helper}"
     text = f"{credential.user}:{credential.password}".encode()
@@ -98,7 +99,7 @@ def save_credential(key: str, credential: Credential, places: Places, path: str)
 
 
 def erase_credential(key: str, places: Places, path: str) -> bool:
-    """Forget what the file *path* or its helper has for *key*; whether that was anything.
+    """Remove the credential for *key* from the file *path* or its helper; return whether there was one.
 
     Raises RegistryConfigError.
     """
@@ -157,12 +158,12 @@ def _from_helper(helper: str, host: str, places: Places) -> Credential | None:
 
 
 def _servers(host: str) -> tuple[str, ...]:
-    """What a helper may know *host* as."""
+    """The names under which a helper may keep *host*."""
     return (_HUB, _HUB_KEYS[0]) if host == _HUB else (host,)
 
 
 def _keys(repository: str) -> Iterator[str]:
-    """`host/a/b`, `host/a`, `host`."""
+    """Yield `host/a/b`, `host/a`, `host`."""
     while repository:
         yield repository
         repository = repository.rpartition("/")[0]
@@ -173,7 +174,7 @@ def _bare(key: str) -> str:
 
 
 def _normal(key: str) -> str:
-    """The host that a key of Docker's (`https://host/v1/`) means; "" for a key with a path and no scheme."""
+    """The host in a Docker key (`https://host/v1/`); "" for a key with a path but without a scheme."""
     if key in _HUB_KEYS:
         return _HUB
     bare = _bare(key)
@@ -190,7 +191,7 @@ def _credential(entry: object, key: str, path: str) -> Credential | None:
     token = entry.get("identitytoken")
     encoded = entry.get("auth")
     if not isinstance(token, str | None) or not isinstance(encoded, str | None):
-        raise RegistryConfigError(what, "has something other than text as auth or identitytoken")
+        raise RegistryConfigError(what, "has an auth or identitytoken that is not a string")
     user, password = "", ""
     if encoded:
         try:
@@ -215,7 +216,7 @@ def _document(file: AuthFile) -> dict[str, Any] | None:
     try:
         value = parse_value(data, file.path, _BOUNDS)
     except ArstoreError as error:
-        # What is wrong may lie beside a secret; only the place of it is shown.
+        # The text at the error may be part of a secret, so only its position is shown.
         raise RegistryConfigError(file.path, error.why.split(": ")[0]) from None
     if not isinstance(value, dict):
         raise RegistryConfigError(file.path, "is not a JSON object")
@@ -230,7 +231,7 @@ def _document(file: AuthFile) -> dict[str, Any] | None:
 def _helper_of(document: dict[str, Any], host: str, path: str) -> str:
     helper = _text_in(document.get("credHelpers"), host) or document.get("credsStore") or ""
     if not isinstance(helper, str):
-        raise RegistryConfigError(path, "credsStore is not a text")
+        raise RegistryConfigError(path, "credsStore is not a string")
     return helper
 
 
@@ -240,7 +241,7 @@ def _text_in(members: object, key: str) -> str:
 
 
 def _write(path: str, document: dict[str, Any]) -> None:
-    """Write the file anew, for this user alone, whole or not at all."""
+    """Replace the file atomically; only this user can read it."""
     import json
 
     from arstore.linux.files.writing import write_all

@@ -1,6 +1,6 @@
-"""Certificates for a registry: the directory `certs.d/HOST[:PORT]`, or the one that the user names.
+"""Certificates for a registry: from the directory `certs.d/HOST[:PORT]`, or from one that the user names.
 
-containers-certs.d(5). `*.crt` are CA certificates, `X.cert` with `X.key` a client certificate and its key.
+containers-certs.d(5). `*.crt` are CA certificates; `X.cert` with `X.key` is a client certificate and its key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def certificates_for(host: str, places: Places, directory: str | None = None) -> Certificates:
-    """The certificates for *host* as it is written in references; *directory* in place of those that are searched.
+    """The certificates for *host*, written as in references; *directory* replaces the directories that are searched.
 
     Raises RegistryConfigError.
     """
@@ -54,7 +54,7 @@ def _certificates(path: str, names: list[str]) -> Certificates:
             continue
         other = f"{stem}.{'key' if suffix == 'cert' else 'cert'}"
         if other not in names:
-            raise RegistryConfigError(f"{path}/{name}", f"has no {other} beside it")
+            raise RegistryConfigError(f"{path}/{name}", f"has no {other} next to it")
         if suffix == "cert":
             pairs.append((f"{path}/{name}", f"{path}/{other}"))
     return Certificates(tuple(authorities), tuple(pairs))

@@ -1,6 +1,7 @@
-"""Where a name is read from: its mirrors in order, then the registry itself, or nowhere when that is blocked.
+"""Places from which a name is read: its mirrors in order, then the registry itself; none if it is blocked.
 
-Only reads use mirrors and locations. The rules are those of containers-registries.conf(5), "Remapping and mirroring".
+Mirrors and rewritten locations are used for reading only. The rules are those of containers-registries.conf(5),
+"Remapping and mirroring".
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(NamedTuple):
-    """A registry `host` (as in references) and a `path` there; `is_mirror` for another place than the user named."""
+    """A registry `host` (as in references) and a `path` there; `is_mirror` if the user did not name it."""
 
     host: str
     path: str
@@ -42,7 +43,7 @@ def read_from(reference: DockerReference, conf: RegistriesConf) -> list[Endpoint
 
 
 def write_to(reference: DockerReference, conf: RegistriesConf) -> Endpoint:
-    """The place that everything but reading an image uses. Raises RegistryBlockedError."""
+    """The place for everything but reading an image. Raises RegistryBlockedError."""
     table = _table(reference, conf)
     return Endpoint(reference.domain, reference.path, table is not None and table.insecure)
 

@@ -1,6 +1,6 @@
 """Credential helpers: programs `docker-credential-NAME` that keep passwords (docker-credential-helpers).
 
-What is secret goes through their stdin and stdout, never into arguments or messages.
+Secrets are passed through their stdin and stdout, never in arguments or messages.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _ABSENT = "credentials not found in native keychain"
 _TIMEOUT = 60
 _MOST = 1 << 20
 TOKEN_USER = "<token>"  # a name, not a secret
-"""The user name by which a helper says that the secret is an identity token."""
+"""The user name that a helper returns when the secret is an identity token."""
 
 
 def helper_get(name: str, server: str, environ: Mapping[str, str]) -> Credential | None:
-    """Ask the helper *name* for the credential of *server*; None when it has none. Raises RegistryConfigError."""
+    """Ask the helper *name* for the credential of *server*; None if it has none. Raises RegistryConfigError."""
     status, output = _run(name, "get", server.encode(), environ)
     text = output.decode("utf-8", "replace").strip()
     if status:
@@ -36,22 +36,22 @@ def helper_get(name: str, server: str, environ: Mapping[str, str]) -> Credential
         document = json.loads(text)
         user, secret = document["Username"], document["Secret"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RegistryConfigError(_program(name), "gives an answer that is none") from error
+        raise RegistryConfigError(_program(name), "gave an answer that is not a credential") from error
     if not isinstance(user, str) or not isinstance(secret, str):
-        raise RegistryConfigError(_program(name), "gives an answer that is none")
+        raise RegistryConfigError(_program(name), "gave an answer that is not a credential")
     if not user and not secret:
         return None
     return Credential("", "", secret) if user == TOKEN_USER else Credential(user, secret)
 
 
 def helper_store(name: str, server: str, credential: Credential, environ: Mapping[str, str]) -> None:
-    """Have the helper keep *credential* for *server*. Raises RegistryConfigError."""
+    """Store *credential* for *server* in the helper. Raises RegistryConfigError."""
     document = {"ServerURL": server, "Username": credential.user, "Secret": credential.password}
     _done(name, "store", json.dumps(document).encode(), environ)
 
 
 def helper_erase(name: str, server: str, environ: Mapping[str, str]) -> None:
-    """Have the helper forget *server*. Raises RegistryConfigError."""
+    """Erase the credential of *server* in the helper. Raises RegistryConfigError."""
     _done(name, "erase", server.encode(), environ)
 
 
@@ -70,7 +70,7 @@ def _run(name: str, action: str, data: bytes, environ: Mapping[str, str]) -> tup
     import subprocess
 
     if _NAME.fullmatch(name) is None:
-        raise RegistryConfigError(_program(name), "is no name of a credential helper")
+        raise RegistryConfigError(_program(name), "is not a valid name of a credential helper")
     command = [f"docker-credential-{name}", action]
     try:
         done = subprocess.run(
@@ -83,10 +83,10 @@ def _run(name: str, action: str, data: bytes, environ: Mapping[str, str]) -> tup
             env=dict(environ),
         )
     except FileNotFoundError as error:
-        hint = "install it, or take it out of credHelpers or credsStore"
+        hint = "install it, or remove it from credHelpers or credsStore"
         raise RegistryConfigError(_program(name), "is not installed", hint) from error
     except subprocess.TimeoutExpired as error:
-        raise RegistryConfigError(_program(name), f"does not answer within {_TIMEOUT} s") from error
+        raise RegistryConfigError(_program(name), f"did not answer within {_TIMEOUT} s") from error
     except OSError as error:
         raise RegistryConfigError(_program(name), "cannot be started") from error
     return done.returncode, done.stdout[:_MOST]

@@ -1,4 +1,4 @@
-"""Where the configuration of registries is looked for: the user's directories, and the host's."""
+"""Directories in which the configuration of registries is looked up: the user's, and the host's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST = 16 << 20
 
 
 class Places(NamedTuple):
-    """The environment of one user, and the root of the host's own files (for tests another directory)."""
+    """The environment of one user, and the root of the host's own files (another directory in tests)."""
 
     environ: Mapping[str, str]
     uid: int
@@ -26,31 +26,31 @@ class Places(NamedTuple):
 
     @classmethod
     def here(cls) -> Places:
-        """Those of this process."""
+        """The places for this process."""
         return cls(os.environ, os.geteuid())
 
     @property
     def home(self) -> str:
-        """The user's home directory, "" without one."""
+        """The user's home directory; "" if there is none."""
         return self.environ.get("HOME", "")
 
     @property
     def config(self) -> str:
-        """The user's directory of configuration files, "" without one."""
+        """The user's directory of configuration files; "" if there is none."""
         return self.environ.get("XDG_CONFIG_HOME") or (f"{self.home}/.config" if self.home else "")
 
     def user_file(self, name: str) -> str:
-        """`containers/NAME` in the user's directory; "" without one."""
+        """`containers/NAME` in the user's directory; "" if there is none."""
         return f"{self.config}/containers/{name}" if self.config else ""
 
 
 def read_file(path: str) -> bytes | None:
-    """The content of a configuration file, None when it is not there.
+    """The content of a configuration file; None if it does not exist.
 
-    Raises RegistryConfigError for one that cannot be read, is no file, or is larger than any such file.
+    Raises RegistryConfigError if it cannot be read, is not a file, or is larger than a configuration file can be.
     """
     try:
-        # A FIFO is refused, not waited for.
+        # O_NONBLOCK: a FIFO is refused instead of waited for.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) and path not in {"/dev/null", "/dev/stdin"}:
                 raise RegistryConfigError(path, "is not a file")

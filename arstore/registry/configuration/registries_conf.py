@@ -1,8 +1,8 @@
-"""`registries.conf`, version 2: what a name is rewritten to, mirrors, and what is blocked or insecure.
+"""`registries.conf`, version 2: rewritten names, mirrors, blocked and insecure registries.
 
-containers-registries.conf(5), of podman 5's generation. The main file is the user's, or else the host's; files of the
-`registries.conf.d` beside it come after it. A table replaces one of the same prefix. What other readers refuse is
-refused; keys that are not known are kept in `unknown`, for somebody to be told.
+containers-registries.conf(5), as podman 5 reads it. The main file is the user's, or else the host's; the files in
+`registries.conf.d` next to it are read after it. A table replaces another one with the same prefix. Files that other
+readers refuse are refused; unknown keys are kept in `unknown`, so that the user can be warned.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Mirror(NamedTuple):
 
 
 class RegistryTable(NamedTuple):
-    """A `[[registry]]`: what holds for names that begin with `prefix`."""
+    """A `[[registry]]`: the settings for names that begin with `prefix`."""
 
     prefix: str
     location: str
@@ -49,9 +49,9 @@ class RegistryTable(NamedTuple):
     mirrors: tuple[Mirror, ...] = ()
 
     def matches(self, name: str, ports: bool = False) -> int:
-        """The number of characters of *name* that the prefix stands for; -1 when it does not match.
+        """The number of characters of *name* that the prefix matches; -1 if it does not match.
 
-        A host without a port stands for the same host with one only where *ports*.
+        A host without a port matches the same host with a port only if *ports*.
         """
         if self.prefix.startswith("*."):
             host = re.split("[/:@]", name, maxsplit=1)[0]
@@ -65,7 +65,7 @@ class RegistryTable(NamedTuple):
 
 
 class RegistriesConf(NamedTuple):
-    """All files together. `helpers` are credential helpers, `search` registries for short names."""
+    """The merged configuration. `helpers` are credential helpers, `search` registries for short names."""
 
     tables: tuple[RegistryTable, ...] = ()
     search: tuple[str, ...] = ()
@@ -79,9 +79,9 @@ class RegistriesConf(NamedTuple):
         return self._longest([table for table in self.tables if table.matches(name) >= 0])
 
     def blocks(self, name: str) -> str:
-        """The prefix that blocks *name*; "" when nothing does.
+        """The prefix that blocks *name*; "" if it is not blocked.
 
-        For other readers, a host without a port is the same host with one. So it is here, for what is blocked alone.
+        Other readers treat a host without a port like the same host with one. Here this applies to blocking only.
         """
         found = self._longest([table for table in self.tables if table.matches(name, ports=True) >= 0])
         return found.prefix if found is not None and found.blocked else ""
@@ -139,7 +139,7 @@ def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def parse_registries(data: bytes, path: str, is_main: bool = True) -> dict[str, Any]:
-    """What one file says, in the words of `RegistriesConf`; members that it does not have are left out.
+    """The settings of one file, named as in `RegistriesConf`; missing settings are left out.
 
     Raises RegistryConfigError.
     """
@@ -159,14 +159,14 @@ def parse_registries(data: bytes, path: str, is_main: bool = True) -> dict[str, 
             found[name] = file.texts(document, key)
     for one in found.get("search", ()):
         if _HOST.fullmatch(one) is None or one.startswith("*"):
-            raise file.error(f"unqualified-search-registries: {shown(one, 80)} is no registry")
+            raise file.error(f"unqualified-search-registries: {shown(one, 80)} is not a registry")
     if "short-name-mode" in document:
         found["mode"] = file.text(document, "short-name-mode")
         if found["mode"] not in _MODES:
             raise file.error(f"short-name-mode {shown(found['mode'], 40)} is not known")
     aliases = document.get("aliases", {})
     if not isinstance(aliases, dict) or not all(isinstance(one, str) for one in aliases.values()):
-        raise file.error("aliases is not a table of texts")
+        raise file.error("aliases is not a table of strings")
     found["aliases"] = aliases
     tables = [file.registry(members, found["unknown"]) for members in file.tables(document, "registry")]
     _check_places(file, tables)
@@ -175,7 +175,7 @@ def parse_registries(data: bytes, path: str, is_main: bool = True) -> dict[str, 
 
 
 def _check_places(file: _File, tables: Sequence[RegistryTable]) -> None:
-    """One location must not be insecure in one table and secure in another."""
+    """Refuse a location that is insecure in one table and secure in another. Raises RegistryConfigError."""
     seen: dict[str, RegistryTable] = {}
     for table in tables:
         other = seen.setdefault(table.location, table)
@@ -190,45 +190,45 @@ class _File:
         self._path = path
 
     def error(self, why: str) -> RegistryConfigError:
-        """The error that says *why* of this file."""
+        """The error for this file with the reason *why*."""
         return RegistryConfigError(self._path, why)
 
     def text(self, members: Mapping[str, Any], key: str) -> str:
-        """A text, "" without one."""
+        """The string under *key*; "" if it is missing."""
         value = members.get(key, "")
         if not isinstance(value, str):
-            raise self.error(f"{key} is not a text")
+            raise self.error(f"{key} is not a string")
         return value
 
     def flag(self, members: Mapping[str, Any], key: str) -> bool:
-        """True or false; false without one."""
+        """The Boolean under *key*; False if it is missing."""
         value = members.get(key, False)
         if not isinstance(value, bool):
             raise self.error(f"{key} is neither true nor false")
         return value
 
     def texts(self, members: Mapping[str, Any], key: str) -> list[str]:
-        """A list of texts."""
+        """The list of strings under *key*."""
         value = members.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise self.error(f"{key} is not a list of texts")
+            raise self.error(f"{key} is not a list of strings")
         return value
 
     def tables(self, members: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-        """A list of tables."""
+        """The list of tables under *key*."""
         value = members.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             raise self.error(f"{key} is not a list of tables ([[{key}]])")
         return value
 
     def location(self, members: Mapping[str, Any], key: str) -> str:
-        """A registry or repository, without a slash at its end."""
+        """The registry or repository under *key*, without a slash at its end."""
         text = self.text(members, key).rstrip("/")
         if text.startswith(("http://", "https://")) or "://" in text:
-            raise self.error(f"{key} {shown(text, 80)} has a scheme, which does not belong there")
+            raise self.error(f"{key} {shown(text, 80)} has a scheme, which is not allowed there")
         wildcard = key == "prefix" and text.startswith("*.")
         if text and _LOCATION.fullmatch(text.removeprefix("*.") if wildcard else text) is None:
-            raise self.error(f"{key} {shown(text, 80)} is no registry or repository")
+            raise self.error(f"{key} {shown(text, 80)} is not a registry or repository")
         if wildcard and re.search("[/:@]", text):
             raise self.error(f"prefix {shown(text, 80)}: after *. only a host may follow")
         return text
@@ -237,7 +237,7 @@ class _File:
         """One `[[registry]]`."""
         prefix, location = self.location(members, "prefix"), self.location(members, "location")
         if "pull-from-mirror" in members:
-            raise self.error("pull-from-mirror is for mirrors, not for a registry")
+            raise self.error("pull-from-mirror is allowed for mirrors only, not for a registry")
         if not prefix and not location:
             raise self.error("a [[registry]] has neither prefix nor location")
         prefix = prefix or location
@@ -267,7 +267,7 @@ class _File:
         return [f"{self._path}: {shown(where, 60)}: {shown(key, 60)}" for key in sorted(members.keys() - known)]
 
     def converted(self, document: dict[str, Any], is_main: bool) -> dict[str, Any]:
-        """Version 1 (`[registries.search]`, `.insecure`, `.block`) in the words of version 2."""
+        """Version 1 (`[registries.search]`, `.insecure`, `.block`) converted to version 2."""
         if document.keys() - {"registries"} or not is_main:
             raise self.error("mixes the old form ([registries.search] …) with the new one, or is not the main file")
         old = document["registries"]

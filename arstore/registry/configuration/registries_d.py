@@ -1,14 +1,16 @@
-"""registries.d: where signatures are that a registry does not keep itself (containers-registries.d(5)).
+"""registries.d: where the signatures are that a registry does not keep itself (containers-registries.d(5)).
 
     default-docker: {SETTINGS}
     docker: {NAME or NAMESPACE: {SETTINGS}, ...}
 
-SETTINGS are `lookaside` (a base URL), `lookaside-staging` (where they are written, if elsewhere), the same two under
-their old names `sigstore` and `sigstore-staging`, and `use-sigstore-attachments` (whether the registry keeps cosign's).
-All files `*.yaml` of the user's directory, or else of the host's, are one configuration. Nothing may stand twice in it.
+SETTINGS are `lookaside` (a base URL), `lookaside-staging` (where signatures are written, if elsewhere), the same two
+under their old names `sigstore` and `sigstore-staging`, and `use-sigstore-attachments` (whether the registry keeps
+cosign's). All files `*.yaml` in the user's directory, or else in the host's, form one configuration. A section must not
+occur twice in it.
 
-The man page says that only the most specific section counts. The tools look for each setting by itself, from the most
-specific section that has it to the default, and so does this. Not in scope: what is at a URL (`registry.lookaside`).
+The man page says that only the most specific section counts. The tools look up each setting separately, from the most
+specific section that has it to the default, and so does this module. Not in scope: the content at a URL
+(`registry.lookaside`).
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _MOST_FILES = 1000
 
 
 class Section(NamedTuple):
-    """The settings of one namespace; "" and None where it says nothing."""
+    """The settings of one namespace; "" and None for those that are not set."""
 
     reading: str = ""
     staging: str = ""
@@ -44,17 +46,17 @@ class Section(NamedTuple):
 
 
 class RegistriesD(NamedTuple):
-    """All sections, the default's under ""."""
+    """All sections by namespace; the default section is under ""."""
 
     sections: Mapping[str, Section]
 
     def reading_base(self, reference: DockerReference, places: Places) -> str:
-        """The base URL where the signatures of *reference* are looked for."""
+        """The base URL from which the signatures of *reference* are read."""
         found = (section.reading for section in self._for(reference))
         return next(filter(None, found), "") or default_base(places)
 
     def writing_base(self, reference: DockerReference, places: Places) -> str:
-        """The base URL where signatures of *reference* are written."""
+        """The base URL to which signatures of *reference* are written."""
         found = (section.staging or section.reading for section in self._for(reference))
         return next(filter(None, found), "") or default_base(places)
 
@@ -70,26 +72,26 @@ class RegistriesD(NamedTuple):
 
 
 def read_registries_d(places: Places, directory: str | None = None) -> RegistriesD:
-    """The configuration in *directory*, by default the user's `registries.d` or else the host's.
+    """The configuration in *directory*, by default the user's `registries.d`, or else the host's.
 
-    Raises RegistryConfigError; no directory is an empty configuration.
+    Raises RegistryConfigError; if there is no directory, the configuration is empty.
     """
     chosen = _chosen(places) if directory is None else directory
     sections: dict[str, Section] = {}
     origins: dict[str, str] = {}
     for path in _files(chosen):
         data = read_file(path)
-        # One that was removed meanwhile is as if it had never been there.
+        # A file that was removed in the meantime is ignored.
         for name, section in {} if data is None else parse_sections(data, path).items():
             if name in origins:
                 what = shown(name, 100) if name else _DEFAULT
-                raise RegistryConfigError(path, f"{what} is in {origins[name]} too")
+                raise RegistryConfigError(path, f"{what} is also in {origins[name]}")
             sections[name], origins[name] = section, path
     return RegistriesD(sections)
 
 
 def parse_sections(data: bytes, path: str) -> dict[str, Section]:
-    """The sections of one file by their namespaces, the default's under "". Raises RegistryConfigError."""
+    """The sections of one file by namespace; the default section is under "". Raises RegistryConfigError."""
     document = _mapping(parse_yaml(data, path), path, "the file")
     found = {
         name: _section(value, path, name) for name, value in _mapping(document.get(_DOCKER), path, _DOCKER).items()
@@ -102,14 +104,14 @@ def parse_sections(data: bytes, path: str) -> dict[str, Section]:
 
 
 def default_base(places: Places) -> str:
-    """Where signatures are without any configuration: a directory of the host's for root, of the user's for others."""
+    """Where signatures are if nothing is configured: for root in a directory of the host, else in one of the user."""
     if places.uid == 0 or not places.home:
         return f"file://{places.var}/lib/containers/sigstore"
     return f"file://{places.home}/.local/share/containers/sigstore"
 
 
 def _chosen(places: Places) -> str:
-    # Under the home directory whatever XDG_CONFIG_HOME says: that is where the other tools look.
+    # In the home directory even if XDG_CONFIG_HOME is set: that is where the other tools look.
     own = f"{places.home}/.config/containers/registries.d" if places.home else ""
     return own if own and os.path.exists(own) else f"{places.etc}/containers/registries.d"
 
@@ -140,7 +142,7 @@ def _section(value: object, path: str, where: str) -> Section:
 
 
 def _mapping(value: object, path: str, where: str) -> dict[str, Any]:
-    # An empty value is the empty text, which stands for no settings.
+    # An empty value is read as the empty string; it means no settings.
     if value is None or value == "":
         return {}
     if not isinstance(value, dict):
@@ -152,5 +154,5 @@ def _text(value: object, path: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise RegistryConfigError(path, f"{shown(where, 100)}: is not a text")
+        raise RegistryConfigError(path, f"{shown(where, 100)}: is not a string")
     return value

@@ -1,7 +1,8 @@
-"""Short names: names without a registry, and the registries that the user's configuration has for them.
+"""Short names: names without a registry, and the registries that the configuration has for them.
 
-An alias comes first: one that a tool has recorded, then one of registries.conf. Else the search list, each registry in
-turn. Nothing is recorded here, and nobody is asked: with the mode `enforcing`, more than one candidate is an error.
+Aliases come first: those that a tool has recorded, then those in registries.conf. Otherwise, the registries of the
+search list are tried in turn. Nothing is recorded here, and there is no prompt: with the mode `enforcing`, more than
+one candidate is an error.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def candidates_for(text: str, conf: RegistriesConf, places: Places) -> list[DockerReference]:
-    """What *text* may mean, in the order in which it is tried; one thing for a name that says its registry.
+    """The possible meanings of *text*, in the order in which they are tried; only one if it names its registry.
 
-    Raises InvalidReferenceError, also for a short name that the configuration has nothing for.
+    Raises InvalidReferenceError, also for a short name for which nothing is configured.
     """
     name, mark, behind = _taken_apart(text)
     if has_domain(name):
@@ -29,16 +30,16 @@ def candidates_for(text: str, conf: RegistriesConf, places: Places) -> list[Dock
     if alias and conf.mode != "disabled":
         return [DockerReference.parse(f"{alias}{mark}{behind}")]
     if not conf.search:
-        hint = f"write the registry too, such as docker.io/{shown(text)}"
-        raise InvalidReferenceError(shown(text), "is a short name, and no registry is configured to search", hint)
+        hint = f"add the registry, for example docker.io/{shown(text)}"
+        raise InvalidReferenceError(shown(text), "is a short name, but no registry is configured to search", hint)
     if len(conf.search) > 1 and conf.mode == "enforcing":
-        hint = f"write the registry too, such as {conf.search[0]}/{shown(text)}"
+        hint = f"add the registry, for example {conf.search[0]}/{shown(text)}"
         raise InvalidReferenceError(shown(text), "is a short name that may mean several registries", hint)
     return [DockerReference.parse(f"{registry}/{text}") for registry in conf.search]
 
 
 def _taken_apart(text: str) -> tuple[str, str, str]:
-    """The name, and its tag or digest with the mark before it."""
+    """The name, and its tag or digest with the separator in front."""
     name, at, digest = text.partition("@")
     if at:
         return name, at, digest
@@ -47,7 +48,7 @@ def _taken_apart(text: str) -> tuple[str, str, str]:
 
 
 def _recorded(places: Places) -> dict[str, str]:
-    """Aliases that tools have recorded for short names."""
+    """Aliases for short names that tools have recorded."""
     import tomllib
 
     path = f"{places.var}/cache/containers/short-name-aliases.conf"

@@ -1,7 +1,7 @@
-"""YAML files as other tools write them (registries.d, skopeo's sync files), read strictly.
+"""Strict reader of YAML files that other tools share (registries.d, skopeo's sync files).
 
-Every scalar is the text that it is. A key that stands twice is refused, and so are merge keys, with which a small file
-can be a huge one, and deep nesting. Not in scope: what a file means.
+Every scalar is read as a string. Repeated keys are refused, and so are deep nesting and merge keys, with which a small
+file can expand to a huge one. Not in scope: what a file means.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _MERGE = "<<"
 
 
 def parse_yaml(data: bytes, path: str) -> object:
-    """The document in the file *path*: dictionaries, lists and texts. Raises RegistryConfigError, HostError."""
+    """The document in the file *path*: dictionaries, lists and strings. Raises RegistryConfigError, HostError."""
     # Imported here: it takes 20 ms, and few commands read YAML.
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
-        raise HostError("PyYAML", "is not installed, and YAML files are read with it", "install it with pip") from error
+        raise HostError("PyYAML", "is not installed, but is needed for YAML files", "install it with pip") from error
 
     class Loader(yaml.BaseLoader):  # type: ignore[misc]
-        """Makes nothing but texts, lists and dictionaries, and none of a key that stands twice."""
+        """Makes only strings, lists and dictionaries, and refuses repeated keys."""
 
         depth = 0
 
@@ -42,11 +42,11 @@ def parse_yaml(data: bytes, path: str) -> object:
                 key = self.construct_object(key_node, deep=True)
                 where = f"line {key_node.start_mark.line + 1}"
                 if not isinstance(key, str):
-                    raise RegistryConfigError(path, f"{where}: a key is not a text")
+                    raise RegistryConfigError(path, f"{where}: a key is not a string")
                 if key == _MERGE:
-                    raise RegistryConfigError(path, f"{where}: merge keys (<<) are not read here")
+                    raise RegistryConfigError(path, f"{where}: merge keys (<<) are not supported")
                 if key in found:
-                    raise RegistryConfigError(path, f"{where}: the key {shown(key, 60)} stands twice")
+                    raise RegistryConfigError(path, f"{where}: the key {shown(key, 60)} occurs twice")
                 found[key] = self.construct_object(value_node, deep=True)
             return found
 
@@ -62,4 +62,4 @@ def parse_yaml(data: bytes, path: str) -> object:
         problem = getattr(error, "problem", None) or "is not YAML"
         raise RegistryConfigError(path, f"{where}{shown(str(problem))}") from error
     except (RecursionError, ValueError) as error:
-        raise RegistryConfigError(path, "is not YAML that can be read") from error
+        raise RegistryConfigError(path, "is not valid YAML") from error

@@ -1,5 +1,5 @@
-"""HTTP/1.1 as a registry client needs it, by the standard library: every wait has an end, and nothing is decoded.
+"""HTTP/1.1 for a registry client, on the standard library: every wait is bounded, and no content is decoded.
 
-`exchange` sends one request over connections that it keeps (`connection`); `redirects` follows where an answer leads;
-`patience` says how often something is tried. Nothing here knows what a registry is.
+`exchange` sends one request over connections that it keeps (`connection`); `redirects` follows redirects; `patience`
+says how often a request is tried. Nothing here is specific to registries.
 """

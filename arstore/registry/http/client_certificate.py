@@ -1,9 +1,9 @@
-"""Choice among several client certificates: the first one of a CA that the server names, as Go's crypto/tls does.
+"""Choose among several client certificates: the first one from a CA that the server names, like Go's crypto/tls.
 
 A server names the CAs that it accepts in its CertificateRequest (RFC 8446, section 4.3.2; RFC 5246, section 7.4.4).
-Python's ssl passes that message to a callback, and cannot choose a certificate in the same handshake. So the first
-connection shows no certificate and learns the names, and later ones show the certificate that fits. If the callback is
-missing, the first certificate is shown.
+Python's ssl passes that message to a callback, but cannot choose a certificate in the same handshake. So the first
+connection shows no certificate and learns the names, and later ones show the certificate that fits. If Python has no
+callback, the first certificate is shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOOK = "_msg_callback"
 
 
 def issuers(path: str) -> frozenset[bytes]:
-    """The names (DER) of those who issued the certificates in the PEM file *path*. Raises RegistryConfigError."""
+    """The names (DER) of the issuers of the certificates in the PEM file *path*. Raises RegistryConfigError."""
     from cryptography import x509
 
     try:
@@ -36,7 +36,7 @@ def issuers(path: str) -> frozenset[bytes]:
 
 
 def fitting(chains: Sequence[frozenset[bytes]], accepted: Sequence[bytes]) -> int | None:
-    """The first of *chains* that has an issuer among *accepted*; any fits where none are named. None when none fits."""
+    """Index of the first of *chains* with an issuer among *accepted*; any fits if none is named. None if none fits."""
     return next((place for place, names in enumerate(chains) if not accepted or not names.isdisjoint(accepted)), None)
 
 
@@ -59,7 +59,7 @@ def follow(context: ssl.SSLContext, asked: Callable[[list[bytes]], object]) -> b
 
 
 def authorities(body: bytes, *, tls13: bool) -> list[bytes] | None:
-    """The names in the *body* of a CertificateRequest; None for what is none."""
+    """The names in the *body* of a CertificateRequest; None if it is malformed."""
     try:
         rest = memoryview(body)
         _, rest = _vector(rest, 1)

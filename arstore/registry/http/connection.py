@@ -1,8 +1,8 @@
-"""Connections: TCP, perhaps through a proxy, perhaps TLS, every wait with an end; HTTP/1.1 over them.
+"""HTTP/1.1 connections: TCP, perhaps through a proxy, perhaps with TLS; every wait is bounded.
 
-A read waits for the time that its phase allows: the whole head of an answer has one deadline, and a body may neither
-stop nor trickle. Failures of the network are `NetworkFaultError`, which says whether another try may help. Modules that
-take long to import come with their first use: `ssl` with the first connection that is protected.
+Each phase has its time limit: there is one deadline for the whole head of an answer, and a body must neither stop nor
+trickle. Network failures raise `NetworkFaultError`, which says whether another try may help. Modules that take long to
+import are imported on first use, such as `ssl` for the first connection with TLS.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ if TYPE_CHECKING:
     from arstore.registry.http.url import Url
 
 _BLOCK = 1 << 16
-"""Bytes that are asked for where a line is wanted."""
+"""Bytes that are requested from the socket when a line is needed."""
 _WINDOW = 60.0
 _TCP_INFO_SIZE, _ROUND_TRIP = 104, 68
-"""struct tcp_info of linux/tcp.h: its bytes as of Linux 2.6, and where the smoothed round trip, in µs, stands in it."""
+"""struct tcp_info of linux/tcp.h: its size in bytes as of Linux 2.6, and the offset of the smoothed round trip (µs)."""
 _NEAR = 4000
-"""Microseconds of a round trip to a host that counts as near."""
+"""Round trip in microseconds up to which a host counts as near."""
 _RATE = 500
-"""Bytes per microsecond of round trip that are wanted; the kernel doubles what it is told."""
+"""Target in bytes per microsecond of round trip; the kernel doubles the value that it is given."""
 _LEAST_WINDOW = 128 << 10
 _FINAL = frozenset({errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PROBE = b"\x16\x03\x01\x00\x02\r\n"
-"""A record of TLS that no server of TLS goes on with, and a line that a server of HTTP answers with a refusal."""
+"""A TLS record that every TLS server rejects, and a line that an HTTP server answers with an error."""
 _PROBED = 1.0
-"""Seconds for an answer to that."""
+"""Seconds to wait for an answer to the probe."""
 
 
 class NetworkFaultError(Exception):
-    """A connection that could not be made, or broke; `again` is whether another try may go better."""
+    """A connection failed or broke; `again` says whether another try may help."""
 
     def __init__(self, why: str, again: bool = True, *, is_plain: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.again = again
         self.is_plain = is_plain
-        """Whether the other side seems to speak HTTP where TLS was expected."""
+        """Whether the server seems to use plain HTTP where TLS was expected."""
 
 
 def fault_of(error: Exception) -> NetworkFaultError:
-    """What *error*, of a socket or of an answer, means."""
+    """The fault that *error*, from a socket or from parsing an answer, means."""
     if isinstance(error, NetworkFaultError):
         return error
     if isinstance(error, EndedError):
@@ -79,7 +79,7 @@ def fault_of(error: Exception) -> NetworkFaultError:
 
 
 def _tls_fault(error: OSError) -> NetworkFaultError | None:
-    """What *error* means if it is one of TLS."""
+    """The fault that *error* means if it comes from TLS, else None."""
     ssl = sys.modules.get("ssl")
     if ssl is None or not isinstance(error, ssl.SSLError):
         return None
@@ -94,9 +94,9 @@ def _tls_fault(error: OSError) -> NetworkFaultError | None:
 
 
 class HttpConnection:
-    """A connection that is open, to *url*'s host or to the proxy that leads there. Raises NetworkFaultError.
+    """An open connection, to *url*'s host or to the proxy that leads there. Raises NetworkFaultError.
 
-    With *is_frugal* the kernel receives little that nobody has read yet: it would go with a process that is killed.
+    With *is_frugal*, the kernel buffers few unread bytes, because they are lost if the process is killed.
     """
 
     def __init__(
@@ -109,15 +109,15 @@ class HttpConnection:
     ) -> None:
         self.origin = url.origin
         self.proxy = proxy if url.scheme == "http" else None
-        """The proxy that is to be given absolute URLs; a tunnel hides its proxy."""
+        """The proxy to which absolute URLs must be sent; None for a tunnel, which hides its proxy."""
         self._patience = patience
         self._held, self._at = b"", 0
-        """What has been received, and how much of it has been taken."""
+        """The bytes that were received, and the number of them that were consumed."""
         self._head_until = 0.0
         self._waited = 0.0
         self._count = 0
         self._is_waiting = False
-        """Whether reads of a body wait in the kernel, for which the socket has been set up."""
+        """Whether the socket is set up so that reads of a body wait in the kernel."""
         try:
             self._sock = _connected(*((url.host, url.port) if proxy is None else proxy[:2]), patience.connect)
         except (OSError, ValueError) as error:
@@ -128,7 +128,7 @@ class HttpConnection:
             if is_frugal:
                 _fit_window(self._sock)
             if url.scheme == "https":
-                # As bytes: ssl would import the codec of international names for a host that is ASCII.
+                # As bytes: for a str, ssl would import the IDNA codec even though the host is ASCII.
                 self._sock = context().wrap_socket(self._sock, server_hostname=url.host.encode("ascii"))
         except (OSError, ValueError, EndedError, MalformedError) as error:
             self.close()
@@ -138,7 +138,7 @@ class HttpConnection:
             raise
 
     def send_head(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> None:
-        """Send the head of a request, and *body* with it. Raises ValueError for what has no place in one, OSError."""
+        """Send the head of a request together with *body*. Raises OSError, ValueError for characters not allowed."""
         lines = [f"{method} {target} HTTP/1.1"]
         for name, value in headers.items():
             if _VALUE.fullmatch(value) is None:
@@ -152,9 +152,9 @@ class HttpConnection:
         self._sock.sendall(data)
 
     def response(self, method: str, seconds: float) -> Response:
-        """The answer to a request of *method*, whose head is to be complete in *seconds*.
+        """The answer to a request of *method*; its head must be complete within *seconds*.
 
-        Raises MalformedError, EndedError, TimeoutError, OSError; reading its body raises them too.
+        Raises MalformedError, EndedError, TimeoutError, OSError; reading the body raises the same.
         """
         self._head_until = self._patience.clock() + seconds
         response = read_response(self, method)
@@ -184,7 +184,7 @@ class HttpConnection:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it is of no use any more: bytes have come that nothing was asked for, or its end."""
+        """Whether the connection cannot be reused: it has ended, or unrequested bytes have arrived."""
         if self._at < len(self._held):
             return True
         if _is_protected(self._sock):
@@ -211,18 +211,18 @@ class HttpConnection:
                 raise TimeoutError("the answer comes too slowly")
             self._waited, self._count = 0.0, 0
         data = self._received(size)
-        # Only the waiting counts: whoever reads may be slow.
+        # Only the time spent waiting counts, because the caller may be slow.
         self._waited += self._patience.clock() - began
         self._count += len(data)
         return data
 
     def _received(self, size: int) -> bytes:
-        """*size* bytes of a body, fewer at the end or when they take their time. Raises TimeoutError, OSError."""
+        """*size* bytes of a body, or fewer at the end or after a timeout. Raises TimeoutError, OSError."""
         if _is_protected(self._sock):
             self._sock.settimeout(self._patience.idle)
             return self._sock.recv(size)
         if not self._is_waiting:
-            # The kernel waits for all of it: one call in place of many, and of as many that ask whether there is any.
+            # Let the kernel wait for all of it: one call instead of many reads, each preceded by a poll.
             self._sock.settimeout(None)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._patience.idle))
             self._is_waiting = True
@@ -232,7 +232,7 @@ class HttpConnection:
             raise TimeoutError from error
 
     def _tunnel(self, url: Url, proxy: Proxy) -> None:
-        """Have the proxy lead to the host (RFC 9110, section 9.3.6)."""
+        """Ask the proxy to connect to the host (RFC 9110, section 9.3.6)."""
         host = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.port}"
         headers = {"Host": host}
         if proxy.authorization:
@@ -240,15 +240,15 @@ class HttpConnection:
         self.send_head("CONNECT", host, headers)
         status = self.response("HEAD", self._patience.head).status
         if not 200 <= status < 300:
-            raise NetworkFaultError(f"the proxy refuses to lead there (status {status})", again=status >= 500)
+            raise NetworkFaultError(f"the proxy refuses to connect to it (status {status})", again=status >= 500)
         if self._at < len(self._held):
-            raise MalformedError("the proxy says more than was asked")
+            raise MalformedError("the proxy sent more than its answer")
 
 
 def speaks_plain(url: Url, patience: Patience) -> bool:
-    """Whether a server at the host and port of *url* answers what looks like TLS with HTTP; False when in doubt.
+    """Whether the server at the host and port of *url* answers a TLS probe with HTTP; False when in doubt.
 
-    For who would try TLS first and plain HTTP then, without anything verified: it saves loading TLS.
+    For clients that may fall back from TLS to plain HTTP and verify nothing: they need not load TLS.
     """
     try:
         with _connected(url.host, url.port, patience.connect) as sock:
@@ -260,10 +260,10 @@ def speaks_plain(url: Url, patience: Patience) -> bool:
 
 
 def _connected(host: str, port: int, seconds: float) -> socket.socket:
-    """A connection to *host*. Raises NetworkFaultError for what is no name, OSError."""
+    """A connection to *host*. Raises OSError, and NetworkFaultError for an invalid host name."""
     if not host.isascii() or any(not 0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
-        raise NetworkFaultError("its name is not that of a host", again=False)
-    # As bytes, which the resolver takes too: the codec of international names need not be imported.
+        raise NetworkFaultError("its name is not a valid host name", again=False)
+    # As bytes, which the resolver also accepts: this avoids importing the IDNA codec.
     sock = socket.create_connection((host.encode("ascii"), port), seconds)  # type: ignore[arg-type]
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -280,7 +280,9 @@ def _timeval(seconds: float) -> bytes:
 
 
 def _fit_window(sock: socket.socket) -> None:
-    """Let the kernel hold no more received bytes than a near host needs.
+    """Limit the kernel's receive buffer to what a near host needs.
+
+    For a host with a round trip of more than a few milliseconds, the kernel's own choice is kept.
 
     A host that is further away than a few milliseconds gets the window that the kernel finds for it.
     """

@@ -1,7 +1,7 @@
-"""One request and its answer, over connections that are kept for the next one; no redirects, no authorisation.
+"""Send one request and receive its answer, over connections that are kept; no redirects, no authorisation.
 
-A connection that was idle may have been closed by the other side; a request that fails on such a one is sent again on a
-new one. After a fork the child leaves the parent's connections alone. Raises `NetworkFaultError`.
+The other side may have closed an idle connection; a request that fails on one is sent again on a new connection. After
+a fork, the child leaves the parent's connections alone. Raises `NetworkFaultError`.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     from arstore.registry.http.url import Origin, Url
 
 _IDLE = 6
-"""Connections that wait for the next request, for each origin."""
+"""Idle connections that are kept for each origin."""
 _FRESH = 30.0
-"""Seconds for which one waits."""
+"""Seconds for which an idle connection is kept."""
 
 
 class Content(NamedTuple):
-    """A body that can be sent again: its size, and what opens it from its first byte."""
+    """A body that can be sent again: its size, and a function that opens it from its first byte."""
 
     size: int
     open: Callable[[], Reader]
 
 
 class Request(NamedTuple):
-    """A request without its redirects. `body` None is none; b"" is an empty one."""
+    """A request without its redirects. `body` None means no body; b"" is an empty one."""
 
     method: str
     url: Url
     headers: Mapping[str, str] = {}
     body: bytes | Content | None = None
     replay: bool = True
-    """Whether it may be sent again on another connection when one that was kept has been closed meanwhile."""
+    """Allows sending it again on another connection if a kept one was closed in the meantime."""
     head: float = 0.0
-    """Seconds until the head of the answer is complete; 0 means as always."""
+    """Seconds until the head of the answer is complete; 0 uses the default."""
 
 
 class Answer:
-    """An answer, whose body is read with `read`. It has to be closed; its connection is kept if all was read."""
+    """An answer; `read` reads its body. It must be closed; its connection is kept if everything was read."""
 
     def __init__(self, url: Url, method: str, response: Response, release: Callable[[bool], None]) -> None:
         self.url = url
@@ -62,13 +62,13 @@ class Answer:
         self._response = response
         self._release: Callable[[bool], None] | None = release
         self.length = response.length
-        """Bytes of the body, as announced; None if they were not."""
+        """Size of the body in bytes, as announced; None if it was not."""
         if method == "HEAD":
             self.length = _announced(response.headers)
         self._left = 0 if response.is_empty else self.length
 
     def header(self, name: str) -> str:
-        """The header *name*, "" without one."""
+        """The header *name*; "" if it is missing."""
         return self.headers.get(name)
 
     def header_all(self, name: str) -> list[str]:
@@ -76,7 +76,7 @@ class Answer:
         return self.headers.get_all(name)
 
     def read(self, size: int) -> bytes:
-        """At most *size* bytes, b"" at the end. Raises NetworkFaultError, also for a body that ends too early."""
+        """At most *size* bytes, b"" at the end. Raises NetworkFaultError, also if the body ends too early."""
         if self._release is None or self._left == 0:
             self._finish()
             return b""
@@ -95,7 +95,7 @@ class Answer:
         return data
 
     def read_all(self, most: int) -> bytes:
-        """The whole body, cut after *most* + 1 bytes. Raises NetworkFaultError."""
+        """The whole body, truncated after *most* + 1 bytes. Raises NetworkFaultError."""
         parts = []
         left = most + 1
         while left and (data := self.read(left)):
@@ -104,7 +104,7 @@ class Answer:
         return b"".join(parts)
 
     def discard(self) -> None:
-        """Read a short rest, so that the connection can be used again, and close."""
+        """Read a short rest, so that the connection can be reused, and close."""
         try:
             if self._release is not None:
                 self.read_all(16 << 10)
@@ -113,7 +113,7 @@ class Answer:
         self.close()
 
     def close(self) -> None:
-        """Release the connection; one with an unread rest is closed."""
+        """Release the connection; it is closed if a part of the body is unread."""
         if self._release is not None:
             release, self._release = self._release, None
             release(False)
@@ -148,16 +148,16 @@ class Exchange:
         return self._sent(self._connect(request.url), request)
 
     def speaks_plain(self, url: Url) -> bool:
-        """Whether a server that *url* leads to without a proxy answers TLS with HTTP; False when in doubt.
+        """Whether the server of *url*, reached without a proxy, answers TLS with HTTP; False when in doubt.
 
-        It saves loading TLS for whom nothing is verified anyway. Raises RegistryConfigError.
+        Saves loading TLS if nothing is verified anyway. Raises RegistryConfigError.
         """
         return proxy_for(url, self._environ) is None and speaks_plain(url, self.patience)
 
     def prepare(self) -> None:
-        """Load what a process needs that may open no files any more, and whose bytes are kept when it is killed."""
+        """Load what a process needs that can no longer open files, and limit unread bytes in case it is killed."""
         import random  # noqa: F401 # for the waits between tries
-        import ssl  # noqa: F401 # wherever a redirect leads
+        import ssl  # noqa: F401 # a redirect may lead to https
 
         self._is_frugal = True
         self._tls.prepare(self._environ)
@@ -220,7 +220,7 @@ class Exchange:
         lengths = {line.strip() for line in response.headers.get_all("Content-Length")}
         if len(lengths) > 1 or any(not length.isdecimal() for length in lengths):
             wire.close()
-            raise RegistryAnswerError(request.url.shown, "answered with a Content-Length that makes no sense")
+            raise RegistryAnswerError(request.url.shown, "answered with an invalid Content-Length")
 
         def release(keep: bool) -> None:
             if keep and self._process == os.getpid():
@@ -257,7 +257,7 @@ def _send_content(wire: HttpConnection, body: Content) -> None:
         while left:
             data = stream.read(min(left, 1 << 18))
             if not data:
-                raise NetworkFaultError("what was to be sent is shorter than it was", again=False)
+                raise NetworkFaultError("the data to send is shorter than it was before", again=False)
             left -= len(data)
             wire.send(data)
     finally:
@@ -266,7 +266,7 @@ def _send_content(wire: HttpConnection, body: Content) -> None:
 
 
 def _tolerant(action: Callable[[], object]) -> None:
-    """Do *action*; when the other side has stopped reading, it has said why, or will be found to be gone."""
+    """Do *action* and ignore that the other side stopped reading: its answer says why, or its end will be noticed."""
     try:
         action()
     except (BrokenPipeError, ConnectionResetError):

@@ -1,6 +1,6 @@
-"""How often, and after how long, a request is sent again: back-off with jitter, Retry-After, and a budget.
+"""Retries of a request: back-off with jitter, Retry-After, and a budget.
 
-RFC 9110, section 10.2.3. Not in scope: which requests may be sent again (`client`, `blobs`, `uploads`).
+RFC 9110, section 10.2.3. Not in scope: which requests may be repeated (`client`, `blobs`, `uploads`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Patience(NamedTuple):
-    """How patient the client is: `tries` in a row without progress, seconds of a wait, seconds of all waits."""
+    """Limits for waiting: `tries` in a row without progress, seconds of one wait, seconds of all waits."""
 
     tries: int = 6
     first: float = 0.5
     longest: float = 60.0
     total: float = 300.0
     stuck: float = 120.0
-    """Seconds of tries without progress, besides the waits."""
+    """Seconds of tries without progress, in addition to the waits."""
     connect: float = 15.0
     """Seconds to make a connection, and as many for TLS."""
     head: float = 30.0
@@ -35,17 +35,17 @@ class Patience(NamedTuple):
     idle: float = 30.0
     """Seconds without a byte of a body."""
     slowest: int = 1024
-    """Bytes a second that a body must bring, on average over a minute."""
+    """Bytes per second that a body must deliver on average over a minute."""
     sleep: Callable[[float], object] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
 
 DEFAULT = Patience()
-"""What commands use."""
+"""The limits that commands use."""
 
 
 class Budget:
-    """The tries of one operation on *what*. Progress gives back the tries, not the time that was waited."""
+    """The tries of one operation on *what*. Progress resets the tries, but not the time spent waiting."""
 
     def __init__(self, patience: Patience, what: str) -> None:
         self._patience = patience
@@ -55,14 +55,14 @@ class Budget:
         self._since = patience.clock()
 
     def progress(self) -> None:
-        """Count tries from here."""
+        """Reset the number of tries."""
         self._failed = 0
         self._since = self._patience.clock()
 
     def failed(self, why: str, after: float | None = None) -> None:
-        """Wait for the next try; *after* is what Retry-After says, in seconds.
+        """Wait before the next try; *after* is the time in Retry-After, in seconds.
 
-        Raises RegistryUnreachableError when there is no further try.
+        Raises RegistryUnreachableError after the last try.
         """
         from random import random
 
@@ -71,7 +71,7 @@ class Budget:
         if self._failed >= patience.tries or patience.clock() - self._since > patience.stuck:
             self._give_up(why)
         wait = patience.first * 2 ** (self._failed - 1)
-        wait = min(wait, patience.longest / 2) * (0.5 + random() / 2)  # no secret
+        wait = min(wait, patience.longest / 2) * (0.5 + random() / 2)  # need not be unpredictable
         if after is not None:
             wait = max(wait, min(after, patience.longest))
         if self._waited + wait > patience.total:
@@ -87,7 +87,7 @@ class Budget:
 
 
 def retry_after(value: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds that the Retry-After header *value* asks for; None without one, or for one that says nothing."""
+    """Seconds that the Retry-After header *value* asks for; None if it is missing or malformed."""
     text = (value or "").strip()
     if not text or len(text) > 64:
         return None

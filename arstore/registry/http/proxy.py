@@ -1,8 +1,8 @@
-"""Which proxy a request goes through, by the variables that other tools know: HTTP(S)_PROXY, ALL_PROXY, NO_PROXY.
+"""Choose the proxy for a request from the usual variables: HTTP(S)_PROXY, ALL_PROXY, NO_PROXY.
 
-The rules are those of Go's net/http, because the ecosystem's tools follow them: a name in NO_PROXY means its subdomains
-too, `.name` only these, `*` everything; addresses and networks are taken, and a port behind any of them. A loopback
-host is never reached through a proxy.
+The rules are those of Go's net/http, because container tools follow them: in NO_PROXY, a name includes its subdomains,
+`.name` means only these, and `*` means everything; addresses and networks are allowed, and each may have a port. A
+loopback host is never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Proxy(NamedTuple):
 def proxy_for(url: Url, environ: Mapping[str, str]) -> Proxy | None:
     """The proxy for *url*, None to connect directly.
 
-    Raises RegistryConfigError for a proxy of a kind that is not supported: going around it is not what was asked for.
+    Raises RegistryConfigError for an unsupported kind of proxy: connecting directly is not what the user asked for.
     """
     names = (f"{url.scheme}_proxy", "all_proxy")
     name, text = next(((one, value) for one in names if (value := _variable(environ, one))), ("", ""))
@@ -45,7 +45,7 @@ def proxy_for(url: Url, environ: Mapping[str, str]) -> Proxy | None:
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
     if name == "http_proxy" and "REQUEST_METHOD" in environ:
-        return environ.get(name, "")  # in CGI, the upper-case variable is a header of the client's
+        return environ.get(name, "")  # in CGI, the upper-case variable is a header sent by the client
     return environ.get(name) or environ.get(name.upper(), "")
 
 
@@ -105,7 +105,7 @@ def _matches(pattern: str, url: Url, address: IPv4Address | IPv6Address | None) 
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
-    from ipaddress import ip_address  # few have a proxy
+    from ipaddress import ip_address  # imported here: proxies are rare
 
     try:
         return ip_address(host)

@@ -1,7 +1,8 @@
-"""Redirects: where they may lead, and that an Authorization header goes to one origin only.
+"""Follow redirects where they are allowed, and send an Authorization header to one origin only.
 
-RFC 9110, section 15.4. Storage behind a registry is usually another host, whose signed URLs refuse a request with an
-Authorization header; so leaving it out is needed for both. A redirect from https to http is refused.
+RFC 9110, section 15.4. The storage behind a registry is usually another host, whose signed URLs refuse a request with
+an Authorization header; so leaving it out is needed for safety and for the storage. A redirect from https to http is
+refused.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def follow(exchange: Exchange, request: Request, authorization: str, home: Url) -> Answer:
-    """Send *request*, and follow its redirects; *authorization* goes along only to the origin of *home*.
+    """Send *request* and follow its redirects; *authorization* is sent only to the origin of *home*.
 
-    GET and HEAD are followed wherever they lead, a request with a body only where the status says to repeat it (307,
-    308). Raises NetworkFaultError, RegistryAnswerError.
+    GET and HEAD are always followed. A request with a body is followed only if the status says to repeat it (307, 308).
+    Raises NetworkFaultError, RegistryAnswerError.
     """
     url = request.url
     for _ in range(_MOST):
@@ -42,14 +43,14 @@ def follow(exchange: Exchange, request: Request, authorization: str, home: Url) 
         location = answer.header("Location")
         answer.discard()
         if not location:
-            raise RegistryAnswerError(url.shown, f"redirects (status {answer.status}) and does not say where to")
+            raise RegistryAnswerError(url.shown, f"redirects (status {answer.status}) but does not say where to")
         if request.method not in {"GET", "HEAD"} and answer.status not in {307, 308}:
             raise RegistryAnswerError(url.shown, f"redirects a {request.method} request (status {answer.status})")
         target = url.resolve(location)
         if url.scheme == "https" and target.scheme != "https":
             raise RegistryAnswerError(url.shown, f"redirects to {target.shown}, which is not protected by TLS")
         if target.origin != url.origin and _may_hold_secret(request):
-            raise RegistryAnswerError(url.shown, f"redirects a request with credentials in it to {target.shown}")
+            raise RegistryAnswerError(url.shown, f"redirects a request that contains credentials to {target.shown}")
         url = target
     raise RegistryAnswerError(request.url.shown, f"redirects more than {_MOST} times")
 

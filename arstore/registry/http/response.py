@@ -1,9 +1,9 @@
-"""Reading an answer of HTTP/1.1: its head, and where its body ends (RFC 9112).
+"""Read an HTTP/1.1 answer: its head, and its body up to its end (RFC 9112).
 
-It stands in place of `http.client`, which parses headers as mail does: that takes 15 ms to import and copies every
-byte of a body once more. What is not understood is refused: a status line or a header of another form, more than
-`_MOST_HEADERS` of them, lines of more than `_LONGEST_LINE` bytes, another transfer coding than `chunked`. Not in scope:
-what the bytes come from (`connection`), and what an answer means.
+It replaces `http.client`, which parses headers as mail: that takes 15 ms to import and copies every byte of a body
+twice. Anything unknown is refused: a malformed status line or header, more than `_MOST_HEADERS` headers, lines of more
+than `_LONGEST_LINE` bytes, a transfer coding other than `chunked`. Not in scope: where the bytes come from
+(`connection`), and what an answer means.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     class Bytes(Protocol):
-        """What an answer is read from."""
+        """The stream that an answer is read from."""
 
         def line(self, most: int) -> bytes:
-            """The bytes to the end of the next line, the line feed included; fewer only before the end of all, or when
-            the line has more than *most* bytes.
+            """The bytes up to and including the next line feed; fewer only at the end of the stream, or if the line
+            has more than *most* bytes.
             """
 
         def some(self, size: int) -> bytes:
-            """At most *size* bytes, b"" at the end of all."""
+            """At most *size* bytes, b"" at the end of the stream."""
 
 
 _STATUS = re.compile(rb"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.DOTALL)
@@ -32,11 +32,11 @@ _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _MOST_HEADERS = 100
 _LONGEST_LINE = 1 << 16
 _MOST_INTERIM = 20
-"""Answers of the statuses 1xx that may come before the one that counts."""
+"""Interim answers (status 1xx) that may precede the final one."""
 
 
 class MalformedError(Exception):
-    """What came is not an answer of HTTP/1.1; the text says what is wrong with it."""
+    """The bytes received are not a valid HTTP/1.1 answer; the text says why."""
 
 
 class EndedError(Exception):
@@ -44,7 +44,7 @@ class EndedError(Exception):
 
 
 class Headers:
-    """The headers of an answer, in their order; names are told apart without regard to case."""
+    """The headers of an answer, in their order; the case of names does not matter."""
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
         self._fields = fields
@@ -67,7 +67,7 @@ class Headers:
 
 
 class Response:
-    """An answer whose head has been read. `length` is what Content-Length says, None without one that counts."""
+    """An answer whose head was read. `length` is the valid Content-Length, or None."""
 
     def __init__(self, source: Bytes, method: str, version: int, status: int, headers: Headers) -> None:
         self._source = source
@@ -75,7 +75,7 @@ class Response:
         self.headers = headers
         coding = ",".join(headers.get_all("Transfer-Encoding")).strip().lower()
         if coding not in {"", "identity", "chunked"}:
-            raise MalformedError("its transfer coding is not known")
+            raise MalformedError("its transfer coding is not supported")
         self.chunked = coding == "chunked"
         length = headers.get("Content-Length").strip()
         self.length = int(length) if not self.chunked and re.fullmatch("[0-9]{1,18}", length) else None
@@ -84,13 +84,13 @@ class Response:
         keeps = version > 0 or headers.has_token("Connection", "keep-alive")
         self.will_close = is_unbounded or not keeps or headers.has_token("Connection", "close")
         self._left = 0
-        """Bytes of the current chunk."""
+        """Bytes that remain of the current chunk."""
         self._ended = False
 
     def read(self, size: int) -> bytes:
-        """At most *size* bytes of the body, b"" at its end; one with a length has to be left when that is reached.
+        """At most *size* bytes of the body, b"" at its end; a body with a length must not be read past it.
 
-        Raises MalformedError, EndedError, and what the source raises.
+        Raises MalformedError, EndedError, and the errors of the source.
         """
         if not self.chunked:
             return self._source.some(size)
@@ -103,7 +103,7 @@ class Response:
             raise EndedError
         self._left -= len(data)
         if not self._left and _line(self._source):
-            raise MalformedError("a chunk has another size than announced")
+            raise MalformedError("a chunk does not have the announced size")
         return data
 
     def _begin_chunk(self) -> None:
@@ -118,23 +118,23 @@ class Response:
 
 
 def read_response(source: Bytes, method: str) -> Response:
-    """Read the head of the answer to a request of *method*, passing over what is only preliminary.
+    """Read the head of the answer to a request of *method*, skipping interim answers.
 
-    Raises MalformedError, EndedError, and what the source raises.
+    Raises MalformedError, EndedError, and the errors of the source.
     """
     for _ in range(_MOST_INTERIM):
         match = _STATUS.fullmatch(_line(source))
         if match is None:
-            raise MalformedError("its first line is none of HTTP/1.1")
+            raise MalformedError("its first line is not a status line of HTTP/1.1")
         version, status = int(match[1]), int(match[2])
         headers = Headers(list(_fields(source)))
         if status >= 200 or status == 101:
             return Response(source, method, version, status, headers)
-    raise MalformedError("it does not come to its point")
+    raise MalformedError("it has too many interim answers (status 1xx)")
 
 
 def _fields(source: Bytes) -> Iterator[tuple[str, str]]:
-    """Header lines up to the empty one; a line that begins with a blank goes on with the one before."""
+    """Header lines up to the empty line; a line that begins with a blank continues the previous one."""
     name, value = b"", b""
     for _ in range(_MOST_HEADERS + 1):
         line = _line(source)
@@ -147,7 +147,7 @@ def _fields(source: Bytes) -> Iterator[tuple[str, str]]:
             return
         match = _HEADER.fullmatch(line)
         if match is None:
-            raise MalformedError("a header has no name")
+            raise MalformedError("a header does not have a name")
         name, value = match[1], match[2]
     raise MalformedError("it has too many headers")
 

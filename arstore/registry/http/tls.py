@@ -1,11 +1,11 @@
-"""How certificates are verified, for each host that one registry leads to: itself, its neighbours, and others.
+"""Certificate verification for each host that one registry leads to: itself, other ports of its host, and other hosts.
 
     the registry (host and port)   the system's CAs and those of certs.d; a client certificate; or nothing verified
     another port of its host       the same without the client certificate
     any other host                 the system's CAs and those of certs.d, always verified
 
-So a redirect cannot make use of what the user allowed for the registry alone. Of several client certificates the one
-is shown that the registry wants (`client_certificate`).
+So a redirect cannot use the exceptions that the user allowed for this registry only. If there are several client
+certificates, the one that the registry accepts is shown (`client_certificate`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Certificates(NamedTuple):
-    """What a directory of certs.d holds: paths of CA certificates, and pairs of client certificate and key."""
+    """The content of a certs.d directory: paths of CA certificates, and pairs of client certificate and key."""
 
     authorities: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
@@ -34,7 +34,7 @@ NO_CERTIFICATES = Certificates()
 
 
 class Tls:
-    """The contexts for a registry at *host* and *port*; *verify* False is what the user allowed for it."""
+    """The contexts for a registry at *host* and *port*; *verify* False if the user allowed it for this registry."""
 
     def __init__(self, host: str, port: int, verify: bool = True, certificates: Certificates = NO_CERTIFICATES) -> None:
         self._host = host
@@ -47,9 +47,9 @@ class Tls:
 
     @property
     def choice(self) -> int | None:
-        """Which client certificate is shown to the registry; None for none, and until it has said which it wants.
+        """Index of the client certificate for the registry; None if there is none, or before its choice is known.
 
-        If this has changed during a handshake, the connection has to be made again.
+        If this changes during a handshake, the connection has to be made again.
         """
         return self._shown
 
@@ -63,7 +63,7 @@ class Tls:
         return self._made[key]
 
     def prepare(self, environ: Mapping[str, str]) -> None:
-        """Make the context for other hosts now, if a process that fetches could not open its files."""
+        """Make the context for other hosts now, if a fetching process could not open its files later."""
         elsewhere = self._certificates.authorities or not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(environ)
         key = (True, False, None)
         if (self._verify or elsewhere) and key not in self._made:
@@ -90,7 +90,7 @@ class Tls:
         return context
 
     def _get_ready_to_choose(self, context: ssl.SSLContext) -> None:
-        """Let *context* learn which of several certificates the registry wants; all of them have to be good."""
+        """Let *context* learn which of several certificates the registry accepts; all of them must be usable."""
         import ssl
 
         for pair, (certificate, _) in enumerate(self._certificates.pairs):
@@ -113,7 +113,7 @@ class Tls:
 
 
 def _no_password() -> bytes:
-    """Called for an encrypted key. Without it, OpenSSL would ask on the terminal."""
+    """The answer to OpenSSL for an encrypted key. Without it, OpenSSL would prompt on the terminal."""
     return b""
 
 

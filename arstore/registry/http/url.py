@@ -1,6 +1,6 @@
-"""URLs as registries use them: http or https, without user information, safe to put into a request line.
+"""URLs of registries: http or https, without user information, safe to put into a request line.
 
-RFC 3986. An error shows a URL without its query, which may be a signature that grants access.
+RFC 3986. Errors show a URL without its query, which may be a signature that grants access.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from arstore.oci.document import shown
 from arstore.values import NamedTuple
 
 PORTS = {"http": 80, "https": 443}
-"""The schemes that there are, with the port that each implies."""
+"""The supported schemes, with their default ports."""
 _LONGEST = 16 << 10
 _SAFE = re.compile(r"[\x21-\x7e]+")
 _KEPT = "".join(chr(code) for code in range(0x21, 0x7F))
 
 Origin = tuple[str, str, int]
-"""Scheme, host in lower case, and port: what credentials are bound to."""
+"""Scheme, host in lower case, and port: credentials are bound to these."""
 
 
 class Url(NamedTuple):
@@ -32,10 +32,10 @@ class Url(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Read *text*. Raises RegistryAnswerError for anything that is no plain http or https URL."""
+        """Parse *text*. Raises RegistryAnswerError for anything that is not a plain http or https URL."""
         encoded = quote(text, safe=_KEPT)
         if len(encoded) > _LONGEST or _SAFE.fullmatch(text if text.isascii() else encoded) is None:
-            raise _bad(text, "is empty, too long, or holds characters that a URL cannot have")
+            raise _bad(text, "is empty, too long, or contains characters that a URL cannot have")
         try:
             parts = urlsplit(encoded)
             host, port = parts.hostname or "", parts.port
@@ -44,19 +44,19 @@ class Url(NamedTuple):
         if parts.scheme.lower() not in PORTS:
             raise _bad(text, "is not an http or https URL")
         if not host or parts.username is not None or parts.password is not None:
-            raise _bad(text, "has no host" if not host else "has a user name in it")
+            raise _bad(text, "has no host" if not host else "contains a user name")
         scheme = parts.scheme.lower()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(scheme, host.lower(), PORTS[scheme] if port is None else port, target)
 
     @property
     def origin(self) -> Origin:
-        """What credentials are bound to (RFC 6454)."""
+        """The origin (RFC 6454), to which credentials are bound."""
         return self.scheme, self.host, self.port
 
     @property
     def address(self) -> str:
-        """Host and port for a Host header; the port only where the scheme does not imply it."""
+        """Host and port for a Host header; the default port of the scheme is left out."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -69,7 +69,7 @@ class Url(NamedTuple):
         return shown(f"{self.scheme}://{self.address}{self.target.partition('?')[0]}", 200)
 
     def resolve(self, location: str) -> Url:
-        """The URL that *location* means in an answer to this one. Raises as `parse`."""
+        """Resolve *location* in an answer to this URL. Raises RegistryAnswerError."""
         encoded = quote(location, safe=_KEPT)
         try:
             joined = urljoin(str(self), encoded)
@@ -78,7 +78,7 @@ class Url(NamedTuple):
         return Url.parse(joined)
 
     def with_query(self, name: str, value: str) -> Url:
-        """The URL with one more parameter; those that it has are kept as they are."""
+        """The URL with one more parameter; existing ones are kept unchanged."""
         mark = "&" if "?" in self.target else "?"
         return self._replace(target=f"{self.target}{mark}{name}={quote(value, safe=':')}")
 

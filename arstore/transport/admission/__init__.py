@@ -1,11 +1,12 @@
-"""Which images may come in, leave, or be used: a signature policy is asked before an image is believed.
+"""Apply the signature policy: it decides which images may be imported, copied or used, before they are trusted.
 
-    gate         `Gate`: judges the images of one source, between their manifests and their configs
-    signatures   the signatures of an image, from the attachments of a source or a store
-    kept         verdicts that are kept with an image of the store, and asked before it is run or mounted
+
+    gate         `Gate`: judges the images of one source, after their manifests are read and before their configs
+    signatures   the signatures of an image, from the attachments in a source or a store
+    kept         verdicts that the store keeps for its images; they are checked before an image is run or mounted
     explain      the same verdicts as data
 
-The policy itself, its file, and the cryptography are in `trust`, which knows no source and no store.
+The policy itself, its file, and the cryptography are in `trust`, which does not know sources or stores.
 """
 
 from __future__ import annotations

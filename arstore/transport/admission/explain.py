@@ -1,4 +1,4 @@
-"""A policy's verdicts on the images of a source, as data: for `policy explain` and `verify`. Nothing is imported."""
+"""Verdicts of a policy on the images of a source, for `policy explain` and `verify`. Nothing is imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Judged(NamedTuple):
-    """An image that would be taken, by its manifest's digest and its names, and the verdict on it."""
+    """An image that would be taken: its manifest's digest, its names, and the verdict on it."""
 
     digest: str
     names: tuple[str, ...]
@@ -26,7 +26,7 @@ class Judged(NamedTuple):
 def judge_source(
     source: ImageSource, place: str, wanted: Wanted, rules: Rules, limits: Limits = DEFAULT_LIMITS
 ) -> list[Judged]:
-    """The verdict on each image of *source* that is *wanted*; *place* is its path, as for `Gate`.
+    """Judge each image of *source* that is *wanted*; *place* is its path, as for `Gate`.
 
     Raises PolicyError, and the errors of the source and of `Selector`.
     """

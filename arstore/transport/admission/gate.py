@@ -1,8 +1,8 @@
-"""The gate: what a source brings is judged by the policy when its manifest is verified, before its config is read.
+"""The gate: the policy judges each image of a source after its manifest is verified and before its config is read.
 
-An index is read without being judged: it only says which image is for which platform. An image that comes from it is
+An index is read without being judged: it only says which image is for which platform. An image from an index is
 accepted by its own signatures, or by those of the indexes that lead to it, which name its digest. Every image is judged
-once, whatever the number of its names.
+once, however many names it has.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from arstore.trust.signature import Signature
 
 UNSIGNED = ("docker-archive",)
-"""Transports whose manifests are made while they are read, so that no signature can be for them."""
+"""Transports whose manifests are made while they are read, so that a signature cannot be for them."""
 _MOST_ATTEMPTS = 1024
-"""Signatures of one source that are verified without success. A gpg takes 0.07 s for one."""
+"""Signatures of one source that may fail verification. gpg takes 0.07 s for each."""
 _MOST_CHAINS = 8
-"""Ways from the top of a source to one image that are tried."""
+"""Paths from the top of a source to one image that are tried at most."""
 
 
 class Admitted(NamedTuple):
-    """An image that was accepted: by what name it was judged, from which indexes, and which attachments signed it."""
+    """An accepted image: the name it was judged by, the indexes it came from, and the attachments that signed it."""
 
     subject: Subject
     within: tuple[Digest, ...]
@@ -46,9 +46,9 @@ class Admitted(NamedTuple):
 class Gate:
     """Judges the images of one *source*.
 
-    *place* is the path that scopes of file transports are compared with, "" where no scope can name the source.
-    *release* is called before a process is forked that verifies. A gate that *explains* refuses nothing, and judges
-    also where every image is accepted.
+    *place* is the path that scopes of file transports are compared with, "" if a scope cannot name the source.
+    *release* is called before a process is forked to verify. A gate that *explains* does not refuse anything, and
+    judges even if every image is accepted.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Gate:
         self._indexes: set[Digest] = set()
         self._attempts = 0
         self.admitted: dict[Digest, Admitted] = {}
-        """What was accepted by a policy, by digest; empty where everything is."""
+        """The images that a policy accepted, by digest; empty if every image is accepted."""
 
     def open(self) -> None:
-        """Refuse a source that cannot have signatures and needs them, before anything in it is looked at.
+        """Refuse a source that needs signatures but cannot have any, before anything in it is read.
 
         Raises PolicyError, RejectedError.
         """
@@ -83,11 +83,11 @@ class Gate:
         if self._source.transport in UNSIGNED:
             self._rules.refuse_unsigned(self._source.transport, self._source.what)
         elif not self._rules.is_open:
-            # A policy that cannot be read is reported before a source that cannot.
+            # Read the policy now, so that an error in it is reported before an error in the source.
             assert self._rules.policy is not None or self._rules.require_signatures
 
     def listed(self, index: Descriptor, entries: Sequence[Descriptor | Flawed]) -> None:
-        """Hear which documents an index lists that was read and verified."""
+        """Take note of the documents that an index lists; the index was read and verified."""
         if self._is_asked and index.digest not in self._indexes:
             self._indexes.add(index.digest)
             for entry in entries:
@@ -95,9 +95,9 @@ class Gate:
                     self._parents.setdefault(entry.digest, {})[index.digest] = index
 
     def admit(self, entry: Descriptor, documents: Documents) -> None:
-        """Let the image of the verified manifest *entry* in.
+        """Accept the image of the verified manifest *entry*, or raise.
 
-        Raises RejectedError, PolicyError, LimitError, and the errors of the source when it is asked for signatures.
+        Raises RejectedError, PolicyError, LimitError, and the errors of the source while it lists signatures.
         """
         if not self._is_asked:
             return
@@ -144,12 +144,12 @@ class Gate:
         )
         self._attempts += sum(not one.accepted for outcome in verdict.outcomes for one in outcome.attempts)
         if self._attempts > _MOST_ATTEMPTS:
-            why = f"has more than {_MOST_ATTEMPTS} signatures that are not good"
+            why = f"has more than {_MOST_ATTEMPTS} invalid signatures"
             raise LimitError(self._source.what, why, "import its images one by one")
         return verdict
 
     def _chains(self, digest: Digest) -> Iterator[Sequence[Descriptor]]:
-        """The ways up from the document *digest*, the nearest index first; a single empty one if nothing lists it."""
+        """The paths from the document *digest* up, the nearest index first; one empty path if nothing lists it."""
         todo: list[tuple[Digest, tuple[Descriptor, ...]]] = [(digest, ())]
         for _ in range(_MOST_CHAINS):
             if not todo:
@@ -168,7 +168,7 @@ class Gate:
 
 
 def subject_of(source: ImageSource, place: str) -> Subject:
-    """What a policy calls the images of *source*. Raises OSError where *place* cannot be followed."""
+    """The subject by which a policy knows the images of *source*. Raises OSError if *place* cannot be resolved."""
     from arstore.trust.policy import scope
 
     if source.transport == REGISTRY:
@@ -179,7 +179,7 @@ def subject_of(source: ImageSource, place: str) -> Subject:
 
 
 class _Signatures:
-    """The signatures of documents of a source, read when they are asked for, and the attachments that they came in."""
+    """The signatures of a source's documents, read on demand, and the attachments that contained them."""
 
     def __init__(self, source: ImageSource, documents: Documents) -> None:
         self._source = source

@@ -1,13 +1,12 @@
-"""What the store keeps of verdicts, and the question before an image of the store is used.
+"""Verdicts that the store keeps, and the check before an image of the store is used.
 
 Two hints (`graph.hints`) of an image:
 
-    hints/origins/<digest>                  by what name it was judged when it came in, and from which indexes
-    hints/verdicts/<digest>/<fingerprint>   it was accepted, under the policy and the key files of this fingerprint
+    hints/origins/<digest>                  the name by which it was judged on import, and the indexes it came from
+    hints/verdicts/<digest>/<fingerprint>   it was accepted under the policy and key files with this fingerprint
 
-An image is judged again when the policy or a key file has changed, by the signatures that are in the store. Without
-the first hint it is judged by its name in the store (transport `store`). So it is, too, where the policy has a scope of
-that transport for it.
+If the policy or a key file has changed, an image is judged again, by the signatures in the store. If the first hint is
+missing, or if the policy has a scope of the transport `store` for the image, it is judged by its name in the store.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ ORIGINS, VERDICTS = "origins", "verdicts"
 
 
 class Origin(NamedTuple):
-    """By what name an image was judged, and the digests of the indexes that it came from, the nearest first."""
+    """The name by which an image was judged, and the digests of the indexes it came from, the nearest first."""
 
     subject: Subject
     within: tuple[Digest, ...] = ()
@@ -49,7 +48,7 @@ def hints_of(
 ) -> dict[tuple[str, str, str], str]:
     """The hints of images that were accepted: texts by table, digest and detail. Raises PolicyError.
 
-    An image that was *decrypted* has another digest in the store, and the verdict on what it was made of.
+    An image that was *decrypted* has another digest in the store, and keeps the verdict on the encrypted image.
     """
     found: dict[tuple[str, str, str], str] = {}
     if admitted:
@@ -62,7 +61,7 @@ def hints_of(
 
 
 def require_admitted(store: Store, image: StoredImage, rules: Rules) -> None:
-    """Return if the policy accepts *image* of *store*. A new verdict is kept, where the store can be written to.
+    """Return if the policy accepts *image* of *store*. A new verdict is kept if the store is writable.
 
     Raises RejectedError, PolicyError, and the errors of Graph.
     """
@@ -75,7 +74,7 @@ def require_admitted(store: Store, image: StoredImage, rules: Rules) -> None:
     verdict = verdict_on(store, image, rules)
     verdict.require(image.label)
     if store.graph.access is not Access.FROZEN:
-        # As good as none if it cannot be written: the image is then judged again.
+        # If it cannot be written, the image is judged again next time.
         with suppress(ArstoreError, OSError), store.graph.write() as change:
             if change.image(image.digest) is not None:
                 put_hint(change, VERDICTS, image.digest, "accepted", fingerprint)
@@ -91,7 +90,7 @@ def verdict_on(store: Store, image: StoredImage, rules: Rules) -> Verdict:
         with suppress(NotFoundError, MissingBlobError):
             within.append(_signed(store, store.find(digest)))
     content = _signed(store, image)
-    # Verifying forks.
+    # Verifying forks, and the child must not inherit the open graph.
     store.graph.release()
     return judge(
         rules.policy,
@@ -118,7 +117,7 @@ def _signed(store: Store, image: StoredImage) -> Signed:
 
 
 def _origin(store: Store, image: StoredImage, rules: Rules) -> Origin:
-    """By what name to judge *image*: its name in the store if the policy has a scope for that, else as it came in."""
+    """The name to judge *image* by: its name in the store if the policy has a scope for it, else the imported one."""
     from arstore.trust.policy import scope
 
     try:
@@ -150,7 +149,7 @@ def _text(origin: Origin) -> str:
 
 
 def _parsed(text: str) -> Origin | None:
-    """What `_text` has written; None for anything else."""
+    """Parse a text that `_text` has written; None for anything else."""
     from arstore.oci.docker_reference import DockerReference
     from arstore.trust.policy.subject import Subject
 

@@ -1,8 +1,8 @@
-"""The signatures of a manifest, from the attachments that a source or a store has for it.
+"""Signatures of a manifest, from its attachments in a source or a store.
 
-Three kinds of layers hold one: an OpenPGP message, a payload as cosign attaches it, a sigstore bundle. Whatever cannot
-be read, does not belong to the manifest, or is something else is passed over: it is no signature. Not in scope: whether
-a signature is good.
+Three kinds of layers hold a signature: an OpenPGP message, a payload as cosign attaches it, a sigstore bundle. Content
+that is unreadable, belongs to another manifest, or is something else is skipped: it does not count as a signature. Not
+in scope: whether a signature is valid.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TAG = "sig"
 
 
 class Found(list["Signature"]):
-    """Signatures, and in `carriers` the attachments that they are in."""
+    """Signatures; `carriers` are the attachments that contain them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Found(list["Signature"]):
 
 
 def of_source(source: ImageSource, documents: Documents, subject: Digest) -> Found:
-    """The signatures that *source* has for the manifest *subject*, at most one more than are ever looked at.
+    """The signatures that *source* has for the manifest *subject*, at most one more than are ever examined.
 
     Raises the errors of the source when it lists attachments.
     """
@@ -71,7 +71,7 @@ def of_store(store: Store, subject: Digest) -> Found:
 
 
 def _in(manifest: Manifest, read: Callable[[Descriptor], bytes]) -> Iterator[Signature]:
-    """The signatures in the layers of *manifest*; *read* gives a layer's content."""
+    """The signatures in the layers of *manifest*; *read* returns a layer's content."""
     for layer in manifest.layers[: MOST + 1]:
         if layer.media_type not in {OPENPGP, PAYLOAD, BUNDLE} or layer.size > LARGEST:
             continue

@@ -1,4 +1,4 @@
-"""The blobs of a selection, where some of them are encrypted."""
+"""The blobs of a selection in which some layers are encrypted."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def plain_blobs(
     *,
     verify: bool = False,
 ) -> Iterator[BlobSource]:
-    """Give the blobs of *selection* for the length of the context, encrypted ones as plaintext.
+    """Provide the blobs of *selection* while the context is open, encrypted ones as plaintext.
 
-    With *keys*, images in *selection* that have encrypted layers are replaced by the same without encryption, and so
-    are the indexes that list them. With *verify*, the plain layers are inflated and compared with their diff IDs.
+    With *keys*, images in *selection* that have encrypted layers are replaced by their decrypted versions, and so are
+    the indexes that list them. With *verify*, the decrypted layers are decompressed and compared with their diff IDs.
 
-    Raises KeyFileError, DecryptionError, ConversionError for an image that may not be changed, the errors of
+    Raises KeyFileError, DecryptionError, ConversionError for an image that must not be changed, the errors of
     `Contents`, NoSpaceError and OSError.
     """
     with EmbeddedBlobs(source, selection.embedded, spool) as blobs:
@@ -50,7 +50,7 @@ def plain_blobs(
 
 
 def require_plain(selection: Selection, limits: Limits) -> None:
-    """Raise DecryptionError when a layer is encrypted: for what has to look into layers, and was given no key."""
+    """Raise DecryptionError if a layer is encrypted; for callers that must read layers but have no key."""
     if not selection.encrypted:
         return
     from arstore.transport.decryption.opening import locked_layers
@@ -62,5 +62,5 @@ def require_plain(selection: Selection, limits: Limits) -> None:
     kinds = described(layers[0].annotations, f"layer {layers[0].digest}")
     verb = "is" if len(layers) == 1 else "are"
     why = f"{len(layers)} of its {len(image.layers)} layers {verb} encrypted, for {kinds}, and no key was given"
-    hint = "give --decryption-key KEYFILE; `arstore copy` moves it unopened to other places than a store"
+    hint = "give --decryption-key KEYFILE; `arstore copy` can copy it encrypted to places other than a store"
     raise DecryptionError(f"image {digest}", why, hint)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class DecryptionKeys(NamedTuple):
-    """Private keys as the user named them. *tell* takes messages: which image became which."""
+    """Private keys as the user named them. `tell` takes messages about images that were decrypted."""
 
     words: tuple[KeyWord, ...]
     tell: Callable[[str], object]

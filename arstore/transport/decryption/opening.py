@@ -1,4 +1,4 @@
-"""The work of `decryption`: which layers are encrypted, what opens them, where they go, and the images that result."""
+"""Decrypt the encrypted layers of images: find them and their keys, decrypt them to a spool, and make new manifests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def locked_layers(image: IncomingImage, limits: Limits) -> list[Descriptor]:
 
 
 class Opening:
-    """Opens the encrypted layers of images; `blobs` has them then, besides all that *source* has."""
+    """Decrypts layers of images; `blobs` then has them, in addition to the blobs of *source*."""
 
     def __init__(self, source: BlobSource, spool: Spool, limits: Limits) -> None:
         self._source = source
@@ -49,7 +49,7 @@ class Opening:
         self.blobs = BlobsBeside(source)
 
     def run(self, selection: Selection, keys: DecryptionKeys, progress: Progress | None, *, verify: bool) -> None:
-        """Decrypt what is encrypted in *selection*, and put what it is without encryption in its place.
+        """Decrypt the encrypted images in *selection*, and replace them by their decrypted versions.
 
         See `plain_blobs` for *verify* and for the errors.
         """
@@ -64,11 +64,11 @@ class Opening:
         if verify:
             self._verify([opened[image.digest] for image in images], set(plain.values()))
         for old, new in opened.items():
-            keys.tell(f"image {old} was decrypted, and is {new.digest} without encryption")
+            keys.tell(f"image {old} was decrypted; without encryption it is {new.digest}")
         _replace(selection, opened, self._limits)
 
     def _plain(self, image: IncomingImage, plain: dict[Digest, Digest]) -> IncomingImage:
-        """The image with a manifest that names the plain layers."""
+        """The image with a manifest that names the decrypted layers."""
         manifest = _manifest(image, self._limits)
         layers = [
             _decrypted(one, plain[one.digest]) if is_encrypted(one.media_type) else one for one in manifest.layers
@@ -78,7 +78,7 @@ class Opening:
         return image._replace(digest=Digest.of(raw), manifest=raw, layers=tuple(incoming))
 
     def _verify(self, images: Iterable[IncomingImage], plain: set[Digest]) -> None:
-        """Inflate the plain layers, which compares them with their diff IDs."""
+        """Decompress the decrypted layers, which compares them with their diff IDs."""
         contents = Contents(self.blobs, self._limits)
         seen = set()
         for image in images:
@@ -102,15 +102,15 @@ def _manifest(image: IncomingImage, limits: Limits) -> Manifest:
 
 
 def _checked(image: IncomingImage, limits: Limits) -> list[Descriptor]:
-    """The encrypted layers of an image that may be opened. Raises DecryptionError, ConversionError."""
+    """The encrypted layers of an image, which may be decrypted. Raises DecryptionError, ConversionError."""
     manifest = _manifest(image, limits)
     if is_docker(manifest.media_type):
-        raise DecryptionError(f"manifest {image.digest}", "is in Docker's format, in which no layer can be encrypted")
+        raise DecryptionError(f"manifest {image.digest}", "is in Docker's format, which lacks encrypted layers")
     conversion.require_free(manifest)
     layers = [layer for layer in manifest.layers if is_encrypted(layer.media_type)]
     for layer in layers:
         if not decrypted_type(layer.media_type):
-            why = f"is encrypted, and is of the unknown type {shown(layer.media_type)}"
+            why = f"is encrypted, but has the unknown media type {shown(layer.media_type)}"
             raise DecryptionError(f"layer {layer.digest}", why)
     return layers
 
@@ -124,13 +124,13 @@ def _unlocked(images: Iterable[list[Descriptor]], keys: DecryptionKeys) -> dict[
             lock = locks.Lock.read(layer.annotations, name)
             known = named.setdefault(name, (layer, lock))
             if known[1] != lock:
-                # One blob for different recipients: each has to open it.
+                # One blob with different recipients: each set of annotations must give the key.
                 named[f"{name} (as {len(named)})"] = (layer, lock)
     found: dict[Digest, Unlocked] = {}
     for name, key in content_keys({name: lock for name, (_, lock) in named.items()}, keys.words).items():
         layer = named[name][0]
         if found.setdefault(layer.digest, Unlocked(layer, key)).key != key:
-            raise DecryptionError(f"layer {layer.digest}", "is opened by two different keys, so it is not what it says")
+            raise DecryptionError(f"layer {layer.digest}", "has two different keys, so its annotations are wrong")
     return found
 
 
@@ -142,14 +142,14 @@ def _decrypted(layer: Descriptor, digest: Digest) -> Descriptor:
 
 
 def _replace(selection: Selection, opened: dict[Digest, IncomingImage], limits: Limits) -> None:
-    """Put images, and indexes that list them, in the places of those that were encrypted."""
+    """Replace the encrypted images, and the indexes that list them, by their decrypted versions."""
     images: dict[str, IncomingImage] = {}
     written: dict[Digest, Descriptor] = {}
     for digest, old in selection.images.items():
         image = opened.get(old.digest, old)
         written[old.digest] = _described(image)
         known = images.get(image.digest)
-        # Two images may have differed in their encryption alone.
+        # Two images may have differed only in their encryption.
         names = image.names if known is None else (*known.names, *image.names)
         images[image.digest] = image._replace(names=tuple(dict.fromkeys(names)))
         selection.encrypted.discard(Digest(digest))
@@ -169,7 +169,7 @@ def _described(image: IncomingImage) -> Descriptor:
 
 
 def _index(index: IncomingIndex, written: dict[Digest, Descriptor], limits: Limits) -> IncomingIndex:
-    """The index with what was written; as it is where nothing in it has changed."""
+    """The index with the decrypted images; unchanged if none of its images was decrypted."""
     if all(written[digest].digest == digest for digest in index.manifests):
         return index
     old = Index.parse(index.document, f"index {index.digest}", index.media_type, bounds_of(limits))

@@ -1,4 +1,4 @@
-"""Where decrypted layers go: files of a spool, which hold the plaintext of the blobs that pass."""
+"""Write decrypted layers to files of a spool."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from arstore.trust.encryption.options import ContentKey
 
 _FILES = 128
-"""Layers that get a file each, which a store then keeps as it is; more of them share one, and are copied out of it."""
+"""Layers that each get a file, which a store can keep as it is; more layers share one file, and are copied from it."""
 
 
 class Unlocked(NamedTuple):
-    """An encrypted layer, and what opens it."""
+    """An encrypted layer, and the key that decrypts it."""
 
     layer: Descriptor
     key: ContentKey
 
 
 class Spooling:
-    """A `BlobSink` for encrypted layers, which writes them decrypted into files of a spool."""
+    """A `BlobSink` for encrypted layers; it writes them decrypted to files of a spool."""
 
     what = "the spool"
     traits = SinkTraits()
@@ -59,13 +59,13 @@ class Spooling:
             offset += layers[digest].layer.size
 
     def holds(self, _descriptor: Descriptor) -> bool:
-        """Never: each is opened once."""
+        """Always False: each layer is decrypted once."""
         return False
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> _Writer:
         """Begin to decrypt one layer; several threads may do so at once."""
         file, offset = self._places[descriptor.digest]
-        assert known, "a layer without a size"
+        assert known, "the size of the layer is not known"
         return _Writer(self._layers[descriptor.digest], file, offset, self._limits, self._finished)
 
     def _finished(self, layer: Descriptor, plain: Digest) -> None:
@@ -73,18 +73,18 @@ class Spooling:
             self._done[layer.digest] = plain
 
     def taken(self) -> dict[Digest, Digest]:
-        """Have the blobs all that was decrypted; the digest of each encrypted layer's plaintext."""
+        """Add all decrypted layers to the blobs; return the digests of the plaintexts by those of the layers."""
         for digest, plain in self._done.items():
             file, offset = self._places[digest]
             self._blobs.add(plain, file, offset, self._layers[digest].layer.size)
         return self._done
 
     def take(self, _descriptor: Descriptor, _opened: Callable[[], BlobReader], _tell: Callable[[int], object]) -> None:
-        """It reads nothing itself."""
+        """Do nothing: this sink has a `writer`."""
 
 
 class _Writer:
-    """One layer on its way into the spool."""
+    """One layer that is being decrypted to the spool."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Writer:
 
     def write(self, data: bytes | memoryview) -> None:
         """Decrypt a piece of the blob. Raises NoSpaceError, OSError."""
-        # A blob that is too long is an error of its reader, which comes after the last byte.
+        # A blob that is too long is reported by its reader, after the last byte.
         plain = memoryview(self._cipher.update(data))[: self._end - self._at]
         self._hash.update(plain)
         while plain:
@@ -118,9 +118,9 @@ class _Writer:
         self._room.note(len(data))
 
     def finish(self, _digest: Digest, _size: int) -> None:
-        """Take what was written for the layer, if its HMAC is right. Raises DecryptionError."""
+        """Accept the layer if its HMAC is right. Raises DecryptionError."""
         self._cipher.verify(self._what)
         self._finished(self._layer, Digest.finished("sha256", self._hash))
 
     def close(self) -> None:
-        """Leave what was not finished to its file's end."""
+        """Do nothing: an unfinished layer is dropped with its file."""

@@ -1,7 +1,7 @@
-"""Copying what is attached to images, behind them: blobs, then manifests, byte for byte.
+"""Copy the attachments of images after the images: blobs, then manifests, byte for byte.
 
-An attachment speaks of a digest. Where the image has another one at the destination, because it was converted, what
-was attached to it stays behind; and so it does where the medium has no place for it.
+An attachment names a digest. If the image has another digest at the destination, because it was converted, or if the
+medium cannot hold attachments, they are left behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arstore.transport.sink import ALL, SIGNATURES, OutgoingAttachment
 
 _TAG = "sig"
 _TYPES = (OPENPGP, BUNDLE, NOTATION)
-"""Types of attachments that are signatures."""
+"""Types of attachments that are signatures: arstore's form, sigstore bundles, Notation's."""
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def is_signature(one: IncomingAttachment) -> bool:
-    """Whether an attachment is there to say who made its subject."""
+    """Whether an attachment is a signature of its subject."""
     return one.tag == _TAG or one.artifact_type in _TYPES
 
 
@@ -48,9 +48,10 @@ def carry(
     progress: Progress,
     bounds: Bounds,
 ) -> tuple[int, int]:
-    """Copy those of *attachments* whose subjects are *unchanged* at the destination; how many came, and how many not.
+    """Copy those of *attachments* whose subjects are *unchanged* at the destination; return how many were copied, and
+    how many were not.
 
-    An attachment of an attachment comes after it. Raises the errors of `Contents.blob` and of the sink, LimitError
+    An attachment of an attachment comes after it. Raises the errors of `Contents.blob` and of the sink, and LimitError
     for a signature that is larger than a document may be.
     """
     subjects = set(unchanged)
@@ -76,7 +77,7 @@ def _all(contents: Contents, sink: ImageSink, todo: Sequence[IncomingAttachment]
     missing = sink.begin_attachments([_outgoing(one) for one in todo])
     wanted = [blob for one in missing for blob in blobs[one.subject, one.descriptor.digest]]
     descriptors = [Descriptor("", blob.digest, blob.size) for blob in wanted]
-    # Most are a few hundred bytes, of which no progress is to be seen.
+    # Most attachments have a few hundred bytes, too few to show progress.
     is_large = sum(blob.size for blob in wanted) >= 1 << 20
     transfer(contents, sink, descriptors, progress if is_large else NoProgress())
     for one in missing:
@@ -89,13 +90,13 @@ def _outgoing(one: IncomingAttachment) -> OutgoingAttachment:
 
 
 def _signatures(contents: Contents, sink: ImageSink, one: IncomingAttachment, bounds: Bounds) -> bool:
-    """Put the signatures that an attachment consists of; False where it is something else."""
-    # Imported here: most copies have none.
+    """Put the signatures in an attachment; False if it is something else."""
+    # Imported here: most copies have no signatures.
     from arstore.oci.simple_signing import unwrapped
 
     def read(layer: Descriptor) -> bytes:
         if layer.size > bounds.document:
-            why = f"has {layer.size} bytes; a signature may have {bounds.document}"
+            why = f"has {layer.size} bytes; a signature may have at most {bounds.document}"
             raise bounds.passed("document", f"signature {layer.digest}", why)
         with contents.blob(layer) as reader:
             return reader.read()

@@ -1,7 +1,7 @@
-"""The blobs of a source on their way out: read once, verified, and compressed in another way where that is asked for.
+"""The blobs of a source on their way to a sink: read once, verified, and recompressed if that is requested.
 
-What a stranger has compressed is inflated by a process that can do nothing else, and what is inflated of a network is
-fetched by one that has no files (`workers.confinement`). This process sees the bytes of blobs, hashes them
+Untrusted compressed data is decompressed by a process that can do nothing else. If it comes from a network, it is
+fetched by a process that has no files (`workers.confinement`). This process only sees the bytes of blobs, hashes them
 and writes them.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from arstore.transport.sink import BlobSink
 
     Tars = Callable[[Digest], BlobReader | None]
-    """Where a layer's tar lies without compression, by its diff ID; None where it lies nowhere."""
+    """Opens a layer's uncompressed tar by its diff ID; None if it is not available."""
 
 
 def _no_tar(_diff_id: Digest, /) -> None:
@@ -48,7 +48,7 @@ def _no_tar(_diff_id: Digest, /) -> None:
 
 
 class Contents:
-    """The blobs of *source*, and the tars that it has besides."""
+    """The blobs of *source*, and the uncompressed tars that it can open."""
 
     def __init__(self, source: BlobSource, limits: Limits, tars: Tars = _no_tar, *, is_store: bool = False) -> None:
         self._source = source
@@ -58,19 +58,19 @@ class Contents:
 
     @property
     def is_remote(self) -> bool:
-        """Whether blobs come over a network."""
+        """Whether blobs come from a network."""
         return self._source.is_remote
 
     def opener(self, descriptor: Descriptor) -> Callable[[], BlobReader]:
-        """What opens the blob, in the process that fetches it."""
+        """The function that opens the blob, for the process that fetches it."""
         return partial(self._source.open_blob, descriptor.digest)
 
     @contextmanager
     def blob(self, descriptor: Descriptor) -> Iterator[Reader]:
-        """The blob as it is; reading it to its end verifies it.
+        """The blob unchanged; reading it to its end verifies it.
 
-        Raises MissingBlobError, and when it is read DigestMismatchError, SizeMismatchError or TruncatedError;
-        StoreDamagedError in place of all these for a blob of the store; the errors of the source.
+        Raises MissingBlobError; while reading, DigestMismatchError, SizeMismatchError or TruncatedError; for a blob of
+        the store, StoreDamagedError instead of all these; and the errors of the source.
         """
         with ExitStack() as stack:
             stack.enter_context(self._damage(descriptor.digest))
@@ -78,7 +78,7 @@ class Contents:
             yield VerifiedReader(raw, descriptor.digest, descriptor.size)
 
     def give(self, descriptor: Descriptor, sink: BlobSink, tell: Callable[[int], object]) -> None:
-        """Let *sink* take the blob, which verifies it. Raises as `blob`, and the errors of the sink."""
+        """Let *sink* take the blob and verify it. Raises the errors of `blob` and of the sink."""
         with self._damage(descriptor.digest):
             sink.take(descriptor, self.opener(descriptor), tell)
 
@@ -86,7 +86,7 @@ class Contents:
     def tar(self, layer: Descriptor, diff_id: Digest) -> Iterator[Reader]:
         """The tar in a layer's blob; reading it to its end verifies it.
 
-        Raises as `blob`, and CompressionError, LimitError.
+        Raises the errors of `blob`, and CompressionError, LimitError.
         """
         with ExitStack() as stack:
             stack.enter_context(self._damage(layer.digest))
@@ -115,7 +115,7 @@ class Contents:
 
     @contextmanager
     def _fetched(self, descriptor: Descriptor) -> Iterator[Reader]:
-        """As `_opened`, for a reader that may make no connections: through a process that does."""
+        """Like `_opened`, for a reader that must not make connections: another process makes them."""
         if not self._source.is_remote:
             with self._opened(descriptor) as blob:
                 yield blob
@@ -137,7 +137,7 @@ class Contents:
 
 @contextmanager
 def fetched(wanted: list[Wanted]) -> Iterator[Fetched]:
-    """These streams, in their order, read by a process that has sockets and no files."""
+    """Yield these streams in order, read by a process that has sockets and no files."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with ExitStack() as stack:
         stack.callback(os.close, reading)
@@ -159,8 +159,8 @@ def fetched(wanted: list[Wanted]) -> Iterator[Fetched]:
 def compressed(tar: Reader, compression: Compression, level: int | None) -> Iterator[bytes]:
     """The bytes of *tar*, compressed: always the same for the same tar, level and version of the library.
 
-    gzip comes from zlib, at level 6, zstd from libzstd, at level 3, unless *level* says otherwise. The tar is cut into
-    pieces of CHUNK bytes, whatever its reader gives at a time.
+    gzip is made by zlib at level 6, zstd by libzstd at level 3, unless *level* is given. The tar is compressed in
+    pieces of CHUNK bytes, however much its reader returns at a time.
     """
     state = portable_compressing(compression, level)
     for piece in _pieces(tar):

@@ -1,7 +1,7 @@
-"""Documents of an image in the other format: OCI's manifests and indexes, and those of Docker's schema 2.
+"""Convert the documents of an image between the formats: manifests and indexes of OCI, and of Docker's schema 2.
 
-The two differ in media types, and in that Docker's have no annotations. Sources: image-spec manifest.md and
-image-index.md; Docker's image manifest version 2, schema 2. A config is the same bytes in both.
+The formats differ in media types, and Docker's has no annotations. Sources: image-spec manifest.md and image-index.md;
+Docker's image manifest version 2, schema 2. A config is the same bytes in both.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
 
 OCI, DOCKER = "oci", "v2s2"
-"""The formats that a user can ask for."""
+"""The formats that a user can request."""
 FORMATS = (OCI, DOCKER)
 
 _OF_THE_BYTES = ("io.github.containers.zstd-chunked.", "containerd.io/snapshot/stargz/", "io.containers.estargz.")
-"""Beginnings of annotations that say where things lie in a layer's compressed bytes."""
+"""Prefixes of annotations that give positions in a layer's compressed bytes."""
 _FOREIGN = {
     OCI: {"none": types.OCI_FOREIGN, "gzip": types.OCI_FOREIGN_GZIP, "zstd": types.OCI_FOREIGN_ZSTD},
     DOCKER: {"none": types.DOCKER_FOREIGN, "gzip": types.DOCKER_FOREIGN_GZIP},
@@ -40,7 +40,7 @@ def format_of(media_type: str) -> str:
 
 
 def compression_of(layer: Descriptor) -> Compression | None:
-    """What the type of *layer* says of its compression; None for a type that does not say."""
+    """The compression in the media type of *layer*; None for a type that does not give it."""
     claimed = types.LAYER_COMPRESSIONS.get(layer.media_type)
     return None if claimed is None else Compression(claimed)
 
@@ -63,42 +63,42 @@ def config_type(form: str) -> str:
 
 
 def require_free(old: Manifest) -> None:
-    """Raise ConversionError for a manifest that is about another one: what is signed or described would be lost."""
+    """Raise ConversionError for a manifest with a subject: its digest is what signatures or descriptions refer to."""
     if old.has_subject:
-        why = "refers to another manifest, and a converted one would refer to it falsely"
+        why = "refers to another manifest, and after a conversion the reference would be wrong"
         raise ConversionError(f"manifest {old.digest}", why, "copy it without a conversion")
 
 
 def manifest(old: Manifest, config: Descriptor, layers: Sequence[Descriptor], form: str) -> tuple[str, bytes]:
-    """The media type and the bytes of *old* with these parts, in this format. Raises as `require_free`."""
+    """The media type and the bytes of *old* with these parts, in this format. Raises ConversionError."""
     require_free(old)
     media_type = types.DOCKER_MANIFEST if form == DOCKER else types.OCI_MANIFEST
     return media_type, Manifest.build(config, layers, old.annotations, media_type)
 
 
 def require_unlocked(layer: Descriptor, form: str, compression: Compression | None) -> None:
-    """Raise DecryptionError for an encrypted *layer* that would have to be opened for this format or compression."""
+    """Raise DecryptionError for an encrypted *layer* that this format or compression would require to decrypt."""
     if form == DOCKER:
-        raise locked(f"layer {layer.digest}", "Docker's format has no encrypted layers")
+        raise locked(f"layer {layer.digest}", "Docker's format does not support encrypted layers")
     if compression is not None:
-        raise locked(f"layer {layer.digest}", "it cannot be compressed in another way unopened")
+        raise locked(f"layer {layer.digest}", "it cannot be recompressed without decryption")
 
 
 def locked(what: str, why: str) -> DecryptionError:
-    """The error that says *why* the encrypted layers of *what* cannot stay as they are."""
-    return DecryptionError(what, f"is encrypted, and {why}", "--decryption-key KEYFILE opens it")
+    """The error for encrypted layers of *what* that cannot be copied unchanged, with the reason *why*."""
+    return DecryptionError(what, f"is encrypted, and {why}", "decrypt it with --decryption-key KEYFILE")
 
 
 def recompressed(layer: Descriptor, media_type: str, digest: Digest, size: int) -> Descriptor:
-    """*layer* with other bytes: without the annotations that tell of the old ones."""
+    """*layer* with new bytes: without the annotations that describe the old ones."""
     notes = {key: value for key, value in layer.annotations.items() if not key.startswith(_OF_THE_BYTES)}
     return replace(layer, media_type=media_type, digest=digest, size=size, annotations=notes, urls=(), data=None)
 
 
 def index(old: Index, written: Mapping[Digest, Descriptor], form: str) -> tuple[str, bytes]:
-    """The media type and the bytes of *old* with the entries that were *written*, by what they were, in this format.
+    """The media type and the bytes of *old* in this format, with the entries *written*, keyed by their old digests.
 
-    An entry without a platform is given the one of its image: a Docker list has to have it.
+    An entry without a platform gets its image's platform, which a Docker list requires.
     """
     entries = []
     for entry in old.manifests:

@@ -1,4 +1,4 @@
-"""Copying from a store, or from any other source, to a destination that is a file, a directory or a registry."""
+"""Copy from a store, or from any other source, to a file, a directory or a registry."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def export_stored(
     registries: RegistryOptions | None = None,
     rules: Rules | None = None,
 ) -> Exported:
-    """Copy the images that *texts* mean in *store*; *registries* says how a registry is reached,
-    *rules* which policy the images must satisfy.
+    """Copy the images that *texts* name in *store*; *registries* says how to reach a registry, *rules* name the policy
+    that the images must satisfy.
 
-    Raises RejectedError, PolicyError, StoreDamagedError for what the store should have and has not, or not as it was,
-    and the errors of `Store.find`, of `Selector`, of `Export.run` and of the sink.
+    Raises RejectedError, PolicyError, StoreDamagedError for missing or altered content of the store, and the errors of
+    `Store.find`, of `Selector`, of `Export.run` and of the sink.
     """
     with store_source(store, texts) as source, _spool_in(store) as spool:
         with _damage():
@@ -83,10 +83,10 @@ def export_reference(
     keys: DecryptionKeys | None = None,
     rules: Rules | None = None,
 ) -> Exported:
-    """Copy every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; no store takes part.
+    """Copy every image in *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) without using a store.
 
-    *source_registries* says how a registry is reached that is read, *registries* one that is written to. *keys* open
-    encrypted layers; without them these are moved unopened. *rules* name the policy that images must satisfy.
+    *source_registries* says how to reach a registry as a source, *registries* one as a destination. *keys* decrypt
+    layers; without them, encrypted layers are copied as they are. *rules* name the policy that images must satisfy.
 
     Raises the errors of the source, of `Selector`, of `plain_blobs`, of `Export.run` and of the sink.
     """
@@ -98,7 +98,7 @@ def export_reference(
             selection.rename(destination.name, source.what)
         around = beside_source(source, destination)
         if keys is not None and selection.encrypted and options.preserve_digests:
-            why = "is encrypted, and its digest would change without encryption"
+            why = "is encrypted, and its digest would change when it is decrypted"
             raise ConversionError(f"image {min(selection.encrypted)}", why, "leave one of the two options out")
         with (
             plain_blobs(source, selection, spool, keys, progress, options.limits, verify=True) as blobs,
@@ -109,14 +109,14 @@ def export_reference(
 
 
 def for_destination(wanted: Wanted, destination: Destination) -> Wanted:
-    """*wanted*, where attachments come only if they are asked for: what they cost a registry are requests."""
+    """*wanted*, but for a registry, attachments are copied only on request, because they cost requests."""
     if destination.kind == REGISTRY and wanted.referrers is None:
         return wanted._replace(referrers=False)
     return wanted
 
 
 def _require_admitted(store: Store, selection: Selection, rules: Rules) -> None:
-    """Ask the policy about images of *store*, by the verdicts that are kept. Raises RejectedError, PolicyError."""
+    """Apply the policy to images of *store*, using the verdicts that it keeps. Raises RejectedError, PolicyError."""
     if rules.is_open:
         return
     from arstore.transport.admission.kept import require_admitted
@@ -135,7 +135,7 @@ def _damage() -> Iterator[None]:
 
 @contextmanager
 def _spool_in(store: Store) -> Iterator[Spool]:
-    """A spool in *store*; where nobody can write to that, among the temporary files."""
+    """A spool in *store*; if the user cannot write there, in the directory for temporary files."""
     if store.graph.access is Access.FROZEN:
         yield TemporarySpool()
         return
@@ -144,7 +144,9 @@ def _spool_in(store: Store) -> Iterator[Spool]:
 
 
 def beside_source(source: ImageSource, destination: Destination) -> Callable[[Digest], str]:
-    """Where the registry of *destination* may have blobs of *source*: in its repository, if it is the same registry."""
+    """Return, for a digest, a repository from which *destination* may mount the blob: that of *source*, if its registry
+    is the same.
+    """
     reference = getattr(source, "reference", None)
     path = ""
     if destination.kind == REGISTRY and reference is not None:
@@ -157,7 +159,7 @@ def beside_source(source: ImageSource, destination: Destination) -> Callable[[Di
 
 
 def beside_names(store: Store, destination: Destination) -> Callable[[Digest], str]:
-    """Where the registry of *destination* may have blobs of *store*: its images' names say where they come from."""
+    """Return, for a digest, a repository from which *destination* may mount the blob: found by the names of *store*."""
     found: dict[str, str] = {}
     if destination.kind == REGISTRY:
         from arstore.oci.docker_reference import DockerReference, has_domain

@@ -1,9 +1,9 @@
-"""Encrypting layers on their way out: for whom, which ones, and the blobs that come of it.
+"""Encrypt layers while they are copied: the recipients, the layers to encrypt, and the resulting blobs.
 
-    blob as it is, or tar compressed again ─▶ encrypt, HMAC ─▶ sink        annotations follow after the last byte
+    the blob, or its tar recompressed ─▶ encrypt, HMAC ─▶ sink        annotations are known after the last byte
 
 Source: ocicrypt and skopeo's `--encryption-key` and `--encrypt-layer`. Keys and nonces are random, so the same layer
-has another digest with each copy; within one copy it is encrypted once, however many images have it.
+has another digest in each copy. Within one copy it is encrypted once, however many images have it.
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ class Encryption:
 
     @classmethod
     def named(cls, keys: Sequence[str], indexes: Sequence[int]) -> Encryption:
-        """As `--encryption-key` and `--encrypt-layer` say. Raises UsageError, KeyFileError."""
+        """Parse `--encryption-key` and `--encrypt-layer`. Raises UsageError, KeyFileError."""
         return cls(Recipients.named(keys), indexes)
 
     def require_place(self, what: str, traits: SinkTraits, form: str) -> None:
-        """Raise ConversionError when the medium *what*, or manifests of this *form*, cannot have encrypted layers."""
+        """Raise ConversionError if the medium *what*, or a manifest of this *form*, cannot hold encrypted layers."""
         if not traits.encrypted:
-            raise ConversionError(what, "has no place for encrypted layers", "copy to an OCI archive")
+            raise ConversionError(what, "cannot hold encrypted layers", "copy to an OCI archive")
         if form == conversion.DOCKER:
-            raise ConversionError(what, "Docker's format has no encrypted layers", "leave out --format")
+            raise ConversionError(what, "Docker's format does not support encrypted layers", "leave out --format")
 
     def chosen(self, manifest: Manifest) -> list[tuple[Descriptor, bool]]:
-        """The layers of *manifest*, and whether each is to be encrypted; those that are encrypted already stay.
+        """The layers of *manifest*, and whether each is to be encrypted; layers that are encrypted already stay so.
 
         Raises UsageError for an index without a layer, ConversionError for a layer of a type that cannot be encrypted.
         """
         count = len(manifest.layers)
         for index in self._indexes:
             if not -count <= index < count:
-                why = f"there is no such layer: {manifest.digest.short} has {count}"
+                why = f"there is no layer with this number: {manifest.digest.short} has {count}"
                 raise UsageError(f"--encrypt-layer {index}", why, "0 is the first layer, -1 the last")
         wanted = {index % count for index in self._indexes} if self._indexes else set(range(count))
         found = []
         for position, layer in enumerate(manifest.layers):
             encrypts = position in wanted and not is_encrypted(layer.media_type)
             if encrypts and not decrypted_type(encrypted_type(layer.media_type)):
-                raise ConversionError(f"layer {layer.digest}", "is of a type that cannot be encrypted")
+                raise ConversionError(f"layer {layer.digest}", "has a media type that cannot be encrypted")
             found.append((layer, encrypts))
         return found
 
@@ -72,9 +72,9 @@ class Encryption:
     def begun(
         self, contents: Contents, layer: IncomingLayer, old: Descriptor, target: Compression | None, level: int | None
     ) -> Iterator[EncryptedLayer]:
-        """A layer that is being encrypted: its blob as it is, or (*target*) its tar in another compression.
+        """Encrypt a layer: its blob unchanged, or with *target* its tar in that compression.
 
-        Raises the errors of `Contents`, when it is read.
+        Raises the errors of `Contents` while it is read.
         """
         if target is None:
             with contents.blob(old) as blob:
@@ -85,7 +85,7 @@ class Encryption:
 
 
 class EncryptedLayer:
-    """A layer that is encrypted as `pieces` are taken; all of them, and then `described`."""
+    """A layer that is encrypted while `pieces` are taken; call `described` after the last one."""
 
     def __init__(self, plain: Iterator[bytes], recipients: Recipients, digest: Digest) -> None:
         self._cipher = Encrypting()
@@ -94,7 +94,7 @@ class EncryptedLayer:
         self.pieces = map(self._cipher.update, plain)
 
     def described(self, made: Descriptor) -> Descriptor:
-        """*made*, which the pieces gave, with the annotations that say who can open it."""
+        """*made*, the descriptor of the pieces, with the annotations that hold the keys for the recipients."""
         return made.with_annotations(self._recipients.annotations(self._cipher, self._digest))
 
 

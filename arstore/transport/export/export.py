@@ -1,8 +1,8 @@
-"""Copying images to a sink: layers, configs, manifests, indexes, and names last.
+"""Copy images to a sink: layers, configs, manifests, indexes, and the names last.
 
-Documents are kept byte for byte, and so are digests, unless the user asks for another format or compression or the
-medium cannot hold what there is. Then layers are made first, the documents that list them follow, and all that nothing
-was changed in stays as it is. An index that lists more than was copied is kept as it is, too.
+Documents and digests are kept unless the user asks for another format or compression, or the medium cannot hold the
+image as it is. In that case, layers are converted first, and the documents that list them follow; everything else stays
+unchanged. An index that lists more than was copied is also kept unchanged.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class ExportOptions:
-    """How to copy: the *form* of documents (`conversion.FORMATS`), the *compression* of layers and its *level*.
+    """Options of a copy: the *form* of documents (`conversion.FORMATS`), the *compression* of layers and its *level*.
 
-    Nothing is changed by default. *preserve_digests* refuses a copy that has to change a digest. *every* brings what an
-    index lists besides images, such as attestations. *encryption* says for whom layers are encrypted, and which.
-    *signer* signs everything as it is written. *remove_signatures* leaves signatures behind; without it, a copy that
-    would change what is signed is refused.
+    By default, nothing is changed. *preserve_digests* refuses a copy that has to change a digest. *every* also copies
+    what an index lists besides images, such as attestations. *encryption* names the recipients and the layers to
+    encrypt. *signer* signs everything that is written. *remove_signatures* leaves signatures behind; without it, a copy
+    that would change a signed image is refused.
     """
 
     form: str = ""
@@ -69,17 +69,17 @@ class ExportOptions:
 
     @property
     def converts(self) -> bool:
-        """Whether something is asked for that may change documents."""
+        """Whether an option is set that may change documents."""
         return bool(self.form) or self.compression is not None or self.encryption is not None
 
 
 class Exported(NamedTuple):
-    """What was copied: what is listed with its names, and all images.
+    """The result of a copy: what is listed, with its names, and all images.
 
-    `sparse` counts entries of indexes that did not come and are listed still, `dropped` those that are not, because
-    their index was converted. `locked` counts the layers that came encrypted, and were moved so. `attached` counts what
-    came along with the images, `left` what did not, because the medium has no place for it, or because the image has
-    another digest now.
+    `sparse` counts entries of indexes that were not copied but are still listed; `dropped` counts those that are not
+    listed, because their index was converted. `locked` counts the layers that were copied encrypted. `attached` counts
+    the attachments that were copied, `left` those that were not, because the medium cannot hold them, or because the
+    image has another digest now.
     """
 
     tops: tuple[OutgoingImage, ...]
@@ -93,7 +93,7 @@ class Exported(NamedTuple):
 
 @dataclass(slots=True)
 class _Written:
-    """What has been written so far, by the digest that it had in the source."""
+    """Objects that were written so far, by their digests in the source."""
 
     images: dict[Digest, OutgoingImage] = field(default_factory=dict)
     indexes: dict[Digest, OutgoingImage] = field(default_factory=dict)
@@ -105,20 +105,20 @@ class _Written:
     documents: dict[Digest, tuple[Descriptor, bytes]] = field(default_factory=dict)
 
     def of(self, digest: Digest) -> OutgoingImage:
-        """What became of the image or the index with this digest."""
+        """The copy of the image or the index with this digest."""
         return self.indexes.get(digest) or self.images[digest]
 
     def unchanged(self) -> list[Digest]:
-        """The images and indexes that have the digests that they had."""
+        """The images and indexes that kept their digests."""
         return [digest for digest, descriptor in self.descriptors().items() if descriptor.digest == digest]
 
     def descriptors(self) -> dict[Digest, Descriptor]:
-        """What each image and index is described by now."""
+        """The new descriptor of each image and index."""
         return {digest: one.descriptor for digest, one in {**self.images, **self.indexes}.items()}
 
 
 class Export:
-    """One copy of what *source* has to *sink*. *spool* is where a layer lies whose size has to be known first."""
+    """One copy from *source* to *sink*. *spool* holds a layer whose size must be known before it is written."""
 
     def __init__(
         self,
@@ -142,10 +142,10 @@ class Export:
         self._signed: set[Digest] = set()
 
     def run(self, selection: Selection) -> Exported:
-        """Copy all that was selected, and make it visible in the end.
+        """Copy everything that was selected, and make it visible at the end.
 
-        Raises UsageError when the medium cannot hold so much, ConversionError, the errors of `Contents` and those of
-        the sink.
+        Raises UsageError if the medium cannot hold so much, ConversionError, and the errors of `Contents` and of the
+        sink.
         """
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
@@ -165,7 +165,7 @@ class Export:
             return self._bring(selection, listed)
 
     def _bring(self, selection: Selection, listed: set[Digest]) -> Exported:
-        """Have in the sink what it does not hold, and make it visible. Raises LostBlobsError, and as `run`."""
+        """Write what the sink does not hold, and make it visible. Raises LostBlobsError, and the errors of `run`."""
         transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
         for image in selection.images.values():
             self._written.images[image.digest] = self._image(image)
@@ -186,7 +186,7 @@ class Export:
 
     def _breaks_signature(self, digest: Digest) -> ConversionError:
         why = f"{digest} is signed, and the copy would have another digest"
-        return ConversionError(self._sink.what, why, "--remove-signatures leaves the signatures behind")
+        return ConversionError(self._sink.what, why, "leave the signatures behind with --remove-signatures")
 
     def _put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
         self._sink.put_manifest(descriptor, raw)
@@ -194,8 +194,8 @@ class Export:
             self._written.documents[descriptor.digest] = (descriptor, raw)
 
     def _sign(self, signer: Signer, tops: Sequence[OutgoingImage]) -> int:
-        """Sign what is listed, and the images of an index, each under the names of what is listed."""
-        # Imported here: few copies sign.
+        """Sign everything that is listed, and the images of an index under the names of the index."""
+        # Imported here: few copies are signed.
         from arstore.transport.export.signing import sign_copies
 
         below = {one.descriptor.digest: one.members for one in self._written.indexes.values()}
@@ -212,23 +212,23 @@ class Export:
         traits, what = self._sink.traits, self._sink.what
         count = sum(digest not in listed for digest in (*selection.indexes, *selection.images))
         if not traits.many and count != 1:
-            raise UsageError(what, f"takes one image, and {count} are to be copied", "name one of them")
+            raise UsageError(what, f"holds one image, but {count} are to be copied", "name one of them")
         if not traits.indexes and selection.indexes:
             why = "cannot hold an index of several platforms"
             raise UsageError(what, why, "choose one with --platform, or write an oci-archive")
         if not traits.manifests and self._options.preserve_digests:
-            raise ConversionError(what, "has no place for a manifest, so the image's digest cannot stay")
+            raise ConversionError(what, "cannot hold a manifest, so the image's digest would change")
         if not traits.manifests and self._options.form:
-            raise ConversionError(what, "has no place for a manifest, so there is no format to choose")
+            raise ConversionError(what, "cannot hold a manifest, so a format cannot be chosen")
         if traits.plain_layers and self._options.compression not in {None, Compression.NONE}:
-            raise ConversionError(what, "has layers without compression only")
+            raise ConversionError(what, "can hold only uncompressed layers")
         if self._options.encryption is not None:
             self._options.encryption.require_place(what, traits, self._options.form)
         if selection.encrypted and not traits.encrypted:
-            raise conversion.locked(f"image {min(selection.encrypted)}", f"{what} has no place for encrypted layers")
+            raise conversion.locked(f"image {min(selection.encrypted)}", f"{what} cannot hold encrypted layers")
 
     def _require_changes(self, selection: Selection) -> None:
-        """See to it that all that has to change may change, before anything is moved."""
+        """Check before anything is copied that all necessary changes are allowed. Raises ConversionError."""
         if not self._sink.traits.manifests:
             return
         for image in selection.images.values():
@@ -246,7 +246,7 @@ class Export:
     # --- layers -----------------------------------------------------------------------------------------------------
 
     def _as_they_are(self, selection: Selection) -> Iterator[Descriptor]:
-        """The layers whose bytes stay."""
+        """The layers whose bytes do not change."""
         if self._sink.traits.plain_layers:
             return
         for image in selection.images.values():
@@ -256,20 +256,20 @@ class Export:
                     yield layer
 
     def _chosen(self, manifest: Manifest) -> list[tuple[Descriptor, bool]]:
-        """The layers, and whether each is to be encrypted. Raises UsageError for a layer that there is not."""
+        """The layers, and whether each is to be encrypted. Raises UsageError for a layer that does not exist."""
         if self._options.encryption is None:
             return [(layer, False) for layer in manifest.layers]
         return self._options.encryption.chosen(manifest)
 
     def _target(self, layer: Descriptor, form: str) -> Compression | None:
-        """The compression that *layer* has to get; None where its bytes stay."""
+        """The new compression of *layer*; None if its bytes do not change."""
         if is_encrypted(layer.media_type):
             conversion.require_unlocked(layer, form, self._options.compression)
             return None
         have = conversion.compression_of(layer)
         want = self._options.compression or have
         if want is None:
-            # An unregistered type: it can stay where its manifest does.
+            # An unregistered type may stay if its manifest does.
             if form == conversion.DOCKER and not is_docker(layer.media_type):
                 return Compression.GZIP
             return None
@@ -280,7 +280,7 @@ class Export:
         return None if want is have else want
 
     def _layer(self, layer: IncomingLayer, old: Descriptor, form: str, encrypts: bool) -> Descriptor:
-        """Have the layer in the sink, and return what describes it there."""
+        """Write the layer to the sink if needed, and return its new descriptor."""
         if self._sink.traits.plain_layers:
             return self._plain(layer, old)
         target = self._target(old, form)
@@ -325,14 +325,14 @@ class Export:
         try:
             count = pump(tar, writer.write, tell)
             if size not in {None, count}:
-                raise SizeMismatchError(f"layer {descriptor.digest}", f"has {count} bytes, and {size} were recorded")
+                raise SizeMismatchError(f"layer {descriptor.digest}", f"has {count} bytes, but {size} were recorded")
             writer.finish(descriptor.digest, count)
         finally:
             writer.close()
         return count
 
     def _through_spool(self, tar: Reader, tell: Callable[[int], object], digest: Digest) -> int:
-        """Write a tar whose size is not known to a sink that has to know it."""
+        """Write a tar of unknown size to a sink that must know the size first."""
         with _Spooled(self._spool) as spooled:
             size = pump(tar, spooled.write, tell)
             put(self._sink, Descriptor(OCI_LAYER, digest, size), spooled.rewound(), lambda _count: None)
@@ -341,7 +341,7 @@ class Export:
     def _compressed(self, layer: IncomingLayer, old: Descriptor, target: Compression) -> Descriptor:
         """Write the layer in another compression."""
         if self._options.preserve_digests:
-            why = f"would have to be compressed again ({target.value}), and its digest would change"
+            why = f"would have to be recompressed ({target.value}), which changes its digest"
             raise ConversionError(f"layer {old.digest}", why)
         self._progress.start(layer.diff_id, layer.diff_id.short, None)
         with self._contents.tar(old, layer.diff_id) as tar:
@@ -351,7 +351,7 @@ class Export:
 
     def _locked(self, layer: IncomingLayer, old: Descriptor, target: Compression | None) -> Descriptor:
         """Write the layer encrypted, in the compression *target*, or in its own."""
-        assert self._options.encryption is not None, "nobody to encrypt for"
+        assert self._options.encryption is not None, "there are no recipients"
         key = (old.digest, layer.diff_id, target)
         known = self._written.encrypted.get(key)
         if known is None:
@@ -366,7 +366,7 @@ class Export:
         return new.with_annotations({**new.annotations, **known.annotations})
 
     def _written_new(self, pieces: Iterable[bytes], layer: IncomingLayer) -> Descriptor:
-        """Write a blob that is made as it is written; what describes it."""
+        """Write a blob that is made on the way; return its descriptor."""
         if self._sink.traits.sized:
             with _Spooled(self._spool) as spooled:
                 made = _pour(pieces, spooled.write)
@@ -389,14 +389,14 @@ class Export:
 
     @property
     def _wanted_form(self) -> str:
-        """The format that documents have to get; "" where each keeps its own. Docker's has no encrypted layers."""
+        """The format for all documents; "" if each keeps its own. Docker's has no encrypted layers."""
         return self._options.form or (conversion.OCI if self._options.encryption is not None else "")
 
     def _form(self, manifest: Manifest) -> str:
         return self._wanted_form or conversion.format_of(manifest.media_type)
 
     def _image(self, image: IncomingImage) -> OutgoingImage:
-        """Have an image in the sink, but for its names."""
+        """Write an image to the sink, but not its names."""
         old = self._manifest(image)
         form = self._form(old)
         layers = [
@@ -429,7 +429,7 @@ class Export:
                 writer.close()
 
     def _index(self, index: IncomingIndex) -> OutgoingImage:
-        """Have an index in the sink; its images are there."""
+        """Write an index to the sink; its images are there already."""
         old = Index.parse(index.document, f"index {index.digest}", index.media_type, self._bounds)
         written = self._written.descriptors()
         form = self._wanted_form or conversion.format_of(old.media_type)
@@ -453,12 +453,12 @@ class Export:
 
     def _refuse_change(self, what: str) -> None:
         if self._options.preserve_digests:
-            raise ConversionError(what, "would have to be changed, and its digest with it")
+            raise ConversionError(what, "would have to be changed, and so would its digest")
 
     def _artifact(self, entry: Descriptor) -> None:
-        """Bring what is no image, such as an attestation, with its blobs, where the source has all of it.
+        """Copy a manifest that is not an image, such as an attestation, with its blobs, if the source has all of it.
 
-        Raises the errors of `Contents` for what is there and damaged.
+        Raises the errors of `Contents` for content that is there but damaged.
         """
         if is_index(entry.media_type) or entry.size > self._bounds.document:
             return
@@ -478,7 +478,7 @@ class Export:
         self._written.sparse -= 1
 
     def _parts(self, entry: Descriptor, raw: bytes) -> list[Descriptor]:
-        """What the manifest *raw* points to; nothing for a document of another kind, which an index may list, too."""
+        """The blobs that the manifest *raw* points to; none for other documents, which an index may list as well."""
         try:
             manifest = Manifest.parse(raw, f"manifest {entry.digest}", entry.media_type or None, self._bounds)
         except ManifestError:
@@ -487,7 +487,7 @@ class Export:
 
 
 def _pour(pieces: Iterable[bytes], write: Callable[[bytes], object]) -> Descriptor:
-    """Write a blob piece by piece; what describes it."""
+    """Write a blob piece by piece; return its descriptor."""
     hasher = Digest.of(b"").new_hash()
     size = 0
     for piece in pieces:
@@ -498,7 +498,7 @@ def _pour(pieces: Iterable[bytes], write: Callable[[bytes], object]) -> Descript
 
 
 def _tops(selection: Selection, listed: set[Digest]) -> list[Descriptor]:
-    """What is to be listed, as it is in the source."""
+    """The descriptors to list, as they are in the source."""
     indexes = [Descriptor(one.media_type, one.digest, len(one.document)) for one in selection.indexes.values()]
     images = [Descriptor(one.media_type, one.digest, len(one.manifest)) for one in selection.images.values()]
     return [one for one in (*indexes, *images) if one.digest not in listed]
@@ -515,7 +515,7 @@ class _Spooled:
         write_all(self._fd, data)
 
     def rewound(self) -> Reader:
-        """What was written, from its beginning."""
+        """The content of the file, from its beginning."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         return open(self._fd, "rb", buffering=0, closefd=False)
 

@@ -1,7 +1,7 @@
-"""The store as a source: some of its images, as they are in one moment.
+"""The store as a source: some of its images, as they are at one moment.
 
-They are leased while they are read, so whatever others remove meanwhile does not matter. Layers that an index-form tree
-keeps as a tar need not be inflated.
+They are leased while they are read, so removals by other processes do not matter. Layers whose trees keep the tar (the
+index form) need not be decompressed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class StoreSource:
-    """The images that users named in *store*, each with the names that it is to have."""
+    """The images that the user named in *store*, each with the names for the copy."""
 
     complete = True
     transport = "store"
     is_remote = False
     has_what_it_lists = True
-    """A blob that is recorded and missing is damage, and is not passed over."""
+    """A recorded blob that is missing is damage, so it is not passed over."""
 
     def __init__(self, store: Store, wanted: Sequence[tuple[StoredImage, tuple[str, ...]]]) -> None:
         self.what = store.directories.root
@@ -58,11 +58,11 @@ class StoreSource:
         ]
 
     def place(self, digest: Digest) -> None:
-        """None: nothing is open."""
+        """Always None: no file is open."""
         del digest
 
     def require_blob(self, digest: Digest) -> None:
-        """Raise MissingBlobError when the blob's file is not there."""
+        """Raise MissingBlobError if the blob's file is missing."""
         self._size(digest)
 
     def open_manifest(self, descriptor: Descriptor) -> Extent:
@@ -77,7 +77,7 @@ class StoreSource:
             raise MissingBlobError(digest, "its file is missing from the store", BRING_BACK) from None
 
     def open_tar(self, diff_id: Digest) -> Extent | None:
-        """The tar of the layer with this diff ID, where a tree keeps it."""
+        """The tar of the layer with this diff ID, if a tree keeps it."""
         with suppress(StoreDamagedError, OSError):
             form, path = self._store.inventory().tree_place(diff_id)
             if form.properties.keeps_tar:
@@ -85,7 +85,7 @@ class StoreSource:
         return None
 
     def tar_size(self, layer: IncomingLayer) -> int | None:
-        """The bytes of a layer's tar; None where the graph does not know the layer."""
+        """Size in bytes of a layer's tar; None if the graph does not know the layer."""
         for graph in dict.fromkeys(self._store.graph_of(image) for image, _ in self._wanted):
             with graph.read() as snapshot:
                 known = snapshot.layer(layer.chain_id)
@@ -105,15 +105,15 @@ class StoreSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 @contextmanager
 def store_source(store: Store, texts: Sequence[str], names: Sequence[str] | None = None) -> Iterator[StoreSource]:
-    """The images that *texts* mean in *store*, leased for the length of the context.
+    """The images that *texts* name in *store*, leased while the context is open.
 
-    An image that was named by a digest has all its names; *names*, if given, are those of all. Raises the errors of
-    `Store.find`.
+    An image that was named by a digest keeps all its names; *names*, if given, replace the names of all images. Raises
+    the errors of `Store.find`.
     """
     wanted: dict[str, tuple[StoredImage, tuple[str, ...]]] = {}
     for text in texts:

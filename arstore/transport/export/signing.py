@@ -1,4 +1,4 @@
-"""Signing copies on their way: everything that is listed at the destination, and the images of indexes."""
+"""Sign copies while they are written: everything that is listed at the destination, and the images of indexes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def sign_copies(
     below: Mapping[Digest, Sequence[Digest]],
     documents: Mapping[Digest, tuple[Descriptor, bytes]],
 ) -> int:
-    """Sign *tops* and all that they list; return the number of signatures.
+    """Sign *tops* and everything that they list; return the number of signatures.
 
-    *below* has the members of indexes that were written, *documents* what was written, both by digest. An image of an
-    index is signed under the index's names, as readers look for them there. Raises ConversionError for a medium that
-    cannot hold signatures, and the errors of `Signer.sign` and of the sink.
+    *below* has the members of the indexes that were written, *documents* the documents that were written, both by
+    digest. An image of an index is signed under the index's names, because readers expect that. Raises ConversionError
+    for a medium that cannot hold signatures, and the errors of `Signer.sign` and of the sink.
     """
     made: list[Made] = []
     for top in tops:
@@ -42,8 +42,8 @@ def sign_copies(
     elif sink.traits.attachments == SIGNATURES:
         for one in made:
             if one.file is None:
-                raise ConversionError(sink.what, "a bundle has no place there", "sign without --sign-bundle")
+                raise ConversionError(sink.what, "cannot hold a bundle", "sign without --sign-bundle")
             sink.put_signature(one.attachment.subject, one.file)
     else:
-        raise ConversionError(sink.what, "there is no place for signatures", "choose another destination")
+        raise ConversionError(sink.what, "cannot hold signatures", "choose another destination")
     return len(made)

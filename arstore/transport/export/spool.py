@@ -1,4 +1,4 @@
-"""A spool for copies in which no store takes part: nameless files in the directory for temporary files."""
+"""A spool for copies without a store: nameless files in the directory for temporary files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 class TemporarySpool:
-    """Files that go when they are closed. TMPDIR says where, as for all programs; else /var/tmp, which is on disk."""
+    """Files that are gone when they are closed, in TMPDIR, or by default in /var/tmp, which is usually on disk."""
 
     def create(self) -> int:
         """A descriptor, open for reading and writing, of a new file without a name. Raises OSError."""

@@ -1,7 +1,8 @@
-"""Moving blobs as they are from a source to a sink, several at a time where both can.
+"""Move blobs unchanged from a source to a sink, several at a time if both sides can.
 
-Threads move them: hashing, reading and writing run without the interpreter's lock. Nothing looks into the bytes, so no
-process of its own reads them, not even from a network. A sink that takes blobs one after the other gets them so.
+Threads move them, because hashing, reading and writing run without the interpreter's lock. The bytes are not
+interpreted, so they are not read by a separate process, not even from a network. A sink that takes blobs one after the
+other gets them in order.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     Opened = Callable[[Descriptor], AbstractContextManager[Reader]]
 
 STREAMS = 4
-"""Blobs that are moved at a time: what registries and their proxies bear, and more than two processors use."""
+"""Blobs that are moved at a time: as many as registries and their proxies accept, and enough for two processors."""
 
 
 def pump(reader: Reader, write: Callable[[bytes], object], tell: Callable[[int], object]) -> int:
-    """Pass all of *reader* on; the bytes that it gave, of which *tell* hears piece by piece."""
+    """Copy all of *reader*; return the number of bytes. Calls `tell` with the size of each piece."""
     count = 0
     while data := reader.read(CHUNK):
         write(data)
@@ -51,10 +52,10 @@ def put(sink: BlobSink, descriptor: Descriptor, reader: Reader, tell: Callable[[
 
 
 def transfer(contents: Contents, sink: BlobSink, blobs: Sequence[Descriptor], progress: Progress) -> None:
-    """Move these blobs, each once; what the sink holds is not moved.
+    """Move these blobs, each once; blobs that the sink holds are not moved.
 
-    Raises SizeMismatchError for a blob that is announced with two sizes, the errors of `Contents.blob` and those of the
-    sink: the first that came; the others are given up.
+    Raises SizeMismatchError for a blob that is announced with two sizes, and otherwise the first error of
+    `Contents.blob` or of the sink; the other transfers are then cancelled.
     """
     todo: list[Descriptor] = []
     for blob in _once(blobs):
@@ -75,7 +76,7 @@ def _once(blobs: Iterable[Descriptor]) -> Iterable[Descriptor]:
     for blob in blobs:
         known = found.setdefault(blob.digest, blob)
         if known.size != blob.size:
-            raise SizeMismatchError(blob.digest, f"is announced with {known.size} bytes and with {blob.size}")
+            raise SizeMismatchError(blob.digest, f"is announced with {known.size} bytes and with {blob.size} bytes")
     return found.values()
 
 
@@ -90,19 +91,19 @@ def _one_by_one(contents: Contents, sink: BlobSink, blobs: Iterable[Descriptor],
 
 
 def _dealt(blobs: Iterable[Descriptor]) -> list[list[Descriptor]]:
-    """The blobs in at most STREAMS lists of about the same size, the largest first."""
+    """Distribute the blobs, the largest first, to at most STREAMS lists of about the same size."""
     lists: list[list[Descriptor]] = [[] for _ in range(STREAMS)]
     sizes = [0] * STREAMS
     for blob in sorted(blobs, key=lambda one: one.size, reverse=True):
         place = sizes.index(min(sizes))
         lists[place].append(blob)
-        # A small blob has its cost, too: many of no size at all are not for one list.
+        # Every blob has a fixed cost: many empty ones must not end up in one list.
         sizes[place] += blob.size + 1
     return [some for some in lists if some]
 
 
 class _Lanes:
-    """Threads that move one blob after the other each."""
+    """Threads that each move one blob after the other."""
 
     def __init__(self, contents: Contents, sink: BlobSink, progress: Progress) -> None:
         self._contents = contents
@@ -112,7 +113,7 @@ class _Lanes:
         self._stop = Event()
 
     def run(self, lanes: Sequence[Sequence[Descriptor]]) -> None:
-        """Move all, and tell of it from this thread."""
+        """Move all blobs, and report the progress from this thread."""
         threads = [Thread(target=self._lane, args=(lane,), daemon=True) for lane in lanes]
         try:
             for thread in threads:
@@ -127,7 +128,7 @@ class _Lanes:
             raise error
 
     def _lane(self, blobs: Sequence[Descriptor]) -> None:
-        """In a thread."""
+        """The work of one thread."""
         try:
             for blob in blobs:
                 if self._sink.traits.takes:
@@ -147,7 +148,7 @@ class _Lanes:
         self._news.put((key, count))
 
     def _follow(self, running: int) -> BaseException | None:
-        """Hear what the threads have to say, until all have ended; the first error."""
+        """Receive messages from the threads until all have ended; return the first error."""
         error: BaseException | None = None
         while running:
             news = self._news.get()

@@ -1,11 +1,11 @@
-"""A tar archive becomes a table of members: by its headers alone where it can be read in place, else in one pass.
+"""Make a table of the members of a tar archive: from its headers alone if it can be read in place, else in one pass.
 
-An uncompressed regular file is indexed by seeking from header to header; nothing of its content is read or copied. A
+An uncompressed regular file is indexed by seeking from header to header; its content is neither read nor copied. A
 stream, or anything compressed, is read once, and the content of its regular members goes to spool files inside the
-store: large members to a file each, which the store may later take over by a link, small ones together to one. No byte
-is written elsewhere, and memory holds the table only.
+store: each large member to its own file, which the store may later take over by a link, and all small ones to one file.
+Nothing is written elsewhere, and only the table is in memory.
 
-Not in scope: which members make an image, and whether their content is what it should be.
+Not in scope: which members make an image, and whether their content is right.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from arstore.transport.source import Spool
 
 LOOK = 1000
-"""Members after which an archive that has shown nothing of an image is given up."""
+"""Members after which an archive without any sign of an image is given up."""
 
 MAX_SPARSE = 1 << 36
-"""Bytes of a sparse member with its holes: the holes cost nothing to send and everything to read."""
+"""Bytes of a sparse member including its holes: holes cost nothing to send, but time to read."""
 
 OWN_FILE = 1 << 20
-"""Size from which a spooled member gets a file of its own."""
+"""Size in bytes from which a spooled member gets its own file."""
 
 MAX_FILES = 256
 """Spool files of one archive, well below the usual limit of 1024 descriptors; further members share one."""
 
 _ALIGNMENT = 4096
 _BLOCK = 512
-"""Bytes of the blocks in which the kernel counts what a file occupies."""
+"""Bytes of the blocks in which the kernel counts the space of a file."""
 _ROOT_SUFFIXES = (b".json", b".tar", b".tar.gz", b".tar.zst", b".tgz")
 _ROOT_NAMES = frozenset({b"oci-layout", b"repositories", b"version"})
 
 
 def indexed(file: OpenFile, size: int, what: str, spool: Spool, limits: Limits = DEFAULT_LIMITS) -> Members:
-    """The members of an uncompressed archive of *size* bytes in a regular file, which the table takes over.
+    """The members of an uncompressed archive of *size* bytes in the regular file *file*, which the table then owns.
 
-    Raises TarError, UnsafePathError, LimitError, TruncatedError, UnknownFormatError. Sparse members are the only ones
-    that are spooled, since they do not stand in the archive as they are.
+    Raises TarError, UnsafePathError, LimitError, TruncatedError, UnknownFormatError. Only sparse members are spooled,
+    because their bytes are not in the archive in one piece.
     """
     members = Members(what)
     try:
         members.own(file)
-        # A sparse file has any size for nothing.
+        # The size of a sparse file can be anything at no cost, so allocated blocks count.
         members.stored = min(size, os.fstat(file.fd).st_blocks * _BLOCK)
         reader = TarReader(Extent(file, 0, size, what), what, limits, seekable=True)
         count = _Count(members, limits)
@@ -148,7 +148,7 @@ class _Spooler:
 def _write_runs(
     fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[bytes | memoryview], room: Room
 ) -> None:
-    """Write the stored bytes of a member, run by run, to the file *fd* from *base* on."""
+    """Write the stored bytes of a member to the file *fd*, run by run, from the offset *base* on."""
     places = iter(runs)
     at = left = 0
     for chunk in chunks:
@@ -167,13 +167,13 @@ def _write_runs(
 
 
 def _end(entry: Entry) -> int:
-    """Where the blocks of *entry* end, as far as that is known without its sparse map."""
+    """Position at which the blocks of *entry* end, as far as it is known without its sparse map."""
     size = entry.size if entry.kind is Kind.FILE and entry.sparse is None else 0
     return entry.offset + -(-size // 512) * 512
 
 
 class _Count:
-    """Counts what a table takes, and gives an archive up that is too large, or of something else."""
+    """Counts the entries of a table, and refuses an archive that is too large or does not look like an image."""
 
     def __init__(self, members: Members, limits: Limits) -> None:
         self._members = members
@@ -197,7 +197,7 @@ class _Count:
 
 
 def _promising(name: bytes) -> bool:
-    """Whether archives of images have members of such a name; its first thousand must show one."""
+    """Whether archives of images have members with names like this; one of the first thousand must be one."""
     if b"/" in name:
         return name.startswith(b"blobs/") or name.endswith(b"/layer.tar")
     return name in _ROOT_NAMES or name.endswith(_ROOT_SUFFIXES)
@@ -205,4 +205,4 @@ def _promising(name: bytes) -> bool:
 
 def _cut(what: str, size: int, entry: Entry) -> TruncatedError:
     end = entry.offset + entry.size
-    return TruncatedError(what, f"ends at byte {size}, within {shown(entry.path)}, which goes on to byte {end}")
+    return TruncatedError(what, f"ends at byte {size}, within {shown(entry.path)}, which extends to byte {end}")

@@ -1,6 +1,6 @@
-"""What every medium without a network has in common: a container of members, images listed once, and closing.
+"""Base of all media without a network: a container of members, images listed once, and closing.
 
-Not in scope: where images and blobs stand in a medium; `layout`, `dir` and `docker_archive` know one medium each.
+Not in scope: where images and blobs are in a medium; `layout`, `dir` and `docker_archive` know one medium each.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from arstore.transport.source import BlobReader, SourceImage, Window
 
 Container = Directory | Members
-"""What holds files by name: a directory, or an archive's table."""
+"""A container of named files: a directory, or an archive's table."""
 
 
 class Medium(ABC):
     """An `ImageSource` over a container, which it owns.
 
-    *file_name* is what an image without a name may be named after ("" when nothing is), *choice* which of the images
-    the user asked for, *bounds* what its documents may have, *limits* what all of them may cost. *facts* are those of
-    another medium over the same container.
+    *file_name* is the name that an image without a name may take ("" for none), *choice* the images that the user asked
+    for, *bounds* the bounds of one document, *limits* the limits for all of them. *facts* are those of another medium
+    over the same container.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Medium(ABC):
     ) -> None:
         self.what = container.what
         self.facts = facts or Facts(self.what, limits, bounds, container.stored)
-        """What is known of the documents, for whoever reads them next."""
+        """Facts about the documents, shared with later readers."""
         self._bounds = bounds
         self._container = container
         self._file_name = file_name
@@ -58,14 +58,14 @@ class Medium(ABC):
 
     @abstractmethod
     def claims(self) -> Claims:
-        """The images as the medium lists them, each with the names claimed for it there."""
+        """The images as the medium lists them, each with the names that it gets there."""
 
     @abstractmethod
     def find(self, digest: Digest) -> Extent | Bytes | None:
-        """The blob *digest*, or None when the medium has none; in an archive this opens nothing."""
+        """The blob *digest*, or None if the medium does not have it; in an archive, this opens nothing."""
 
     def images(self) -> Sequence[SourceImage]:
-        """The images in the medium's own order, or the one that the user asked for.
+        """The images in the medium's own order, or only the one that the user asked for.
 
         Raises ManifestError, LimitError, UnsafePathError, TruncatedError, MissingBlobError, NotFoundError.
         """
@@ -83,7 +83,7 @@ class Medium(ABC):
         return False
 
     def choose(self, claims: Claims) -> Choice:
-        """What the user asked for, in terms of the names claimed; a medium may have its own way to say it."""
+        """The user's choice in terms of the claimed names; a medium may have its own syntax."""
         return self._choice
 
     @property
@@ -93,7 +93,7 @@ class Medium(ABC):
 
     @property
     def is_remote(self) -> bool:
-        """False: blobs are files, or parts of one."""
+        """Always False: blobs are files, or parts of files."""
         return False
 
     @property
@@ -102,25 +102,28 @@ class Medium(ABC):
         return isinstance(self._container, Directory)
 
     def place(self, digest: Digest) -> Window | None:
-        """Where the blob lies in the archive, or in a spool file; None in a directory, whose files are not open.
+        """Where the blob is in the archive, or in a spool file; None in a directory, whose files are not open.
 
-        Raises UnsafePathError when something other than a regular file has its name.
+        Raises UnsafePathError if anything but a regular file has its name.
         """
         blob = None if self.in_directory else self.find(digest)
         return None if blob is None else blob.window()
 
     def require_blob(self, digest: Digest) -> None:
-        """Raise as `open_blob`."""
+        """Check that the blob is there. Raises MissingBlobError, UnsafePathError."""
         self.open_blob(digest).close()
 
     def open_manifest(self, descriptor: Descriptor) -> BlobReader:
-        """The blob of the descriptor's digest: media keep manifests and blobs in one place. Raises as `open_blob`."""
+        """The blob with the descriptor's digest: media keep manifests and blobs in one place.
+
+        Raises MissingBlobError, UnsafePathError.
+        """
         return self.open_blob(descriptor.digest)
 
     def open_blob(self, digest: Digest) -> BlobReader:
-        """The blob of this digest, unverified.
+        """The blob with this digest, unverified.
 
-        Raises MissingBlobError, UnsafePathError when something other than a regular file has its name.
+        Raises MissingBlobError, and UnsafePathError if anything but a regular file has its name.
         """
         blob = self.find(digest)
         if blob is None:
@@ -128,16 +131,16 @@ class Medium(ABC):
         return blob
 
     def missing(self, name: str) -> MissingBlobError:
-        """The error that says that *name* is not here, and why that may be."""
+        """The error for the missing *name*, with the possible reason."""
         return MissingBlobError(self.what, f"does not hold the {name}", "" if self.complete else _CUT)
 
     @property
     def complete(self) -> bool:
-        """False for an archive without its end mark, which may have been cut short."""
+        """False for an archive without its end mark, which may be truncated."""
         return not isinstance(self._container, Members) or self._container.complete
 
     def close(self) -> None:
-        """Release all that the medium opened."""
+        """Close everything that the medium opened."""
         self._container.close()
 
     def __enter__(self) -> Self:
@@ -149,4 +152,4 @@ class Medium(ABC):
         self.close()
 
 
-_CUT = "the archive has no end mark, so it may have been cut short"
+_CUT = "the archive has no end mark, so it may be truncated"

@@ -1,7 +1,7 @@
-"""Open blobs: a run of bytes in an open regular file, or bytes that were made in memory.
+"""Open blobs: a range of bytes in an open regular file, or bytes in memory.
 
-Reads are positional, so several blobs of one file are read from several threads at once. Not in scope: what the bytes
-mean, and whether they are the right ones (`copy` verifies).
+Reads are positional, so several blobs of one file can be read from several threads at once. Not in scope: what the
+bytes mean, and whether they are the right ones (`copy` verifies).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from arstore.store.ingest.incoming import Window
 
 
 class OpenFile:
-    """A descriptor with one owner.
+    """A file descriptor with one owner.
 
-    `fd` is -1 once it is closed, so that a late read fails instead of hitting another file.
+    `fd` is -1 once it is closed, so that a late read fails instead of reading another file.
     """
 
     __slots__ = ("fd",)
@@ -32,9 +32,9 @@ class OpenFile:
 
 
 class Extent:
-    """A `BlobReader` over *length* bytes that stand at *offset* in *file*; seekable, and with a position of its own.
+    """A `BlobReader` over *length* bytes at *offset* in *file*; seekable, with a separate position.
 
-    With *owned*, closing it closes the file too. What it reads can be cut short under its hands: that is a
+    With *owned*, closing it also closes the file. If the file is truncated while it is read, reading raises
     TruncatedError.
     """
 
@@ -69,31 +69,31 @@ class Extent:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to *offset* from the start, the position or the end; the new position, which may lie past the end."""
+        """Move to *offset* from the start, the position or the end; return the new position, perhaps past the end."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.length}[whence]
         self._position = max(base + offset, 0)
         return self._position
 
     def tell(self) -> int:
-        """The position, counted from the extent's start."""
+        """The position, relative to the extent's start."""
         return self._position
 
     def again(self) -> Extent:
-        """The same bytes, from their start, with a position of its own; closing it closes no file."""
+        """The same bytes, from their start, with a separate position; closing it does not close the file."""
         return Extent(self._file, self.offset, self.length, self.what)
 
     def window(self) -> Window:
-        """Where the bytes lie; the descriptor is valid until the file is closed."""
+        """Where the bytes are; the descriptor is valid until the file is closed."""
         return Window(self._file.fd, self.offset, self.length)
 
     def close(self) -> None:
-        """Close the file when it is owned."""
+        """Close the file if it is owned."""
         if self._owned:
             self._file.close()
 
 
 class Bytes:
-    """A `BlobReader` over bytes in memory: a document that stands in no file."""
+    """A `BlobReader` over bytes in memory: a document that is not in a file."""
 
     __slots__ = ("_data", "_position")
 
@@ -109,18 +109,18 @@ class Bytes:
         return data
 
     def window(self) -> None:
-        """None: no file holds the bytes."""
+        """Always None: the bytes are not in a file."""
 
     def close(self) -> None:
-        """Release nothing: there is no descriptor."""
+        """Do nothing: there is no descriptor."""
 
 
 def read_all(blob: Extent, what: str, bounds: Bounds = BOUNDS) -> bytes:
-    """All of a *blob* that is a document.
+    """Read a whole *blob*, a document.
 
-    Raises LimitError when it is longer than a document may be.
+    Raises LimitError if it is longer than a document may be.
     """
     if blob.length > bounds.document:
-        why = f"has {blob.length} bytes, at most {bounds.document} are read of such a document"
+        why = f"has {blob.length} bytes; a document may have at most {bounds.document}"
         raise bounds.passed("document", what, why)
     return blob.read()

@@ -15,12 +15,12 @@ _NAMES = ("document", "json_depth", "layers", "manifests", "index_depth", "listi
 
 
 def bounds_of(limits: Limits) -> Bounds:
-    """What *limits* say of documents. Raises UsageError for more than what is read again from a store."""
+    """The bounds of documents in *limits*. Raises UsageError for more than a store can read again."""
     for name in _NAMES:
         asked, most = getattr(limits, name), getattr(STORED, name)
         if asked > most:
             flag = f"--limit {name.replace('_', '-')}={asked}"
-            raise UsageError(flag, "is more than what is read again from a store", f"the most is {most}")
+            raise UsageError(flag, "is more than a store can read again", f"the most is {most}")
     return Bounds(
         limits.document,
         limits.json_depth,

@@ -1,8 +1,8 @@
-"""A directory as a container of members, walked by descriptors so that nothing in it can lead out of it.
+"""A directory as a container of members, walked by file descriptors so that nothing in it can lead out of it.
 
-Whoever made the directory may be hostile and may still be at work: every component below the directory itself is opened
-without following symbolic links, and only regular files are opened at all, so that no FIFO blocks and no device is
-touched. The directory that the user named may itself be reached through links. Not in scope: what the members are.
+The directory may come from a hostile user who is still changing it. So every component below the directory itself is
+opened without following symbolic links, and only regular files are opened, so that a FIFO cannot block and devices are
+not touched. The directory that the user named may itself be reached through links. Not in scope: what the members are.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _KINDS = {
 
 
 class Directory:
-    """An open directory, which owns *fd*. Names are `/`-separated and made by arstore: none holds `..`."""
+    """An open directory, which owns *fd*. Names are made by arstore, separated by `/`, and never contain `..`."""
 
     stored = None
-    """Nobody counts the bytes of all its files."""
+    """None: the bytes of all its files are not counted."""
 
     def __init__(self, fd: int, what: str) -> None:
         self.what = what
         self._file = OpenFile(fd)
 
     def open(self, name: str) -> Extent | None:
-        """The regular file *name*, or None when there is none.
+        """The regular file *name*, or None if it does not exist.
 
-        Raises UnsafePathError when *name*, or a directory on the way to it, is anything else, PermissionDeniedError.
+        Raises UnsafePathError if *name*, or a directory on the way to it, is anything else; PermissionDeniedError.
         """
         parents = name.split("/")
         last = parents.pop()
@@ -65,9 +65,9 @@ class Directory:
                 os.close(fd)
 
     def read(self, name: str, bounds: Bounds = BOUNDS) -> bytes | None:
-        """All of the document *name*, or None when there is none.
+        """The whole document *name*, or None if it does not exist.
 
-        Raises LimitError when it is longer than a document may be, UnsafePathError as `open` does.
+        Raises LimitError if it is longer than a document may be, UnsafePathError as `open` does.
         """
         blob = self.open(name)
         if blob is None:
@@ -98,7 +98,7 @@ class Directory:
                 os.close(fd)
 
     def close(self) -> None:
-        """Release the directory; files that were opened from it stay open."""
+        """Close the directory; files that were opened from it stay open."""
         self._file.close()
 
     def _step(self, at: int, parent: str, name: str) -> int:
@@ -110,7 +110,7 @@ class Directory:
             raise
 
     def _regular(self, at: int, last: str, name: str) -> Extent:
-        # The first look keeps devices and FIFOs from being opened; the second is about what was opened in fact.
+        # The first check keeps devices and FIFOs from being opened; the second examines what was actually opened.
         self._check_kind(os.stat(last, dir_fd=at, follow_symlinks=False).st_mode, name)
         try:
             fd = os.open(last, _FILE, dir_fd=at)
@@ -129,8 +129,8 @@ class Directory:
 
     def _check_kind(self, mode: int, name: str) -> None:
         if not stat.S_ISREG(mode):
-            kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-            raise UnsafePathError(self._named(name), f"is {kind}, where only a regular file is read")
+            kind = _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+            raise UnsafePathError(self._named(name), f"is {kind}; only regular files are read")
 
     def _named(self, name: str) -> str:
         return f"{self.what}/{shown(os.fsencode(name))}"

@@ -1,8 +1,8 @@
-"""Undoing the compression of a whole archive, in a process that can do nothing else.
+"""Decompress a whole archive in a process that can do nothing else.
 
-What a stranger's bytes are fed to there is code in C. The process has no capabilities, opens no files, and the kernel
-refuses it nearly all else (`workers.confinement`); it reads what is open and writes to a pipe. The importing process
-reads the table of the archive from that and spools the members, on another processor.
+Untrusted bytes are decompressed by C code. The process has no capabilities, opens no files, and the kernel refuses it
+nearly everything else (`workers.confinement`); it reads from open descriptors and writes to a pipe. The importing
+process reads the table of the archive from the pipe and spools the members, on another processor.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def inflating(source: Reader, head: bytes, what: str, compression: Compression, limits: Limits) -> Iterator[Inflated]:
-    """The content of *source*, which begins with *head*, inflated; *source* is read by another process.
+    """The decompressed content of *source*, which begins with *head*; another process reads *source*.
 
-    Reading raises the errors of `decompressed`, OSError, and HostError when the process ends otherwise. A context that
-    ends before the content does ends the process.
+    Reading raises the errors of `decompressed`, OSError, and HostError if the process ends in another way. If the
+    context ends before the content does, the process is ended.
     """
     with ExitStack() as stack:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, reading)
         with ExitStack() as until_started:
             until_started.callback(os.close, writing)
-            with suppress(OSError):  # a user's pipes may have their share of memory already
+            with suppress(OSError):  # the pipes of this user may have reached their memory limit
                 fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, CHUNK)
 
             def inflate() -> int:
@@ -50,7 +50,7 @@ def inflating(source: Reader, head: bytes, what: str, compression: Compression, 
                 inflated = decompressed(counted, what, compression, limits=limits)
                 while data := inflated.read(CHUNK):
                     write_all(writing, data)
-                # Whoever reads is told of the end before he is told how it came.
+                # The reader must see the end of the pipe before it gets the outcome.
                 os.close(writing)
                 return counted.count
 
@@ -59,7 +59,7 @@ def inflating(source: Reader, head: bytes, what: str, compression: Compression, 
 
 
 class _Counted:
-    """Counts the bytes that are read of *source*."""
+    """Counts the bytes that are read from *source*."""
 
     def __init__(self, source: Reader) -> None:
         self._source = source
@@ -72,9 +72,9 @@ class _Counted:
 
 
 class Inflated:
-    """The reading end of the pipe; at its end, what the other process has to say.
+    """The reading end of the pipe; at its end, the outcome of the other process is raised or kept.
 
-    `consumed` is then how many bytes of the source there were.
+    At the end, `consumed` is the number of bytes read from the source.
     """
 
     def __init__(self, fd: int, outcome: Callable[[], int]) -> None:

@@ -1,4 +1,4 @@
-"""What a file looks like by its first bytes, for the message that says why it is no image.
+"""Guess the kind of a file from its first bytes, for the message that says why it is not an image.
 
 Not in scope: compressions, which `arstore.tar.compression` knows.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from arstore.tar.header import checksum_matches
 
 HEAD = 4096
-"""Bytes that are enough to tell."""
+"""Bytes that are enough to recognise a kind."""
 
 _AT_START = (
     (b"\x7fELF", "an ELF program"),
@@ -49,7 +49,7 @@ def is_tar(head: bytes) -> bool:
 
 
 def looks_like(head: bytes) -> str:
-    """What *head*, the first `HEAD` bytes of something that is no tar archive, seems to be: `a zip archive`; or ""."""
+    """The kind of file that begins with *head*, its first `HEAD` bytes, if it is not a tar: `a zip archive`; or ""."""
     for magic, kind in reversed(_AT_START):
         if head.startswith(magic):
             return kind

@@ -1,11 +1,11 @@
-"""The members of a tar archive as a table: name → where its bytes stand in an open file.
+"""The members of a tar archive as a table: name → position of its bytes in an open file.
 
-The bytes stand in the archive itself when that is an uncompressed regular file, else in spool files inside the store;
-either way a blob is a window of a regular file. Of two members with one name the later is the one that counts, as for
-tar; contents are verified by their digest afterwards, so a second blob of one name can only make an import fail.
+The bytes are in the archive itself if that is an uncompressed regular file, else in spool files inside the store;
+either way, a blob is a window of a regular file. If two members have the same name, the later one counts, as for tar.
+Content is verified by digest afterwards, so a second blob with the same name can only make an import fail.
 
-Links are kept as such. `open` refuses everything but a regular file; `resolve` follows symbolic and hard links within
-the archive, for docker-archives, where `docker save` made them on purpose.
+Links are kept as links. `open` refuses everything but a regular file. `resolve` follows symbolic and hard links within
+the archive, for docker-archives, in which `docker save` uses links on purpose.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MAX_LINKS = 40
-"""Links followed for one name, as many as the kernel does."""
+"""Links followed for one name, as many as in the kernel."""
 
 _KINDS = {
     Kind.SYMLINK: "a symbolic link",
@@ -36,7 +36,7 @@ _KINDS = {
 
 
 class Member(NamedTuple):
-    """What the table knows of one name: `size` bytes at `offset` of `file` for a regular file, `link` for a link."""
+    """An entry of the table: `size` bytes at `offset` of `file` for a regular file, `link` for a link."""
 
     kind: Kind
     file: OpenFile | None = None
@@ -46,7 +46,7 @@ class Member(NamedTuple):
 
 
 class _End(NamedTuple):
-    """Where a chain of links ends, after so many *hops*; *why* it leads nowhere, if it does."""
+    """The end of a chain of links after *hops* links; *why* says why it leads nowhere, if it does."""
 
     path: bytes
     hops: int = 0
@@ -59,8 +59,8 @@ _ENDLESS = _End(b"", MAX_LINKS)
 class Members:
     """The table of an archive, and the owner of the files that hold the members' bytes.
 
-    `complete` is False when the archive has no end mark, which a whole one normally has. `stored` counts the bytes of
-    the archive as it came, compressed or not, without holes.
+    `complete` is False if the archive has no end mark, which a complete one normally has. `stored` is the size of the
+    archive as it was given, compressed or not, without holes, in bytes.
     """
 
     def __init__(self, what: str) -> None:
@@ -75,17 +75,17 @@ class Members:
         return len(self._table)
 
     def add(self, name: bytes, member: Member) -> None:
-        """Enter *member*, in place of an earlier one of that name."""
+        """Add *member*; it replaces an earlier one with that name."""
         self._table[name] = member
         self._ends.clear()
 
     def own(self, file: OpenFile) -> OpenFile:
-        """Close *file* with this table."""
+        """Close *file* together with this table; return it."""
         self._files.append(file)
         return file
 
     def names(self) -> Iterable[bytes]:
-        """All names, in the order in which the archive first has them."""
+        """All names, in the order of their first occurrence in the archive."""
         return self._table.keys()
 
     def names_in(self, name: str) -> Sequence[str]:
@@ -95,30 +95,30 @@ class Members:
         return sorted(os.fsdecode(rest) for rest in found if rest and b"/" not in rest)
 
     def open(self, name: str | bytes) -> Extent | None:
-        """The regular file *name*, or None when there is none.
+        """The regular file *name*, or None if it does not exist.
 
-        Raises UnsafePathError when it is a link or a special file.
+        Raises UnsafePathError if it is a link or a special file.
         """
         member = self._table.get(_key(name))
         if member is None:
             return None
         if member.kind is not Kind.FILE or member.file is None:
-            kind = _KINDS.get(member.kind, "no regular file")
-            raise UnsafePathError(self._named(name), f"is {kind}, where only a regular file is read")
+            kind = _KINDS.get(member.kind, "not a regular file")
+            raise UnsafePathError(self._named(name), f"is {kind}; only regular files are read")
         return Extent(member.file, member.offset, member.size, self._named(name))
 
     def read(self, name: str | bytes, bounds: Bounds = BOUNDS) -> bytes | None:
-        """All of the document *name*, or None when there is none.
+        """The whole document *name*, or None if it does not exist.
 
-        Raises LimitError when it is longer than a document may be, UnsafePathError as `open` does.
+        Raises LimitError if it is longer than a document may be, UnsafePathError as `open` does.
         """
         blob = self.open(name)
         return None if blob is None else read_all(blob, self._named(name), bounds)
 
     def resolve(self, name: str) -> bytes:
-        """The member that *name* means when all links are followed, symbolic and hard; perhaps one that is not there.
+        """The member that *name* means after all symbolic and hard links are followed; it may not exist.
 
-        Raises UnsafePathError when *name* or a link leads out of the archive, LimitError for a chain that does not end.
+        Raises UnsafePathError if *name* or a link leads out of the archive, LimitError for a chain that does not end.
         """
         path = self._joined(b"", _key(name), name)
         way: list[bytes] = []
@@ -140,18 +140,18 @@ class Members:
         return self._ended(way, end, name)
 
     def _ended(self, way: list[bytes], end: _End, name: str) -> bytes:
-        """Where *way* leads, which is kept: thousands of names may share a long chain of links."""
+        """The end of *way*, which is cached: thousands of names may share a long chain of links."""
         for number, path in enumerate(reversed(way), 1):
             hops = end.hops + number
             self._ends[path] = _ENDLESS if hops >= MAX_LINKS else end._replace(hops=hops)
         if end.why:
             raise UnsafePathError(self._named(name), end.why)
         if end.hops + len(way) >= MAX_LINKS:
-            raise LimitError(self._named(name), f"more than {MAX_LINKS} links follow one another, perhaps in a circle")
+            raise LimitError(self._named(name), f"needs more than {MAX_LINKS} links to be followed, perhaps a loop")
         return end.path
 
     def close(self) -> None:
-        """Close all files; extents that are still open read no more."""
+        """Close all files; extents that are still open can no longer be read."""
         for file in self._files:
             file.close()
         self._files.clear()
@@ -174,5 +174,5 @@ class Members:
 
 
 def _key(name: str | bytes) -> bytes:
-    """The name as tar has it; a document may hold half a surrogate pair, which names no member but must not fail."""
+    """The name as tar stores it. A document may contain an unpaired surrogate, which must not fail here."""
     return name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")

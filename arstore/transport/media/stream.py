@@ -1,4 +1,4 @@
-"""A stream that is read from a descriptor, and only once."""
+"""A stream that is read once from a descriptor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from arstore.errors import naming
 
 
 class DescriptorReader:
-    """A stream that is read from a descriptor, such as a FIFO's."""
+    """A stream that is read from a descriptor, such as that of a FIFO."""
 
     def __init__(self, fd: int, what: str) -> None:
         self._fd = fd

@@ -1,1 +1,1 @@
-"""From what a source lists to the images that are wanted: `selector` does it, the others each know a part."""
+"""Select the wanted images among those that a source lists: `selector` does it, the other modules are its parts."""

@@ -1,9 +1,9 @@
 """Attachments of the images that were selected (`oci.attachment`).
 
-A source's list is a claim. Each manifest is read and verified as any document is, and has to name the subject that it
-is listed for, unless it is under a tag that does. Media types do not matter, and layers are never unpacked.
-What cannot be taken is passed over, and reported: the image is as good without it. But what a store has recorded it
-must have (`has_what_it_lists`).
+A source's list is not trusted. Each manifest is read and verified like any other document, and must name the subject
+for which it is listed, unless its tag does. Media types do not matter, and layers are never unpacked. Attachments that
+cannot be taken are skipped and reported, because the image is complete without them. But attachments that a store has
+recorded must be there (`has_what_it_lists`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from arstore.transport.source import Attached, ImageSource
 
 _DEEPEST = 4
-"""How far attachments of attachments are followed: a signature of an attestation is at the second level."""
+"""Levels to which attachments of attachments are followed: a signature of an attestation is at the second level."""
 
 
 class Attaching:
-    """Finds in *source* what belongs to the images of *selection*, and adds it; *skipped* learns of the rest."""
+    """Finds in *source* the attachments of the images of *selection*, and adds them; *skipped* records the others."""
 
     def __init__(self, source: ImageSource, documents: Documents, selection: Selection, skipped: SkippedTop) -> None:
         self._source = source
@@ -40,8 +40,9 @@ class Attaching:
         self._known: dict[tuple[Digest, Digest], IncomingAttachment] = {}
 
     def add(self) -> None:
-        """Ask for each image and index, and for what is found. Raises the errors of the source, and of `Documents`
-        but for MissingBlobError and ManifestError.
+        """Ask for each image and index, and for every attachment that is found.
+
+        Raises the errors of the source, and those of `Documents` except MissingBlobError and ManifestError.
         """
         selection = self._selection
         level = [index.digest for index in selection.indexes.values()]
@@ -51,9 +52,9 @@ class Attaching:
         selection.attachments += self._known.values()
 
     def add_these(self, some: Iterable[tuple[Digest, Attached]]) -> None:
-        """Add attachments that are known, by subject, of those images and indexes that were selected.
+        """Add those of the given attachments, by subject, whose images and indexes were selected.
 
-        Raises the errors of the source, and of `Documents` but for MissingBlobError and ManifestError.
+        Raises the errors of the source, and those of `Documents` except MissingBlobError and ManifestError.
         """
         chosen = self._selection
         for subject, one in some:
@@ -62,12 +63,12 @@ class Attaching:
         chosen.attachments += self._known.values()
 
     def _of(self, subject: Digest) -> list[Digest]:
-        """Take what is attached to *subject*; what may have attachments itself."""
+        """Take the attachments of *subject*; return those that may have attachments themselves."""
         found = []
         listed = attached_to(self._source, subject)
         for one in listed[:MOST]:
             self._documents.work.visit()
-            # Tags of tags cost a registry requests, and nobody writes any.
+            # Tags for attachments of tagged attachments would cost requests to a registry, and do not occur.
             if self._take(subject, one) and not (one.tag and self._source.is_remote):
                 found.append(one.descriptor.digest)
         for one in listed[MOST:]:
@@ -75,7 +76,7 @@ class Attaching:
         return found
 
     def _take(self, subject: Digest, one: Attached) -> bool:
-        """Take one attachment, or report why not; whether it is new."""
+        """Take one attachment, or report why not; return whether it is new."""
         entry = one.descriptor
         if (subject, entry.digest) in self._known or entry.digest in self._selection.images:
             return False
@@ -87,7 +88,7 @@ class Attaching:
             self._skipped.add(entry, f"an attachment of {subject} that cannot be taken: {error.why}")
             return False
         if taken is None:
-            self._skipped.add(entry, f"listed as an attachment of {subject}, and does not say so itself")
+            self._skipped.add(entry, f"listed as an attachment of {subject}, but does not name it as its subject")
             return False
         self._known[subject, entry.digest] = taken
         return True
@@ -106,7 +107,7 @@ class Attaching:
         return IncomingAttachment(subject, entry.digest, nature.media_type, raw, type_of(manifest), blobs, one.tag)
 
     def _require_blobs(self, manifest: Manifest) -> None:
-        """See to it that all blobs are there, or embedded; a remote source finds that out when it gives them."""
+        """Check that all blobs are there, or embedded; for a remote source, this is noticed when they are fetched."""
         if self._source.is_remote:
             return
         for blob in blobs_of(manifest):
@@ -115,7 +116,7 @@ class Attaching:
             try:
                 self._documents.require_blob(blob.digest)
             except MissingBlobError:
-                # The empty content need not be kept anywhere.
+                # The empty content need not be stored anywhere.
                 if blob.digest != EMPTY_DIGEST:
                     raise
                 self._documents.embedded[EMPTY_DIGEST] = EMPTY

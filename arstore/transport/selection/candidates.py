@@ -1,7 +1,7 @@
-"""Which of several images is the one for a platform: the entries of an index, and those of one name at the top.
+"""Find the image for a platform among several: among the entries of an index, or the top entries with one name.
 
-Indexes within indexes are followed, each once. Platforms come from descriptors, and where these say nothing from the
-images' configs. Not in scope: taking what was found.
+Nested indexes are followed, each once. The platform comes from the descriptor, or else from the image's config. Not in
+scope: taking what was found.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Candidate(NamedTuple):
-    """A manifest that may be wanted; `platform` is None until it is known."""
+    """A manifest that may be wanted; `platform` is None while it is not known."""
 
     entry: Descriptor | Flawed
     platform: Platform | None
 
 
 class Candidates:
-    """Finds the candidate for one platform below an entry; what was found once is remembered."""
+    """Finds the candidate for one platform below an entry; results are cached."""
 
     def __init__(self, documents: Documents, limits: Limits) -> None:
         self._documents = documents
@@ -45,9 +45,9 @@ class Candidates:
         self._artifacts: set[str] = set()
 
     def below(self, entry: Descriptor | Flawed) -> list[Candidate]:
-        """The manifests that *entry* stands for: itself, or those that it lists as an index.
+        """The manifests that *entry* means: itself, or those below it if it is an index.
 
-        Whoever asks goes through them, and that is counted. Raises the errors of `Documents`, and LimitError.
+        Every call counts as visiting all of them. Raises the errors of `Documents`, and LimitError.
         """
         if isinstance(entry, Flawed) or not self.is_list(entry):
             return [Candidate(entry, entry.platform)]
@@ -58,15 +58,15 @@ class Candidates:
         return known
 
     def best(self, entry: Descriptor | Flawed, wanted: Platform) -> Candidate | None:
-        """The one of the manifests below *entry* that suits *wanted* best, its platform known; None for none.
+        """The manifest below *entry* that suits *wanted* best, with its platform; None if none does.
 
-        One whose descriptor tells its platform has to be there and sound. Of the others, which have to be asked
-        themselves, those that cannot be are passed over while another one suits. One that is `Flawed` is returned where
-        nothing else suits, or where it says that it suits: it may be the one. Raises the errors of `Documents`.
+        A manifest whose descriptor gives the platform must be there and valid. Of the others, whose configs have to be
+        read, unreadable ones are skipped as long as another one suits. A `Flawed` entry is returned if nothing else
+        suits, or if it claims to suit: it may be the wanted one. Raises the errors of `Documents`.
         """
         if isinstance(entry, Flawed) or not self.is_list(entry):
             return self._best_of(entry, wanted)
-        # Of an index, nothing that is said of it elsewhere counts.
+        # For an index, only its own content counts, so the digest identifies it.
         key = (entry.digest, wanted)
         if key not in self._best:
             self._best[key] = self._best_of(entry, wanted)
@@ -100,12 +100,12 @@ class Candidates:
         return flawed
 
     def platform(self, entry: Descriptor | Flawed) -> Platform | None:
-        """The platform of a manifest, as its descriptor or its config tells it. Raises as `best`."""
+        """The platform of a manifest from its descriptor or its config. Raises the errors of `Documents`."""
         said = entry.platform
         return said if said is not None and said.is_known else self._asked(entry)
 
     def offers(self, entry: Descriptor | Flawed) -> list[str]:
-        """The platforms of the manifests below *entry* as far as they are known without reading more, for people."""
+        """The platforms of the manifests below *entry*, for messages, as far as known without reading more."""
         try:
             if isinstance(entry, Flawed) or not self.is_list(entry):
                 return _texts([self._known(Candidate(entry, entry.platform))])
@@ -117,7 +117,7 @@ class Candidates:
         return offers
 
     def is_list(self, entry: Descriptor | Flawed) -> bool:
-        """Whether *entry* is an index; a malformed one is none. Raises the errors of `Documents`."""
+        """Whether *entry* is an index; False for a malformed one. Raises the errors of `Documents`."""
         if isinstance(entry, Flawed) or is_manifest(entry.media_type):
             return False
         return self._documents.nature(entry).is_index
@@ -126,7 +126,7 @@ class Candidates:
         what = f"index {index.digest}"
         if depth > self._bounds.index_depth:
             most = self._bounds.index_depth
-            raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
+            raise self._bounds.passed("index-depth", what, f"is nested more than {most} indexes deep")
         found: list[Candidate] = []
         for entry in self._documents.index(index).entries:
             self._documents.work.visit()
@@ -143,7 +143,7 @@ class Candidates:
         return found
 
     def _is_index(self, entry: Descriptor) -> bool:
-        """By the type, and where there is none by the document. An index that is not there has nothing below it."""
+        """By the media type, or if there is none, by the document. A missing index has nothing below it."""
         if entry.media_type and not is_index(entry.media_type):
             return False
         try:
@@ -152,7 +152,7 @@ class Candidates:
             return False
 
     def _asked(self, entry: Descriptor | Flawed) -> Platform | None:
-        """The platform that an image's config tells; None for an artifact."""
+        """The platform in an image's config; None for an artifact."""
         nature = self._documents.nature(entry)
         if isinstance(entry, Flawed) or nature.artifact or nature.is_index or _is_denied(entry.platform):
             return None

@@ -1,7 +1,7 @@
-"""Which of the entries that a source lists are images, by what is told of them: media types, annotations, platforms.
+"""Find the images among the entries that a source lists, by media types, annotations and platforms.
 
-An entry that cannot be read, or whose content is wrong, counts as an image: whoever needs it has the error. Not in
-scope: choosing among the images.
+An entry that cannot be read, or whose content is invalid, counts as an image: the error is raised when it is needed.
+Not in scope: choosing among the images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def image_entries(
     source: ImageSource, documents: Documents, candidates: Candidates, skipped: SkippedTop, limits: Limits
 ) -> list[SourceImage]:
-    """The entries of *source* that are images or indexes of images; *skipped* learns of the others.
+    """The entries of *source* that are images or indexes of images; *skipped* records the others.
 
     Raises LimitError, and the errors of the source.
     """
@@ -43,7 +43,7 @@ def image_entries(
             raise LimitError(source.what, f"lists more than {limits.images} images", raising("images"))
         why = why_no_image(entry, documents)
         if not why:
-            # However often an index is listed, it is gone through once.
+            # An index is visited once, however often it is listed.
             key = (type(entry), entry.digest, entry.media_type)
             if key not in lists:
                 lists[key] = _why_no_index(entry, documents, candidates)
@@ -59,7 +59,7 @@ def image_entries(
 
 
 def why_no_image(entry: Descriptor | Flawed, documents: Documents) -> str:
-    """What *entry* is instead of an image or an index, for people; "" for one of these, or what nobody can read.
+    """Describe, for people, an *entry* that is not an image or an index; "" if it is one, or cannot be read.
 
     Raises LimitError.
     """
@@ -67,10 +67,10 @@ def why_no_image(entry: Descriptor | Flawed, documents: Documents) -> str:
         return f"not an image, but {shown(entry.media_type)}"
     try:
         if documents.is_foreign(entry):
-            return "not an image, but something without a type that is no manifest and no index"
+            return "not an image, but content without a media type that is neither a manifest nor an index"
         nature = documents.nature(entry)
     except MissingBlobError:
-        # What points to it is all that is there.
+        # Only the descriptor is there.
         kind = entry.artifact_type if isinstance(entry, Descriptor) else ""
         if kind and not is_config(kind):
             return f"not an image, but {shown(kind)}"
@@ -85,7 +85,7 @@ def why_no_image(entry: Descriptor | Flawed, documents: Documents) -> str:
 
 
 def _why_no_index(entry: Descriptor | Flawed, documents: Documents, candidates: Candidates) -> str:
-    """As `why_no_image`, for an index with nothing in it that may be an image."""
+    """Like `why_no_image`, for an index that contains nothing that may be an image."""
     try:
         if (
             isinstance(entry, Descriptor)
@@ -103,11 +103,11 @@ def _why_no_index(entry: Descriptor | Flawed, documents: Documents, candidates: 
 def _has_images(index: Descriptor, documents: Documents, candidates: Candidates) -> bool:
     below = candidates.below(index)
     if any(one.platform is not None and one.platform.is_known for one in below):
-        # Nothing is read to know it: what is for another platform need not even be there.
+        # Known without reading anything: images for other platforms may be missing.
         return True
     return any(not why_no_image(one.entry, documents) for one in below)
 
 
 def _is_attestation(entry: Descriptor | Flawed) -> bool:
-    """Whether an entry says that it is about another one, in BuildKit's way."""
+    """Whether an entry is marked as an attestation of another one, in BuildKit's way."""
     return REFERENCE_TYPE in entry.annotations or (entry.platform is not None and entry.platform.is_denied)

@@ -1,4 +1,4 @@
-"""Taking all images of the entries of one name, which then stands for an index of them."""
+"""Take all images of the entries with one name; the name then means an index of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EveryPlatform:
-    """Takes from the source *what* through *taking*; what cannot be taken goes to *passed*."""
+    """Takes images from the source *what* through *taking*; *passed* records entries that cannot be taken."""
 
     def __init__(self, what: str, candidates: Candidates, taking: Taking, passed: PassedOver, work: Work) -> None:
         self._what = what
@@ -34,10 +34,10 @@ class EveryPlatform:
         self._members: dict[Digest, dict[Platform, Digest]] = {}
 
     def take(self, group: Sequence[SourceImage], names: Sequence[str]) -> None:
-        """Take all images of the entries of these names, which then stand for an index of them.
+        """Take all images of the entries with these names, which then mean an index of the images.
 
-        That is the entry that lists the others, if there is one, else one made here: the same for the same entries.
-        Raises AmbiguousError, ManifestError, and the errors of `Taking`.
+        If one entry lists all the others, it is that index. Otherwise an index is made here, always the same for the
+        same entries. Raises AmbiguousError, ManifestError, and the errors of `Taking`.
         """
         absent: Absent = []
         tops: dict[Digest, Descriptor] = {}
@@ -66,11 +66,11 @@ class EveryPlatform:
             self._make_index(list(tops.values()), names)
 
     def _outer(self, tops: Collection[Digest]) -> Digest | None:
-        """The first of *tops* that lists all others; None where there is none."""
+        """The first of *tops* that lists all others; None if none does."""
         for top in tops:
             index = self._taking.selection.indexes.get(top)
             listed = () if index is None else index.manifests
-            # One that lists fewer need not be looked at: a name may have thousands.
+            # An index that lists fewer entries need not be examined: a name may have thousands.
             if len(tops) - 1 <= len(listed) and set(tops) <= {top, *listed}:
                 return top
         return None
@@ -95,7 +95,7 @@ class EveryPlatform:
         self._taking.add_index(IncomingIndex(digest, OCI_INDEX, raw, tuple(top.digest for top in tops)), names)
 
     def _refuse_rivals(self, names: Sequence[str], tops: Iterable[Descriptor]) -> None:
-        """Raise AmbiguousError when two of the entries of one name have different images for one platform."""
+        """Raise AmbiguousError if two entries with one name have different images for the same platform."""
         seen: dict[Platform, Digest] = {}
         for top in tops:
             for platform, digest in self._images_below(top).items():
@@ -105,7 +105,7 @@ class EveryPlatform:
     def _refuse_uncertain(
         self, group: Iterable[SourceImage], names: Sequence[str], tops: Mapping[Digest, Descriptor]
     ) -> None:
-        """Raise ManifestError when a malformed entry may be for a platform for which its name has an image."""
+        """Raise ManifestError if a malformed entry may be for a platform for which its name has an image."""
         aside = [image.descriptor for image in group if self._passed.is_aside(image)] if tops else []
         taken = {platform for top in tops.values() if aside for platform in self._images_below(top)}
         for entry in aside:
@@ -119,7 +119,7 @@ class EveryPlatform:
         return [one.entry for one in self._candidates.below(entry) if isinstance(one.entry, Flawed)]
 
     def _images_below(self, top: Descriptor) -> dict[Platform, Digest]:
-        """The images that were taken below an entry at the top, by their platforms; the first one of each."""
+        """The images taken below a top entry by platform; the first one for each."""
         known = self._members.get(top.digest)
         if known is None:
             known = self._members[top.digest] = {}

@@ -1,4 +1,4 @@
-"""The entries of a source by the names that they bring, and the errors where one name may mean several things."""
+"""Group the entries of a source by the names that they bring, and make the errors for ambiguous names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _HINT = "import one of {} as TRANSPORT:PATH@DIGEST"
 
 
 def grouped(entries: Sequence[SourceImage]) -> list[tuple[list[SourceImage], list[str]]]:
-    """The entries by their names, in their order: those of one name together, and names of the same entries together.
+    """The entries by name, in their order: entries that share a name together, and names of the same entries together.
 
-    An entry without a name stands for itself.
+    An entry without a name is a group by itself.
     """
     by_name: dict[str, list[int]] = {}
     groups: dict[tuple[int, ...], list[str]] = {}
@@ -34,7 +34,7 @@ def grouped(entries: Sequence[SourceImage]) -> list[tuple[list[SourceImage], lis
 
 
 def entry_key(entry: Descriptor | Flawed) -> Hashable:
-    """What entries have in common that are one image; a malformed one is never one with a sound one."""
+    """Key that entries for the same image share; a malformed entry never shares it with a valid one."""
     return type(entry), entry.digest, entry.media_type, entry.platform
 
 
@@ -45,6 +45,6 @@ def ambiguous(what: str, name: str, platform: Platform | None, digests: Sequence
 
 
 def uncertain(flawed: Flawed, name: str) -> ManifestError:
-    """The error for a *name* that may mean an entry that is malformed."""
+    """The error for a *name* that may mean a malformed entry."""
     why = f"{flawed.error.why}; the name {name} may mean this entry or another"
     return ManifestError(flawed.error.what, why, _HINT.format("the others"))

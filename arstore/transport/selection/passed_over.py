@@ -1,4 +1,4 @@
-"""The entries at the top of a source of which nothing is taken: malformed ones, and those for other platforms."""
+"""Top entries of a source from which nothing is taken: malformed ones, and those for other platforms."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from arstore.transport.source import SourceImage
 
 _OFFERS = 5
-"""Platforms that an error names."""
+"""Platforms that an error lists at most."""
 
 
 class PassedOver:
-    """Of the source *what*, from which images for *platform* are wanted; *skipped* is for the user's report."""
+    """The passed-over entries of the source *what* when images for *platform* are wanted; reported to *skipped*."""
 
     def __init__(self, what: str, platform: Platform, candidates: Candidates, skipped: SkippedTop) -> None:
         self._what = what
@@ -32,11 +32,11 @@ class PassedOver:
         self._flawed: dict[int, tuple[SourceImage, Flawed]] = {}
 
     def set_aside(self, image: SourceImage, flawed: Flawed) -> None:
-        """Pass over an entry: it is malformed, or an index that has *flawed* where its image should be."""
+        """Set an entry aside: it is malformed, or an index that has *flawed* where its image should be."""
         self._flawed[id(image)] = (image, flawed)
 
     def is_aside(self, image: SourceImage) -> bool:
-        """Whether it was set aside."""
+        """Whether the entry was set aside."""
         return id(image) in self._flawed
 
     def leave(self, images: Sequence[SourceImage]) -> None:
@@ -48,7 +48,7 @@ class PassedOver:
         self._skipped.add(image.descriptor, _why_flawed(*self._flawed[id(image)]), image.names)
 
     def report_unsuited(self, image: SourceImage) -> None:
-        """Report an entry of which nothing was taken, with the platforms that it has something for."""
+        """Report an entry from which nothing was taken, with the platforms that it offers."""
         offers = ", ".join(self._candidates.offers(image.descriptor)[:_OFFERS]) or "an unknown platform"
         self._skipped.add(image.descriptor, f"for {offers}, not for {self._platform}", image.names)
 
@@ -57,14 +57,14 @@ class PassedOver:
         offers = sorted({offer for image in images for offer in self._candidates.offers(image.descriptor)})
         why = f"has no image for {self._platform}"
         if not offers:
-            return PlatformError(self._what, why, "it has none at all whose platform is known")
+            return PlatformError(self._what, why, "the platforms of its images are not known")
         more = f" and {len(offers) - _OFFERS} more" if len(offers) > _OFFERS else ""
-        way = f"--platform {offers[0]} takes it" if len(offers) == 1 else "--platform takes one of them"
+        way = f"select it with --platform {offers[0]}" if len(offers) == 1 else "select one with --platform"
         return PlatformError(self._what, why, f"it has {', '.join(offers[:_OFFERS])}{more}; {way}")
 
     def nothing(self) -> ArstoreError:
-        """The error that says why nothing at all was taken."""
-        why = f"has no image for {self._platform}" if self._unsuited else "has no container image in it"
+        """The error for a source from which nothing was taken, with the reason."""
+        why = f"has no image for {self._platform}" if self._unsuited else "contains no container image"
         if self._flawed:
             image, flawed = next(iter(self._flawed.values()))
             label = skipped_entry(image.descriptor, "", image.names).label

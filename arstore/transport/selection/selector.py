@@ -1,16 +1,16 @@
-"""From what a source lists to the images that are wanted: indexes are followed, platforms chosen, documents verified.
+"""Select the wanted images among those that a source lists: follow indexes, choose platforms, verify documents.
 
-What comes out has been read and verified down to the config; only layers are still to come. OCI image-spec:
+The result has been read and verified down to the configs; only the layers have not been read. OCI image-spec:
 manifest.md, image-index.md, config.md.
 
-* An entry that is no image is passed over and reported (`entries`). What decides that are types alone: an image in
-  which anything is missing or wrong is an error, unless it is not needed.
-* An entry that is malformed is passed over, too, and reported with its name, while an image is left. It is an error
-  where it may be what a name means that another entry has as well.
-* Several entries of one name are an index of that name: one image is taken for the platform that is wanted, or all of
-  them, and the name then stands for an index of these. Two images of one platform under one name are ambiguous.
-* With a platform, entries at the top that have nothing for it are passed over; without one, an image that is alone with
-  its name is taken, whatever it is for.
+* An entry that is not an image is skipped and reported (`entries`). Only types decide this: an image with missing or
+  invalid parts is an error, unless it is not needed.
+* A malformed entry is skipped, too, and reported with its name, as long as an image remains. It is an error if another
+  entry has the same name, so that the name may mean the malformed one.
+* Several entries with one name are an index of that name. Either one image is taken, for the wanted platform, or all of
+  them, and the name then means an index of these. Two images for one platform under one name are ambiguous.
+* If a platform was requested, top entries that have nothing for it are skipped. Otherwise an image that is the only one
+  with its name is taken, whatever its platform.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """Which of an index's images are wanted: those of one platform (None: the host's), or all.
+    """The wanted images of an index: those for one platform (None: the host's), or all.
 
-    `referrers` says whether what is attached to them comes along; None: where asking costs no requests.
+    `referrers` says whether their attachments are taken as well; None: only if asking for them costs no requests.
     """
 
     platform: Platform | None = None
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
 
 
 class Selector:
-    """Reads the documents of one source; *skipped* learns what is passed over."""
+    """Reads the documents of one source; *skipped* records entries that are passed over."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class Selector:
         skipped: SkippedTop | None = None,
         gate: Gate | None = None,
     ) -> None:
-        """Without a *gate*, images are taken whoever made them."""
+        """Without a *gate*, all images are accepted."""
         self._gate = gate
         self._source = source
         self._limits = limits
         self._wanted = wanted
         self._platform = wanted.platform or host()
-        # A medium may have read some to know what it lists.
+        # A medium may have read some documents already, to list its images.
         self._documents = Documents(source, limits, getattr(source, "facts", None), gate)
         self._candidates = Candidates(self._documents, limits)
         self._skipped = SkippedTop() if skipped is None else skipped
@@ -78,9 +78,9 @@ class Selector:
     def select(self) -> Selection:
         """Follow everything that the source lists.
 
-        Raises PlatformError when there is nothing for the platform, AmbiguousError for two images of one platform under
-        one name, ManifestError, MissingBlobError, LimitError, RejectedError and PolicyError of the gate, and the errors
-        of the source.
+        Raises PlatformError if there is nothing for the platform, AmbiguousError for two images for one platform under
+        one name, ManifestError, MissingBlobError, LimitError, RejectedError and PolicyError from the gate, and the
+        errors of the source.
         """
         if self._gate is not None:
             self._gate.open()
@@ -102,7 +102,7 @@ class Selector:
 
             Attaching(self._source, self._documents, selection, self._skipped).add()
         elif self._gate is not None and self._gate.admitted:
-            # What an image was accepted by comes along, so that it can be judged again.
+            # The signatures by which an image was accepted are taken, too, so that it can be judged again.
             from arstore.transport.selection.attached import Attaching
 
             carriers = [one for found in self._gate.admitted.values() for one in found.carriers]
@@ -110,7 +110,7 @@ class Selector:
         return selection
 
     def _take_one(self, group: Sequence[SourceImage], names: Sequence[str]) -> None:
-        """Take the image that entries of one name have for the platform that is wanted."""
+        """Take the image for the wanted platform from entries with one name."""
         entry = group[0].descriptor
         if len(group) == 1 and self._wanted.platform is None and not self._candidates.is_list(entry):
             if isinstance(entry, Flawed):
@@ -145,7 +145,7 @@ class Selector:
         return self._best[key]
 
     def _report_passed(self, entries: Iterable[SourceImage]) -> None:
-        """Report the entries at the top of which nothing was taken."""
+        """Report the top entries from which nothing was taken."""
         selection = self._taking.selection
         for image in entries:
             if self._passed.is_aside(image):

@@ -1,7 +1,7 @@
-"""The images and indexes that are taken from a source: their documents, verified and understood, each once.
+"""Take images and indexes from a source: each of their documents is verified and parsed once.
 
-An index is taken whole, with the indexes in it and those of its images that are there. Its document is kept as it is,
-so it may list more than came. Not in scope: which entries are wanted.
+An index is taken with the indexes in it and those of its images that are there. Its document is kept unchanged, so it
+may list more than was taken. Not in scope: which entries are wanted.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Selection:
-    """The images and the indexes that are to be taken, each once, whatever the number of names.
+    """The images and the indexes to take, each once, however many names it has.
 
-    `embedded` has the content of blobs that the source holds in descriptors alone, `encrypted` the digests of images
+    `embedded` has the content of blobs that the source holds only inside descriptors, `encrypted` the digests of images
     that have encrypted layers.
     """
 
@@ -44,25 +44,25 @@ class Selection:
     embedded: Mapping[Digest, bytes] = field(default_factory=dict)
     encrypted: set[Digest] = field(default_factory=set)
     decrypted: dict[Digest, Digest] = field(default_factory=dict)
-    """What images and indexes have become that were opened, by the digests that they had."""
+    """The new digests of images and indexes that were decrypted, by their old digests."""
     attachments: list[IncomingAttachment] = field(default_factory=list)
-    """Attachments of these, and of one another: an attachment of an attachment comes after it."""
+    """Attachments of these and of one another; an attachment of an attachment comes after it."""
 
     def rename(self, name: str, what: str) -> None:
-        """Give the one thing that was selected this name in place of its own. Raises UsageError."""
+        """Give the only selected image or index this name, replacing its names. Raises UsageError."""
         listed = {digest for index in self.indexes.values() for digest in index.manifests}
         indexes = [index for index in self.indexes.values() if index.digest not in listed]
         alone = [image for image in self.images.values() if image.digest not in listed]
         if len(indexes) + len(alone) != 1:
             count = len(indexes) + len(alone)
-            raise UsageError(what, f"brings {count} images, and one name can name one", "name one of them")
+            raise UsageError(what, f"brings {count} images, but one name can name only one", "select one of them")
         for index in indexes:
             self.indexes[index.digest] = index._replace(names=(name,))
         for image in alone:
             self.images[image.digest] = image._replace(names=(name,))
 
     def name(self, names: Mapping[Digest, Iterable[str]]) -> None:
-        """Give images and indexes that were taken these names."""
+        """Give these names to images and indexes that were taken."""
         for digest, some in names.items():
             if digest in self.images:
                 self.images[digest] = self.images[digest]._replace(names=tuple(some))
@@ -71,14 +71,14 @@ class Selection:
 
 
 class Found(NamedTuple):
-    """An entry whose document is there, and whether that is an index."""
+    """An entry whose document is there, and whether it is an index."""
 
     descriptor: Descriptor
     is_index: bool
 
 
 class Taking:
-    """Fills a selection; *skipped* learns what an index lists and does not come."""
+    """Fills a selection; *skipped* records entries of indexes that are not taken."""
 
     def __init__(self, source: ImageSource, documents: Documents, skipped: SkippedTop, limits: Limits) -> None:
         self._source = source
@@ -90,9 +90,10 @@ class Taking:
         self.selection = Selection(embedded=documents.embedded)
 
     def image(self, entry: Descriptor | Flawed, names: Sequence[str] = ()) -> None:
-        """Take one image, or give it more names.
+        """Take one image, or add names to it.
 
-        Raises the errors of `Documents`, and ManifestError for what is no image or does not fit its config.
+        Raises the errors of `Documents`, and ManifestError for a document that is not an image or does not fit its
+        config.
         """
         raw = self._documents.get(entry)
         if isinstance(entry, Flawed):
@@ -102,18 +103,18 @@ class Taking:
         self.name(entry.digest, names)
 
     def name(self, digest: Digest, names: Iterable[str]) -> None:
-        """Give an image or an index these names, besides those that it has; it has them after `finish`."""
+        """Add these names to an image or an index; they are set by `finish`."""
         self._names.setdefault(digest, {}).update(dict.fromkeys(names))
 
     def finish(self) -> Selection:
-        """What was taken, with its names."""
+        """The selection, with all names set."""
         self.selection.name(self._names)
         return self.selection
 
     def look(self, entry: Descriptor | Flawed, absent: Absent) -> Found | None:
-        """What an entry stands for; None when its document is not there, and then it goes to *absent*.
+        """Find the document of an entry; None if it is missing, and the entry is then added to *absent*.
 
-        Raises the entry's own error where it is flawed, and the errors of `Documents`.
+        Raises the entry's own error if it is flawed, and the errors of `Documents`.
         """
         try:
             is_index = self._documents.nature(entry).is_index
@@ -125,7 +126,7 @@ class Taking:
         return Found(entry, is_index)
 
     def member(self, entry: Descriptor, absent: Absent) -> bool:
-        """Take an image of an index; when a part of it is not there, it goes to *absent*. Raises as `image`."""
+        """Take an image of an index; if a part of it is missing, add it to *absent*. Raises the errors of `image`."""
         try:
             if entry.digest not in self.selection.images:
                 image = self._read_manifest(entry, self._documents.get(entry))
@@ -137,15 +138,15 @@ class Taking:
         return True
 
     def index(self, descriptor: Descriptor, names: Sequence[str] = (), depth: int = 1) -> bool:
-        """Take an index, the indexes in it and all their images; whether there are any.
+        """Take an index, the indexes in it and all their images; return whether there are any.
 
-        Raises as `image`, MissingBlobError when it lists images and none is there, and LimitError.
+        Raises the errors of `image`, MissingBlobError if it lists images but none is there, and LimitError.
         """
         digest = descriptor.digest
         what = f"index {digest}"
         most = self._bounds.index_depth
         if depth > most:
-            raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
+            raise self._bounds.passed("index-depth", what, f"is nested more than {most} indexes deep")
         if digest in self.selection.indexes:
             self.name(digest, names)
             return True
@@ -166,23 +167,23 @@ class Taking:
         return bool(taken)
 
     def add_index(self, index: IncomingIndex, names: Sequence[str] = ()) -> None:
-        """Take an index as it is, and give it *names*."""
+        """Take an index unchanged, and give it *names*."""
         self.selection.indexes[index.digest] = index
         self.name(index.digest, names)
 
     def report_absent(self, absent: Absent, others: bool) -> None:
-        """Report the images of an index that the source does not hold.
+        """Report the images of an index that are missing from the source.
 
-        Raises the first one's MissingBlobError when there are no *others*, or when the source may have been cut short.
+        Raises the first one's MissingBlobError if there are no *others*, or if the source may be truncated.
         """
         for entry, error in absent:
             if not others or not self._source.complete:
                 raise error
             platform = f" for {entry.platform}" if entry.platform is not None else ""
-            self._skipped.add(entry, f"an image{platform} that is absent: {self._source.what} {error.why}")
+            self._skipped.add(entry, f"an image{platform} that is missing: {self._source.what} {error.why}")
 
     def _take_entry(self, entry: Descriptor | Flawed, absent: Absent, depth: int) -> bool:
-        """Take what an entry of an index stands for; whether that is anything. What is not there goes to *absent*."""
+        """Take an entry of an index; return whether anything was taken. A missing document is added to *absent*."""
         why = why_no_image(entry, self._documents)
         if why:
             self._skipped.add(entry, why)

@@ -1,4 +1,4 @@
-"""Signing what is there already: an image of the store, or an image in a registry."""
+"""Sign an existing image of the store, or in a registry."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sign_stored(store: Store, image: StoredImage, signer: Signer) -> list[Digest
 
 
 def sign_remote(reference: DockerReference, registries: RegistryOptions, signer: Signer) -> tuple[Digest, list[Digest]]:
-    """Sign the image that *reference* means; return its digest and those of what was put into the repository.
+    """Sign the image that *reference* names; return its digest, and the digests that were put into the repository.
 
     Raises the errors of `Signer.sign` and of the registry.
     """
@@ -57,7 +57,7 @@ def sign_remote(reference: DockerReference, registries: RegistryOptions, signer:
 
 
 def attach(sink: ImageSink, made: Iterable[Made]) -> None:
-    """Give *sink* signatures as attachments, their blobs first. Raises the errors of the sink."""
+    """Store signatures as attachments in *sink*, their blobs first. Raises the errors of the sink."""
     every = []
     for one in made:
         if one.is_message and sink.traits.lookaside and one.file is not None:

@@ -1,7 +1,7 @@
-"""A signer: what signs images, and the forms in which its signatures travel.
+"""Signer: makes signatures of images in the forms in which they are transported.
 
-Each name of an image gets a signature. A sigstore signature goes under cosign's tag, a bundle is a referrer, and an
-OpenPGP message is an attachment in our own form (`oci.simple_signing`), or a file where the medium keeps files.
+Each name of an image gets a signature. A sigstore signature is stored under cosign's tag, a bundle is a referrer, and
+an OpenPGP message is an attachment in arstore's form (`oci.simple_signing`), or a file if the medium keeps files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TAG = "sig"
 class Made(NamedTuple):
     """A signature as an attachment with its blobs, and as a file for a `dir:` or a lookaside (None for a bundle).
 
-    `is_message` for an OpenPGP message, which other tools look for in the lookaside of a registry.
+    `is_message` is set for an OpenPGP message, which other tools read from the lookaside of a registry.
     """
 
     attachment: OutgoingAttachment
@@ -39,8 +39,8 @@ class Made(NamedTuple):
 class Signer:
     """Signs with a private *key*, or with the key that the user's gpg knows by the name *gpg*.
 
-    *identity* is the name that is signed, in place of the image's own. With *bundle*, the signature is a sigstore
-    bundle, which has no name in it.
+    *identity* is the name to sign instead of the image's own. With *bundle*, the signature is a sigstore bundle, which
+    does not contain a name.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class Signer:
         self._bundle = bundle
 
     def sign(self, subject: Descriptor, raw: bytes, names: Sequence[str], what: str) -> list[Made]:
-        """Sign the manifest *raw*, which *subject* describes, under *names*; *what* is it for messages.
+        """Sign the manifest *raw* of *subject* under *names*; *what* names it in messages.
 
         Raises UsageError for an image without a name, InvalidReferenceError for a name that cannot be signed,
-        KeyFileError and HostError when gpg does not sign.
+        KeyFileError and HostError if gpg does not sign.
         """
         if self._bundle and self._key is not None:
             return [self._made_bundle(self._key, subject, raw)]
         identities = [self._identity] if self._identity else list(names)
         if not identities:
-            raise UsageError(what, "has no name to sign", "--sign-identity NAME:TAG gives one")
+            raise UsageError(what, "has no name to sign", "give one with --sign-identity NAME:TAG")
         return [self._made(subject, one) for one in identities]
 
     def _made(self, subject: Descriptor, name: str) -> Made:

@@ -1,8 +1,8 @@
-"""Writing tar archives: members one behind the other, into a file that appears when it is whole, or into a stream.
+"""Write tar archives: members one after the other, into a stream, or into a file that appears when it is complete.
 
-A member is a regular file (or a link) of mode 0644 that belongs to root and is as old as the epoch: equal images give
-equal bytes. A header is one block, with the size in GNU's base 256 from 8 GiB on, so that it can be written after the
-content where a file can be sought in; only a name of more than 100 bytes (a sha512 blob's) takes an extended header.
+A member is a regular file (or a link) of mode 0644, owned by root and dated to the epoch: equal images make equal
+bytes. A header is one block, with the size in GNU's base 256 from 8 GiB on, so that in a seekable file it can be
+written after the content. Only a name of more than 100 bytes (of a sha512 blob) needs an extended header.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
 
 STREAM = "-"
-"""What stands for standard output."""
+"""The path that means standard output."""
 _MOST_LINKS = 40
-"""Links that are followed one after the other, as in the kernel."""
+"""Links that are followed in succession, as many as in the kernel."""
 
 
 class _Output:
-    """An open file or stream that is written from its start, and how far that is."""
+    """An open file or stream that is written from its start, with the current position."""
 
     def __init__(self, fd: int, what: str, *, is_seekable: bool) -> None:
         self.fd = fd
@@ -52,12 +52,12 @@ class _Output:
         self.at += len(data)
 
     def patch(self, data: bytes, offset: int) -> None:
-        """Write over what stands at *offset*. Raises OSError."""
+        """Overwrite the bytes at *offset*. Raises OSError."""
         with calling(self.what):
             os.pwrite(self.fd, data, offset)
 
     def cut(self, offset: int) -> None:
-        """Take back all from *offset* on. Raises OSError."""
+        """Truncate the file to *offset* bytes. Raises OSError."""
         with calling(self.what):
             os.ftruncate(self.fd, offset)
             os.lseek(self.fd, offset, os.SEEK_SET)
@@ -67,12 +67,12 @@ class _Output:
 class ArchiveFile:
     """An archive at *path*, or on the descriptor *stream*. Leaving the context before `finish` drops the file.
 
-    A regular file at *path* is replaced at once when the archive is finished. A device or a pipe there is written to,
-    and so is what is open already: `/dev/stdout`, `/dev/fd/3`.
+    A regular file at *path* is replaced atomically when the archive is finished. A device or a pipe at *path* is
+    written to directly, and so is a descriptor that is open already: `/dev/stdout`, `/dev/fd/3`.
     """
 
     def __init__(self, path: str, stream: int = 1) -> None:
-        """Raises ConflictError for a directory, or a place in a store; OSError."""
+        """Open the output. Raises ConflictError for a directory and for a place in a store; OSError."""
         self.what = "standard output" if path == STREAM else path
         self._file: WholeFile | None = None
         self._owned = -1
@@ -93,11 +93,11 @@ class ArchiveFile:
 
     @property
     def is_seekable(self) -> bool:
-        """Whether the size of a member may come after its content."""
+        """Whether the size of a member may be given after its content."""
         return self._output.is_seekable
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add bytes of members that somebody else has written. Raises OSError."""
+        """Add bytes of members that were written elsewhere. Raises OSError."""
         self._output.write(data)
 
     def add(self, name: str, data: bytes) -> None:
@@ -113,9 +113,9 @@ class ArchiveFile:
         TarWriter(self._output.write).add(Entry(name.encode(), Kind.DIRECTORY, mode=0o755))
 
     def begin(self, named: Callable[[Digest], str], digest: Digest | None, size: int | None) -> MemberWriter:
-        """Begin a member, the only one until it is closed; its name is what *named* makes of its digest.
+        """Begin a member, the only one until it is closed; *named* returns its name for its digest.
 
-        Digest and size may be None where the archive `is_seekable`. Raises OSError.
+        Digest and size may be None if the archive `is_seekable`. Raises OSError.
         """
         return MemberWriter(self._output, named, digest, size)
 
@@ -138,7 +138,7 @@ class ArchiveFile:
 
 
 class MemberWriter:
-    """A member on its way into an archive."""
+    """A member that is being written to an archive."""
 
     def __init__(
         self, output: _Output, named: Callable[[Digest], str], digest: Digest | None, size: int | None
@@ -156,14 +156,14 @@ class MemberWriter:
         self._output.write(data)
 
     def finish(self, digest: Digest, size: int) -> None:
-        """Pad the member, and write its header where that was still to come. Raises OSError."""
+        """Pad the member, and write its header if that was not written yet. Raises OSError."""
         if self._late:
             self._output.patch(file_header(self._named(digest).encode("ascii"), size), self._start)
         self._output.write(bytes((self._content - self._output.at) % BLOCK))
         self._is_open = False
 
     def close(self) -> None:
-        """Take an unfinished member back, where the archive can be sought in. Raises OSError."""
+        """Remove an unfinished member if the archive is seekable. Raises OSError."""
         if self._is_open and self._output.is_seekable:
             self._output.cut(self._start)
         self._is_open = False
@@ -172,11 +172,11 @@ class MemberWriter:
 def refuse_terminal(path: str) -> None:
     """Refuse to write an archive to a terminal. Raises UsageError."""
     if path == STREAM and os.isatty(1):
-        raise UsageError("-", "stdout is a terminal, and an archive is no text", "redirect it, or name a file with -o")
+        raise UsageError("-", "stdout is a terminal, and an archive is binary", "redirect it, or name a file with -o")
 
 
 def _write_stream(fd: int, data: bytes | memoryview) -> None:
-    """Write all of *data* to what may have been made not to block by whoever shares it. Raises OSError."""
+    """Write all of *data*, even if another process has made the shared stream non-blocking. Raises OSError."""
     view = memoryview(data)
     while view:
         try:
@@ -188,7 +188,7 @@ def _write_stream(fd: int, data: bytes | memoryview) -> None:
 
 
 def descriptor_of(path: str) -> int | None:
-    """The descriptor of this process that *path* stands for, such as 1 for `/dev/stdout`; None for any other path."""
+    """The descriptor of this process that *path* means, such as 1 for `/dev/stdout`; None for any other path."""
     for _ in range(_MOST_LINKS):
         directory, name = os.path.split(path)
         if name.isdecimal() and os.path.realpath(directory) == f"/proc/{os.getpid()}/fd":

@@ -1,4 +1,4 @@
-"""Attachments in a repository that is pushed to: looked up, completed, and put.
+"""Attachments in a repository that is pushed to: find those that exist, and put the missing ones.
 
 Distribution-spec, "Pushing Manifests with Subject"; cosign's tags `sha256-HEX.sig`, `.att`, `.sbom`.
 """
@@ -38,10 +38,10 @@ class AttachedThere:
         self._tagged: dict[Place, bytes | None] = {}
         self._kept: list[OutgoingAttachment] = []
         self.is_asked = False
-        """Whether attachments come: of their blobs, it is not known that the registry has them."""
+        """Whether attachments will come; it is not known whether the registry has their blobs."""
 
     def missing(self, some: Sequence[OutgoingAttachment]) -> list[OutgoingAttachment]:
-        """Those of *some* that are not there. Raises the errors of `entries_of` and of `get_manifest`."""
+        """Those of *some* that do not exist yet. Raises RegistryError, ManifestError, LimitError."""
         self.is_asked = True
         # A copy that starts again puts all of them again.
         self._kept = []
@@ -49,15 +49,15 @@ class AttachedThere:
         return [one for one in some if not self._is_there(one, listed)]
 
     def keep(self, attachment: OutgoingAttachment) -> None:
-        """Have it put later; its blobs are there."""
+        """Keep an attachment to put it later; its blobs are there already."""
         self._kept.append(attachment)
 
     def forget(self) -> None:
-        """Put nothing of what was kept: the copy starts again."""
+        """Drop the attachments that were kept, because the copy starts again."""
         self._kept.clear()
 
     def put(self, blobs: BlobSink) -> None:
-        """Put what was kept. Raises the errors of `put_referrer`, and those of an upload."""
+        """Put the attachments that were kept. Raises the errors of `put_referrer`, and those of an upload."""
         by_tag: dict[Place, list[OutgoingAttachment]] = {}
         for one in self._kept:
             if _refers(one):
@@ -84,7 +84,7 @@ class AttachedThere:
         return all(is_among(layer, layers) for layer in Manifest.parse(one.raw).layers)
 
     def _under(self, place: Place) -> bytes | None:
-        """The manifest under a tag, got once; None if there is none."""
+        """The manifest under a tag, fetched once; None if there is none."""
         if place not in self._tagged:
             try:
                 self._tagged[place] = get_manifest(self._repository, tag_of(*place)).raw
@@ -93,7 +93,7 @@ class AttachedThere:
         return self._tagged[place]
 
     def _put_tag(self, place: Place, some: Sequence[OutgoingAttachment], blobs: BlobSink) -> None:
-        """Put *some* under their tag, together with those that are there; of lists of software only the last one."""
+        """Put *some* under their tag together with the existing ones; of SBOMs only the last one is kept."""
         there = self._under(place)
         tag, last = tag_of(*place), some[-1]
         every = [raw for raw in (there, *(one.raw for one in some)) if raw is not None]
@@ -105,13 +105,13 @@ class AttachedThere:
             made = united(wanted)
             put_blob(blobs, made.config)
             put_manifest(self._repository, tag, OCI_MANIFEST, made.manifest)
-            # Another process may have read the tag before this, and written it after.
+            # Another process may have read the tag before us, and written it after us.
             found = get_manifest(self._repository, tag).raw
             layers = Manifest.parse(found).layers
             if all(is_among(layer, layers) for layer in wanted):
                 return
             every = [found, *every]
-        raise RegistryAnswerError(f"{self._repository.what}:{tag}", "is being written by others all the time")
+        raise RegistryAnswerError(f"{self._repository.what}:{tag}", "is changed by other clients all the time")
 
 
 def _refers(one: OutgoingAttachment) -> bool:

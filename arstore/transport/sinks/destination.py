@@ -1,6 +1,7 @@
-"""What a user writes to say where images go: a path, `-`, or `TRANSPORT:PATH` with a name behind it.
+"""Parse what a user writes for a destination: a path, `-`, or `TRANSPORT:PATH` followed by a name.
 
-A path that ends in a slash or is a directory is a layout (or a `dir:`, if it is one already), any other an OCI archive.
+A path that ends in a slash or is a directory means a layout, or a `dir:` if it is one already. Any other path means an
+OCI archive.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _nowhere(_digest: Digest, /) -> str:
 
 
 class Destination(NamedTuple):
-    """Where images go. `ref_name` is a layout's reference as the user wrote it, `name` the image's name, if given."""
+    """A destination. `ref_name` is a layout's reference as the user wrote it, `name` the image's name, if given."""
 
     kind: str
     path: str
@@ -41,7 +42,7 @@ class Destination(NamedTuple):
 
     @property
     def what(self) -> str:
-        """The place for a person."""
+        """The destination, made safe to print."""
         if self.kind == REGISTRY:
             return f"docker://{self.path}"
         return "standard output" if self.path == STREAM else shown(os.fsencode(self.path))
@@ -49,12 +50,12 @@ class Destination(NamedTuple):
     def open(
         self, registries: RegistryOptions | None = None, mount_from: Callable[[Digest], str] = _nowhere
     ) -> ImageSink:
-        """Begin to write there; *registries* says how registries are reached, *mount_from* as for `RegistrySink`.
+        """Open the sink; *registries* says how to reach registries, *mount_from* is as for `RegistrySink`.
 
         Raises UsageError, ConflictError, InUseError, OSError, and the errors of `RegistrySink`.
         """
         if self.kind == REGISTRY:
-            # Imported here: HTTP and TLS take longer to import than a small copy takes.
+            # Imported here: importing HTTP and TLS takes longer than a small copy.
             from arstore.oci.docker_reference import DockerReference
             from arstore.registry.access import NO_OPTIONS, Access
             from arstore.transport.sinks.registry import RegistrySink
@@ -78,10 +79,10 @@ class Destination(NamedTuple):
 
 
 def parse_destination(text: str) -> Destination:
-    """Take *text* apart.
+    """Parse *text*.
 
-    Raises UsageError when it is empty or no place to write to, InvalidReferenceError for a transport that does not
-    exist and for a name that is none.
+    Raises UsageError if it is empty or its transport cannot be written to, InvalidReferenceError for an unknown
+    transport and for an invalid name.
     """
     if not text:
         raise UsageError("", "the destination is empty")
@@ -93,32 +94,32 @@ def parse_destination(text: str) -> Destination:
     if transport == DIR:
         return destination_of(rest, DIR)
     if transport not in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}:
-        raise UsageError(text, f"{transport} names no file and no directory")
+        raise UsageError(text, f"the transport {transport} is not supported as a destination")
     path, behind = split_path(rest) if rest else ("", "")
     path = destination_of(path, transport).path
     if not behind:
         return Destination(transport, path)
     ref_name = behind.removeprefix(":")
     if behind.startswith("@") or ref_name.startswith("@"):
-        raise UsageError(text, "a digest says what is read, and not what is written", "leave it out")
+        raise UsageError(text, "a destination cannot have a digest", "leave it out")
     if transport == DOCKER_ARCHIVE:
         return Destination(transport, path, name=str(parse_name(ref_name)))
     if not ref_name:
-        raise InvalidReferenceError(text, "nothing stands behind the colon", "leave the colon out")
+        raise InvalidReferenceError(text, "has no name after the colon", "leave the colon out")
     return Destination(transport, path, _whole_name(ref_name), ref_name)
 
 
 def destination_of(path: str, kind: str) -> Destination:
-    """The destination *path*, which is nothing but a path, of this kind. Raises UsageError."""
+    """The destination of this kind at *path*, which is not parsed. Raises UsageError."""
     if not path:
         raise UsageError("", "the destination is empty")
     if path == STREAM and kind in {OCI, DIR}:
-        raise UsageError(kind, "is a directory, and cannot be written to standard output", "use an archive")
+        raise UsageError(kind, "is a directory, which cannot be written to standard output", "use an archive")
     return Destination(kind, path if kind in {OCI, DIR} else _stream_or(path))
 
 
 def _stream_or(path: str) -> str:
-    """STREAM for `/dev/stdout` and its like, so that nothing else is printed there; else *path*."""
+    """STREAM for a path that means standard output, so that nothing else is printed there; else *path*."""
     return STREAM if descriptor_of(path) == 1 else path
 
 
@@ -137,7 +138,7 @@ def _kind_of_path(path: str) -> str:
 
 
 def _whole_name(ref_name: str) -> str:
-    """The image's name, where *ref_name* is more than a tag."""
+    """The image's name if *ref_name* is more than a tag, else ""."""
     if "/" in ref_name or ":" in ref_name:
         try:
             return str(parse_name(ref_name))

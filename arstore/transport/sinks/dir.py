@@ -1,4 +1,4 @@
-"""Writing skopeo's `dir:` form: one image in a flat directory (containers-transports(5), "dir:path").
+"""Write skopeo's `dir:` form: one image in a flat directory (containers-transports(5), "dir:path").
 
     version                     Directory Transport Version: 1.1
     <hex>                       layers and configs
@@ -7,7 +7,7 @@
     <hex>.signature-N           those of an image of the index
     manifest.json               the image's manifest, or the index
 
-`version` is written first, and `manifest.json` last. What an earlier image has left is removed after that.
+`version` is written first, and `manifest.json` last. Files of an earlier image are removed after that.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 _VERSION_START = b"Directory Transport Version: "
 _VERSION = b"Directory Transport Version: 1.1\n"
 _OWN = re.compile(r"([0-9a-f]{64}){1,2}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.)?signature-[0-9]+")
-"""Names of files that the form has besides `version` and `manifest.json`."""
+"""Names of the form's files other than `version` and `manifest.json`."""
 
 
 class DirSink(FileSink):
-    """A `dir:` in *directory*, which is made if it is missing."""
+    """A `dir:` in *directory*, which is created if it is missing."""
 
     traits = SinkTraits(many=False, names=False, attachments=SIGNATURES)
 
     def __init__(self, directory: str) -> None:
-        """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
+        """Lock the directory. Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
         super().__init__()
         self.what = directory
         self._directory = os.path.realpath(directory)
@@ -57,7 +57,7 @@ class DirSink(FileSink):
         self._signatures: dict[Digest, dict[bytes, None]] = {}
         self._is_new = not os.path.lexists(f"{self._directory}/version")
         if self._is_new:
-            # By this it is known again, should the copy be killed: files named by digests may be anybody's.
+            # This file identifies the directory if the copy is killed: files named by digests alone do not.
             try:
                 replace_document(f"{self._directory}/version", _VERSION)
             except BaseException:
@@ -65,7 +65,7 @@ class DirSink(FileSink):
                 raise
 
     def holds(self, descriptor: Descriptor) -> bool:
-        """Whether the blob's file is there, with the size that it must have."""
+        """Whether the blob's file is there and has the right size."""
         with suppress(FileNotFoundError):
             status = os.lstat(self._place(descriptor.digest))
             return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
@@ -81,11 +81,11 @@ class DirSink(FileSink):
         self._manifests[descriptor.digest] = raw
 
     def put_signature(self, subject: Digest, data: bytes) -> None:
-        """Keep a signature until it is known which image is the directory's."""
+        """Keep a signature until it is known which image the directory holds."""
         self._signatures.setdefault(subject, {})[data] = None
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Write the manifests, the image's last, and remove what an earlier image had. Raises OSError."""
+        """Write the manifests, the image's last, and remove files of an earlier image. Raises OSError."""
         del images
         (top,) = tops
         with naming(self._directory):
@@ -102,7 +102,7 @@ class DirSink(FileSink):
             syncfs(self._fd)
             replace_document(f"{self._directory}/version", _VERSION)
             replace_document(f"{self._directory}/manifest.json", self._manifests[top.descriptor.digest])
-            # Whatever the disk writes first: no manifest may be left without its blobs.
+            # Make the blobs durable first: a manifest must never be on disk without its blobs.
             os.fsync(self._fd)
             for name in os.listdir(self._fd):
                 if name not in self._kept and _OWN.fullmatch(name):
@@ -110,7 +110,7 @@ class DirSink(FileSink):
             os.fsync(self._fd)
 
     def _is_dir(self, _names: set[str]) -> bool:
-        """Whether this is such a directory, or what a copy that was killed has left of one."""
+        """Whether this is a `dir:`, or one that a killed copy has left incomplete."""
         with suppress(FileNotFoundError), open(f"{self._directory}/version", "rb") as file:
             return file.read(len(_VERSION)).startswith(_VERSION_START)
         return False

@@ -1,4 +1,4 @@
-"""Writing a docker-archive, as `docker save` did up to version 24 and podman and skopeo do.
+"""Write a docker-archive, as `docker save` did up to version 24, and as podman and skopeo do.
 
     <diff id>.tar             each layer, without compression
     <config digest>.json
@@ -8,7 +8,7 @@
     manifest.json
     repositories
 
-It has no place for manifests, so who reads it makes one, and the image's digest changes; its config stays.
+The format does not hold manifests. So its readers make one, and the image's digest changes; the config stays the same.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 _VERSION = b"1.0"
 _MOST = 64
-"""Digits of a digest in a member's name: a header may have to be written last, so it has to be one block."""
+"""Digits of a digest in a member's name: the header may be written last, so it must fit in one block."""
 
 
 class DockerArchiveSink(FileSink):
     """A docker-archive at *path*, which may be `-`."""
 
     def __init__(self, path: str) -> None:
-        """Raises ConflictError, OSError."""
+        """Open the archive. Raises ConflictError, OSError."""
         super().__init__()
         self._archive = ArchiveFile(path)
         self.what = self._archive.what
@@ -69,10 +69,10 @@ class DockerArchiveSink(FileSink):
         return self._archive.begin(finished, digest, size)
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
-        """Nothing: there is no place for it."""
+        """Do nothing: the format does not hold manifests."""
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Write what lists the images, and end the archive. Raises OSError."""
+        """Write the lists of images, and end the archive. Raises OSError."""
         del images
         items: dict[str, DockerItem] = {}
         written: set[str] = set()

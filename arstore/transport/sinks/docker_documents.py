@@ -1,8 +1,8 @@
 """The documents of a docker-archive: `manifest.json`, `repositories`, and those of each layer.
 
-moby's image specification, v1.2.md ("Combined Image JSON + Filesystem Changeset Format"), and what docker, podman and
-skopeo write. Layers have ids of their own there, made as docker makes them: from the layer, its parent's id, and for
-the top one the config.
+moby's image specification, v1.2.md ("Combined Image JSON + Filesystem Changeset Format"), and the output of docker,
+podman and skopeo. Layers have separate ids there, computed as docker does: from the layer, its parent's id, and for the
+top layer also the config.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _OF_THE_TOP = (
     "architecture", "author", "config", "container", "container_config", "created", "docker_version", "os", "variant",
 )  # fmt: skip
-"""What a layer's document takes from the config of the image whose top it is."""
+"""Members that the document of an image's top layer takes from the image's config."""
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -44,14 +44,14 @@ class LegacyLayer(NamedTuple):
 
 
 def listing(items: Sequence[DockerItem]) -> bytes:
-    """`manifest.json`."""
+    """The content of `manifest.json`."""
     return encode(
         [{"Config": one.config, "RepoTags": list(one.names) or None, "Layers": list(one.layers)} for one in items]
     )
 
 
 def repositories(items: Sequence[DockerItem]) -> bytes:
-    """`repositories`: for each name and tag the id of the top layer; an image without layers has no place there."""
+    """The content of `repositories`: the top layer's id for each name and tag. Images without layers are left out."""
     found: dict[str, dict[str, str]] = {}
     for item in items:
         for text in item.names if item.top else ():
@@ -63,7 +63,7 @@ def repositories(items: Sequence[DockerItem]) -> bytes:
 def legacy_layers(image: OutgoingImage) -> list[LegacyLayer]:
     """The layers of *image*, bottom first, as v1.2 of the specification has them.
 
-    An image without layers has none.
+    Empty for an image without layers.
     """
     config = parse(image.config, "config", STORED)
     found: list[LegacyLayer] = []

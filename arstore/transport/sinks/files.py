@@ -1,7 +1,7 @@
-"""Files of a directory that is written to: each gets its name when it is whole.
+"""Files in a directory that is being written: each gets its name when it is complete.
 
-What is in the works has a name that begins with PARTIAL, and no reader of any medium looks at such a name. Files and
-directories get the modes that the user's umask gives.
+Until then its name begins with PARTIAL, which the readers of all media ignore. Files and directories get the modes that
+the user's umask gives.
 """
 
 from __future__ import annotations
@@ -26,54 +26,54 @@ if TYPE_CHECKING:
 
 
 class FileSink:
-    """What sinks of files and directories have in common: they are written to, and take nothing by themselves."""
+    """Base of the sinks of files and directories: they have a `writer`, and do not `take` blobs themselves."""
 
     def __init__(self) -> None:
         self.attached: list[OutgoingAttachment] = []
         """The attachments that were put."""
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
-        """See ImageSink; each has its own."""
+        """See ImageSink; every sink has its own version."""
         raise NotImplementedError
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
-        """Nothing is looked up beforehand."""
+        """Do nothing: these sinks look up nothing in advance."""
 
     def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
-        """Not for these: they have a `writer`."""
+        """Not supported: these sinks have a `writer`."""
         raise NotImplementedError
 
     def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
-        """All of them: `holds` finds the blobs that are there."""
+        """Return all of them: `holds` finds the blobs that are there."""
         return some
 
     def put_attachment(self, attachment: OutgoingAttachment) -> None:
-        """Take its manifest as any other, to be listed. Raises OSError."""
+        """Store the manifest like any other, and list it later. Raises OSError."""
         self.put_manifest(attachment.descriptor, attachment.raw)
         self.attached.append(attachment)
 
     def put_signature(self, subject: Digest, data: bytes) -> None:
-        """Not for these: signatures are manifests."""
+        """Not supported: signatures are manifests here."""
         raise NotImplementedError
 
 
 PARTIAL = ".partial-"
-"""What the names of files begin with that are not whole yet."""
+"""Prefix of the names of incomplete files."""
 _PARTIAL = re.compile(re.escape(PARTIAL) + "[0-9a-f]{16}")
 
 
 def partial_path(directory: str) -> str:
-    """A path for a file in *directory* that is not whole yet."""
+    """A path for an incomplete file in *directory*."""
     return f"{directory}/{PARTIAL}{os.urandom(8).hex()}"
 
 
 def create(path: str | bytes) -> int:
-    """A descriptor of a new file, open for reading and writing. Raises OSError."""
+    """Create a file and return its descriptor, open for reading and writing. Raises OSError."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
 
 
 class FileWriter:
-    """A blob on its way into *directory*; its path follows from its digest."""
+    """A blob that is being written to *directory*; *place* returns its path for its digest."""
 
     def __init__(self, directory: str, place: Callable[[Digest], str]) -> None:
         self._place = place
@@ -125,10 +125,10 @@ def replace_document(path: str, data: bytes) -> None:
 
 @contextmanager
 def locked_directory(directory: str, is_own: Callable[[set[str]], bool], kind: str) -> Iterator[int]:
-    """A descriptor of *directory*, made where it is missing, and held by nobody else of ours.
+    """Create *directory* if it is missing, lock it against other copies, and yield its descriptor.
 
-    *is_own* tells from the names in it, of which there is at least one, whether it is *kind*. What killed copies left
-    in it is removed. Raises ConflictError, InUseError, OSError.
+    *is_own* decides by the names in a directory that is not empty whether it is *kind*. Files that killed copies left
+    behind are removed. Raises ConflictError, InUseError, OSError.
     """
     made = False
     with naming(directory):
@@ -141,12 +141,12 @@ def locked_directory(directory: str, is_own: Callable[[set[str]], bool], kind: s
         names = set(os.listdir(fd))
         own = {name for name in names if _PARTIAL.fullmatch(name) is None} - {"lost+found"}
         if own and not is_own(own):
-            raise ConflictError(directory, f"holds something else than {kind}", "name an empty or a new directory")
+            raise ConflictError(directory, f"holds something other than {kind}", "name an empty or a new directory")
         clear_partial(fd)
         try:
             yield fd
         except BaseException:
-            # Whole blobs stay, and the directory with them: a copy that is given again goes on from there.
+            # Complete blobs stay, and so does the directory then: a repeated copy continues from there.
             _remove_empty(fd, () if own else ("blobs/sha256", "blobs/sha512", "blobs"))
             if made:
                 with suppress(OSError):
@@ -163,7 +163,7 @@ def _remove_empty(fd: int, names: Iterable[str]) -> None:
 
 
 def clear_partial(fd: int) -> None:
-    """Remove from the directory *fd* what killed copies have left. Raises OSError."""
+    """Remove the files that killed copies left in the directory *fd*. Raises OSError."""
     for name in os.listdir(fd):
         if _PARTIAL.fullmatch(name):
             with suppress(FileNotFoundError, IsADirectoryError):
@@ -176,6 +176,6 @@ def _lock(fd: int, directory: str) -> None:
     except BlockingIOError as error:
         raise InUseError(directory, "another copy is being written there") from error
     except OSError as error:
-        # File systems without locks: then nobody is warned.
+        # This file system has no locks, so concurrent copies are not detected.
         if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
             raise

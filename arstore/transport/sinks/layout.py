@@ -1,8 +1,8 @@
-"""Writing an OCI image layout in a directory (image-spec image-layout.md).
+"""Write an OCI image layout in a directory (image-spec image-layout.md).
 
-What lies there already stays: blobs that are whole are not written again, and other images keep their entries. An entry
-that has a name which is written now is replaced. `index.json` is replaced last, when everything is durable, so the
-directory holds the old images or the new ones at any moment.
+Existing content stays: complete blobs are not written again, and other images keep their entries. An entry whose name
+is written now is replaced. `index.json` is replaced last, when everything else is durable, so the directory lists
+either the old images or the new ones at any moment.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class LayoutSink(FileSink):
-    """A layout in a directory, which is made if it is missing. *ref_name* is the name that the user gave, if any."""
+    """A layout in a directory, which is created if it is missing. *ref_name* is the user's reference, if any."""
 
     def __init__(self, directory: str, ref_name: str = "") -> None:
-        """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
+        """Lock the directory. Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
         super().__init__()
         self.what = directory
         self._directory = os.path.realpath(directory)
@@ -55,7 +55,7 @@ class LayoutSink(FileSink):
                 _clear(f"{self._directory}/blobs/{algorithm}")
 
     def holds(self, descriptor: Descriptor) -> bool:
-        """Whether the blob's file is there, with the size that it must have."""
+        """Whether the blob's file is there and has the right size."""
         with suppress(FileNotFoundError):
             status = os.lstat(self._place(descriptor.digest))
             return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
@@ -68,7 +68,7 @@ class LayoutSink(FileSink):
         return FileWriter(f"{self._directory}/blobs/{algorithm}", self._place)
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
-        """Take a manifest: a blob like any other. Raises OSError."""
+        """Store a manifest: a blob like any other. Raises OSError."""
         if not self.holds(descriptor):
             writer = self.writer(descriptor)
             try:
@@ -78,7 +78,7 @@ class LayoutSink(FileSink):
                 writer.close()
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Make all durable, then list *tops*. Raises OSError."""
+        """Make everything durable, then list *tops*. Raises OSError."""
         del images
         with naming(self._directory):
             syncfs(self._fd)
@@ -93,7 +93,7 @@ class LayoutSink(FileSink):
         return f"{self._directory}/blobs/{digest.algorithm}/{digest.hex}"
 
     def _refuse_links(self) -> None:
-        """See to it that blobs lie here, and not where a link leads, such as into a store; no source follows one."""
+        """Refuse a directory of blobs that is a symlink: it could lead into a store, and sources do not follow it."""
         for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
             place = f"{self._directory}/{below}"
             if os.path.islink(place):
@@ -120,14 +120,14 @@ class LayoutSink(FileSink):
 def entries(
     tops: Sequence[OutgoingImage], ref_name: str = "", attached: Sequence[OutgoingAttachment] = ()
 ) -> list[dict[str, Any]]:
-    """The entries of an `index.json` for *tops*: one for each name, and one for what has none.
+    """The entries of an `index.json` for *tops*: one for each name, and one for each image without a name.
 
-    The entries of *attached* follow, those without a `subject` under the tags that they would have in a registry.
-    Images with attachments, and signatures, are marked as `cosign save` marks them.
+    The entries of *attached* follow; those without a `subject` get the tags that they would have in a registry. Images
+    with attachments, and signatures, are marked as `cosign save` marks them.
 
-    The name stands in `org.opencontainers.image.ref.name`, whole, as podman and skopeo write it, and with its registry
-    in `io.containerd.image.name`, where containerd looks. *ref_name*, for the only one of *tops*, is the reference that
-    the user gave: it takes the place of all names, and where it is no whole name, containerd gets none.
+    The whole name is in `org.opencontainers.image.ref.name`, as podman and skopeo write it, and in
+    `io.containerd.image.name` with its registry, as containerd reads it. *ref_name*, for a single image in *tops*, is
+    the user's reference: it replaces all names, and if it is not a whole name, containerd's annotation is left out.
     """
     found = []
     subjects = {one.subject for one in attached}
@@ -157,7 +157,7 @@ def _attached_entry(one: OutgoingAttachment) -> dict[str, Any]:
 
 
 def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> bytes:
-    """`index.json` with the entries of *old* that stay, in their order, and then *new*."""
+    """`index.json` with the entries of *old* that stay, in their order, followed by *new*."""
     named = {pair for entry in new for pair in _names(entry)}
     digests = {entry["digest"] for entry in new}
     kept = []
@@ -170,12 +170,12 @@ def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> by
 
 
 def _names(entry: object) -> set[tuple[str, str]]:
-    """The annotations of an entry that name it, whatever they hold; none for an attachment."""
+    """The annotations of an entry that name it, with any content; empty for an attachment."""
     notes = entry.get("annotations") if isinstance(entry, dict) else None
     if not isinstance(notes, dict):
         return set()
     names = {(key, notes[key]) for key in (REF_NAME, CONTAINERD_NAME) if isinstance(notes.get(key), str) and notes[key]}
-    # One tag of attachments may have several manifests: none that is there gets lost.
+    # A tag of attachments may have several manifests, and none of them must be lost.
     return set() if any(parse_tag(name) is not None for _, name in names) else names
 
 
@@ -201,7 +201,7 @@ def _read_index(directory: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     document = parse(raw, f"{directory}/{INDEX}", BOUNDS)
-    # Go writes null for a list that is empty.
+    # Go writes null for an empty list.
     if "manifests" not in document or not isinstance(document["manifests"], list | None):
-        raise ConflictError(f"{directory}/{INDEX}", "lists no manifests", "name an empty or a new directory")
+        raise ConflictError(f"{directory}/{INDEX}", "has no list of manifests", "name an empty or a new directory")
     return document

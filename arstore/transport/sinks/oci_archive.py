@@ -1,4 +1,4 @@
-"""Writing an OCI image layout as a tar archive, alone or as one that is a docker-archive as well.
+"""Write an OCI image layout as a tar archive, optionally one that is also a docker-archive.
 
     oci-layout
     blobs/sha256/<hex>        in the order: layers, configs, manifests, indexes; then what is attached
@@ -6,8 +6,8 @@
     repositories
     index.json
 
-As a docker-archive it lists the images whose blobs are there already, by their names; layers may be compressed, which
-docker, podman and skopeo all read.
+The docker-archive lists the images in the blobs that are there already, by their names. Its layers may be compressed;
+docker, podman and skopeo all read that.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class OciArchiveSink(FileSink):
-    """A layout in the archive at *path*, which may be `-`; *ref_name* is the name that the user gave, if any."""
+    """A layout in the archive at *path*, which may be `-`; *ref_name* is the user's reference, if any."""
 
     def __init__(self, path: str, ref_name: str = "", *, docker: bool = False) -> None:
-        """Raises ConflictError, OSError."""
+        """Open the archive. Raises ConflictError, OSError."""
         super().__init__()
         self._archive = ArchiveFile(path)
         self.what = self._archive.what
@@ -57,13 +57,13 @@ class OciArchiveSink(FileSink):
         return self._archive.begin(self._place, digest, size)
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
-        """Take a manifest: a blob like any other. Raises OSError."""
+        """Store a manifest: a blob like any other. Raises OSError."""
         if not self.holds(descriptor):
             self._begin()
             self._archive.add(self._place(descriptor.digest), raw)
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Write the lists, and end the archive. Raises OSError."""
+        """Write the lists of images, and end the archive. Raises OSError."""
         self._begin()
         if self._docker:
             items = _docker_items(images, tops)
@@ -94,7 +94,7 @@ class OciArchiveSink(FileSink):
 
 
 def _docker_items(images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> list[DockerItem]:
-    """What docker's readers see: an image for each name, of an index the first that it has."""
+    """The images for docker's readers: one for each name; the first image of an index."""
     by_digest = {image.descriptor.digest: image for image in images}
     items = []
     for top in tops:
@@ -102,7 +102,7 @@ def _docker_items(images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]
         image = next(found, None)
         if image is not None:
             layers = tuple(_blob(layer.descriptor.digest) for layer in image.layers)
-            # Docker 25 and later give the top layer's digest as its id: there are no directories of layers.
+            # Docker 25 and later use the top layer's digest as its id, since layers have no directories.
             last = image.layers[-1].descriptor.digest.hex if image.layers else ""
             config = image.config_digest or Digest.of(image.config)
             items.append(DockerItem(_blob(config), top.names, layers, last))

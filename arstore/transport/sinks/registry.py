@@ -1,12 +1,12 @@
-"""Pushing to a repository of a registry: blobs first, then manifests, children before their index, the tag last.
+"""Push to a repository of a registry: blobs first, then manifests, children before their index, the tag last.
 
-A blob that the registry has is not sent; one that it has in another repository of the same host is mounted from there.
-A tag that stands for the very image already ends the push after one request. Distribution-spec, "Push".
+A blob that the registry has is not sent. One that it has in another repository of the same host is mounted from there.
+If the tag already names this image, the push ends after one request. Distribution-spec, "Push".
 
-Attachments come before the tag of their image, so that a client that sees the tag sees the signatures. A tag of
-cosign's is one manifest for all signatures: what the registry has under it and what comes are united there.
-A registry may lose a blob between HEAD and the manifest: garbage collection, or a mount that was not done. Then the
-copy starts again, one time, without mounts; blobs that the refusal names are sent whatever HEAD says (decision 60).
+Attachments are put before the tag of their image, so that a client that sees the tag also sees the signatures. Under a
+tag of cosign's, one manifest has all signatures: the existing ones and the new ones are merged into it.
+A registry may lose a blob between HEAD and the manifest, by garbage collection or because it did not do a mount. Then
+the copy starts again, once, without mounts; blobs that the refusal names are sent whatever HEAD says (decision 60).
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     MountFrom = Callable[[Digest], str]
 
 _IN_MEMORY = 1 << 20
-"""Bytes of a blob that is made here, from which it lies in a temporary file until its digest is known."""
+"""Size in bytes from which a blob that is made here is kept in a temporary file until its digest is known."""
 
 
 class RegistrySink:
-    """The place *reference* in a registry. *access* is the sink's own, and closed with it.
+    """The destination *reference* in a registry. The sink owns *access*, and closes it.
 
-    *mount_from* gives the path of a repository on the same host that may have a blob, "" for none.
+    *mount_from* returns the path of a repository on the same host that may have a blob, "" for none.
     """
 
     traits = SinkTraits(many=False, names=False, takes=True, attachments=ALL, lookaside=True)
 
     def __init__(self, reference: DockerReference, access: Access, mount_from: MountFrom) -> None:
-        """Raises RegistryBlockedError, RegistryConfigError."""
+        """Find the repository. Raises RegistryBlockedError, RegistryConfigError."""
         self.what = f"docker://{reference}"
         self._reference = reference
         self._access = access
@@ -68,10 +68,10 @@ class RegistrySink:
         return self._repository
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
-        """Look whether the tag stands for the image that is coming. Raises the errors of `head_manifest`."""
+        """Check whether the tag already names the image. Raises the errors of `head_manifest`."""
         tag = self._reference.tag
         if len(tops) == 1 and tag and is_manifest(tops[0].media_type):
-            # Not for an index: what it lists may still be missing there.
+            # Not for an index: manifests that it lists may still be missing there.
             found = head_manifest(self._repository, tag, PUSH)
             self._is_current = found is not None and found.digest == tops[0].digest
 
@@ -87,7 +87,7 @@ class RegistrySink:
     def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
         """Mount or send the blob that *opened* opens from its start.
 
-        Raises the errors of `upload`, DigestMismatchError and TruncatedError for a blob that is not what it must be.
+        Raises the errors of `upload`, and DigestMismatchError or TruncatedError if the blob has other content.
         """
         other = self._mount_from(descriptor.digest) if self._lost is None else ""
         if other and mount(self._repository, descriptor.digest, other):
@@ -105,11 +105,11 @@ class RegistrySink:
         self._manifests[descriptor.digest] = (descriptor.media_type, raw)
 
     def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
-        """Those that the registry has not, by its own list or under their tags. Raises the errors of `get_manifest`."""
+        """Those that the registry lacks, in its own list and under their tags. Raises the errors of `get_manifest`."""
         return self._attached.missing(some)
 
     def put_attachment(self, attachment: OutgoingAttachment) -> None:
-        """Keep it until its image is there."""
+        """Keep an attachment until its image is there."""
         self._attached.keep(attachment)
 
     def put_signature(self, subject: Digest, data: bytes) -> None:
@@ -120,20 +120,20 @@ class RegistrySink:
         self._access.keep_signature(self._reference, subject, data)
 
     def publish_attachments(self) -> None:
-        """Put what was attached to an image that is there already. Raises the errors of `AttachedThere.put`."""
+        """Put the attachments of an image that was there already. Raises the errors of `AttachedThere.put`."""
         self._attached.put(self)
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Put the manifests, the one that is named last.
+        """Put the manifests, the one with the tag last.
 
-        Raises the errors of `put_manifest` but for LacksPartsError, in place of which LostBlobsError comes first, and
-        RegistryAnswerError then; ConversionError.
+        Raises ConversionError and the errors of `put_manifest`, except that LacksPartsError becomes LostBlobsError the
+        first time, and RegistryAnswerError the second time.
         """
         del images
         (top,) = tops
         wanted, found = self._reference.digest, top.descriptor.digest
         if wanted not in {None, found}:
-            raise ConversionError(self.what, f"what is copied has the digest {found}", "leave the digest out")
+            raise ConversionError(self.what, f"the copied image has the digest {found}", "leave the digest out")
         try:
             self._put_all(found)
         except LacksPartsError as lack:
@@ -141,11 +141,11 @@ class RegistrySink:
                 self._lost = lack.refusal.named
                 self._attached.forget()
                 raise LostBlobsError from lack
-            why = f"{lack.error.why}; the missing blobs were sent a second time before"
+            why = f"{lack.error.why}; the missing blobs were sent twice"
             raise RegistryAnswerError(lack.error.what, why) from lack
 
     def _put_all(self, top: Digest) -> None:
-        """Put manifests, attachments, and *top* last. Of an image that is there only attachments may be missing."""
+        """Put manifests and attachments, and *top* last. If the image is there already, put attachments only."""
         if self._is_current:
             self._attached.put(self)
             return
@@ -163,7 +163,7 @@ class RegistrySink:
 
 
 class _Checked:
-    """A blob that is hashed as it is sent, in pieces that follow one another; a piece may come again."""
+    """A blob that is hashed while it is sent in consecutive pieces; a piece may be sent again."""
 
     def __init__(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
         self.descriptor = descriptor
@@ -181,7 +181,7 @@ class _Checked:
         return _Piece(self, blob, offset)
 
     def check(self, data: bytes, offset: int) -> None:
-        """Take note of *data*, which stands at *offset*. Raises DigestMismatchError at the end."""
+        """Hash *data*, the bytes at *offset*. Raises DigestMismatchError at the end."""
         digest, size = self.descriptor.digest, self.descriptor.size
         new = data[max(self._hashed - offset, 0) :]
         if offset > self._hashed or not new:
@@ -196,7 +196,7 @@ class _Checked:
 
 
 class _Piece:
-    """A blob from some byte on."""
+    """A blob from a given byte on."""
 
     def __init__(self, whole: _Checked, blob: BlobReader, offset: int) -> None:
         self._whole = whole
@@ -213,12 +213,12 @@ class _Piece:
         return data
 
     def close(self) -> None:
-        """Release it."""
+        """Close the blob."""
         self._blob.close()
 
 
 class _Kept:
-    """A blob that is kept in memory until it is too large, then in a temporary file, and sent when it is finished."""
+    """A blob kept in memory, or in a temporary file once it is large, and sent when it is finished."""
 
     def __init__(self, sink: RegistrySink) -> None:
         self._sink = sink
@@ -229,12 +229,12 @@ class _Kept:
         self._file.write(data)
 
     def finish(self, digest: Digest, size: int) -> None:
-        """Send it. Raises the errors of `upload`."""
+        """Send the blob. Raises the errors of `upload`."""
         descriptor = Descriptor("", digest, size)
         self._sink.take(descriptor, self._again, lambda _count: None)
 
     def close(self) -> None:
-        """Drop it."""
+        """Drop the content."""
         self._file.close()
 
     def _again(self) -> BlobReader:
@@ -249,4 +249,4 @@ class _Borrowed:
         self.read = file.read
 
     def close(self) -> None:
-        """Release nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Taking an image away from a directory: a whole `dir:`, or a name in a layout."""
+"""Remove an image from a directory: a whole `dir:`, or a name in a layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_A_DIR = re.compile(
 def remove_dir(directory: str) -> None:
     """Delete the `dir:` in *directory*, and the directory.
 
-    Raises ConflictError when it is none or holds something else besides, InUseError, UsageError for a place in a store,
+    Raises ConflictError if it is not a `dir:` or holds other files, too; InUseError, UsageError for a place in a store,
     OSError.
     """
     path = os.path.realpath(directory)
@@ -35,15 +35,18 @@ def remove_dir(directory: str) -> None:
         names = os.listdir(fd)
         foreign = next((one for one in names if _OF_A_DIR.fullmatch(one) is None), None)
         if foreign is not None:
-            raise ConflictError(directory, f"holds something else than a dir: image, {foreign}", "delete it yourself")
-        # The manifest first: what is left by a kill is no image.
+            raise ConflictError(directory, f"holds something other than a dir: image, {foreign}", "delete it yourself")
+        # The manifest first, so that after a kill the rest is not an image.
         for name in sorted(names, key=lambda one: one != _MANIFEST):
             os.unlink(name, dir_fd=fd)
         os.rmdir(path)
 
 
 def remove_name(directory: str, name: str) -> None:
-    """Take the entries called *name* out of the layout in *directory*; blobs stay. Raises as `remove_dir`."""
+    """Remove the entries called *name* from the layout in *directory*; blobs stay.
+
+    Raises ConflictError, InUseError, UsageError for a place in a store, OSError.
+    """
     path = os.path.realpath(directory)
     refuse_stores(path)
     with locked_directory(path, {LAYOUT, INDEX}.issubset, "an OCI image layout") as fd, naming(path):
@@ -56,7 +59,7 @@ def remove_name(directory: str, name: str) -> None:
 
 
 def _name(entry: object, file_name: str) -> str:
-    """The whole name of an entry of `index.json`; "" for none."""
+    """The whole name of an entry of `index.json`; "" if it has none."""
     notes = entry.get("annotations") if isinstance(entry, dict) else None
     found = [notes.get(key) for key in (REF_NAME, CONTAINERD_NAME)] if isinstance(notes, dict) else ["", ""]
     ref_name, whole = (one if isinstance(one, str) else "" for one in found)

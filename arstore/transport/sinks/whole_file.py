@@ -1,8 +1,8 @@
-"""A file that takes the place of another at once, when it is whole, and of which nothing stays when it is not.
+"""Replace a file atomically: the new file appears when it is complete, and is removed if it is never completed.
 
-Where the file system can, it has no name before (O_TMPFILE): whatever ends the process, the kernel removes it. If not,
-it is `.FILE.partial-…` beside FILE, locked for as long as its process lives; the next copy to FILE removes those that
-nobody holds.
+If the file system supports it, the new file has no name until then (O_TMPFILE), so the kernel removes it however the
+process ends. Otherwise it is `.FILE.partial-…` next to FILE, locked while its process lives; the next copy to FILE
+removes such files that are not locked.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.ENOENT})
-"""What file systems and kernels without O_TMPFILE say; a directory that is missing is told by what follows."""
+"""Errors of file systems and kernels without O_TMPFILE. ENOENT is also a missing directory, which fails right after."""
 _LONGEST = 200
-"""Bytes of FILE's name that a partial file's name has: a name may have 255 bytes."""
+"""Bytes of FILE's name that are used in the name of a partial file: a name may have 255 bytes."""
 
 
 class WholeFile:
-    """The new content of *path*, which is resolved; *what* is that path as the user wrote it."""
+    """The new content of *path*, a resolved path; *what* is the path as the user wrote it."""
 
     def __init__(self, path: str, what: str) -> None:
-        """Raises OSError."""
+        """Create the new file. Raises OSError."""
         self._path = path
         self._what = what
         self._directory = os.path.dirname(path)
@@ -46,7 +46,7 @@ class WholeFile:
             if self.fd < 0:
                 self.fd = self._named()
             with suppress(FileNotFoundError, PermissionError):
-                # What is replaced hands its mode on, where the file system has modes.
+                # The new file keeps the mode of the old one, if the file system has modes.
                 os.fchmod(self.fd, stat.S_IMODE(os.stat(path).st_mode))
 
     def finish(self) -> None:
@@ -62,18 +62,18 @@ class WholeFile:
             try:
                 sync_directory(self._directory)
             except PermissionError:
-                # A directory that can be written to need not be one that can be opened.
+                # A directory that is writable may not be readable.
                 syncfs(self.fd)
 
     def close(self) -> None:
-        """Let go; what was not finished is gone then."""
+        """Close the file; it is removed unless it was finished."""
         os.close(self.fd)
         if self._partial:
             with suppress(FileNotFoundError):
                 os.unlink(self._partial)
 
     def _nameless(self) -> int:
-        """A descriptor of a file without a name; -1 where there can be none, or none that can get a name."""
+        """A descriptor of a nameless file; -1 if the file system cannot make one, or it could not be given a name."""
         try:
             fd = os.open(self._directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -94,13 +94,13 @@ class WholeFile:
             if os.fstat(fd).st_nlink:
                 self._partial = partial
                 return fd
-            # Another copy has taken it for a dead one's, before it was locked.
+            # Before it was locked, another copy took it for the file of a dead process.
             os.close(fd)
 
     def _link(self, name: bytes) -> bool:
-        """Give the nameless file this name; False when there is such a file already."""
+        """Give the nameless file this name; False if the name exists already."""
         try:
-            # With a descriptor Python calls linkat(2), which follows the link in /proc.
+            # With a directory descriptor, Python calls linkat(2), which follows the link in /proc.
             os.link(os.fsencode(f"/proc/self/fd/{self.fd}"), name, dst_dir_fd=self.fd, follow_symlinks=True)
         except FileExistsError:
             return False
@@ -110,7 +110,7 @@ class WholeFile:
         return os.path.join(os.fsencode(self._directory), self._stem + os.urandom(8).hex().encode())
 
     def _stale(self) -> Iterator[bytes]:
-        """The partial files of copies to this path that are dead."""
+        """The partial files that dead copies to this path left behind."""
         pattern = re.compile(re.escape(self._stem) + rb"[0-9a-f]{16}")
         directory = os.fsencode(self._directory)
         try:
@@ -124,7 +124,7 @@ class WholeFile:
 
 
 def _is_free(path: bytes) -> bool:
-    """Whether *path* is a regular file that nobody has locked."""
+    """Whether *path* is a regular file that is not locked."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -1,7 +1,7 @@
-"""A layer's cipher: AES-256 in counter mode, and HMAC-SHA256 with the same key over what comes out.
+"""Cipher of a layer: AES-256 in counter mode, and HMAC-SHA256 with the same key over the encrypted bytes.
 
-Source: ocicrypt, blockcipher/blockcipher_aes_ctr.go. The HMAC covers neither nonce nor options. Plaintext and blob have
-the same length. Both classes keep one piece in memory, whatever the layer's size.
+Source: ocicrypt, blockcipher/blockcipher_aes_ctr.go. The HMAC covers neither the nonce nor the options. Plaintext and
+blob have the same length. Both classes keep one piece in memory, whatever the layer's size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Decrypting:
-    """Turns a layer's blob into its plaintext. Nothing that comes out may be used before `verify` has returned."""
+    """Decrypts a layer's blob. The plaintext must not be used before `verify` has returned."""
 
     def __init__(self, key: ContentKey) -> None:
         self._mac = hmac.new(key.key, digestmod="sha256")
@@ -35,14 +35,14 @@ class Decrypting:
         return self._stream.update(data)
 
     def verify(self, what: str) -> None:
-        """Compare the HMAC of all that came, which is the layer *what*. Raises DecryptionError."""
+        """Compare the HMAC of everything that was passed; *what* names the layer. Raises DecryptionError."""
         if not hmac.compare_digest(self._mac.digest(), self._expected):
-            why = "its HMAC is wrong: its encrypted bytes, or the annotation that has the HMAC, were altered"
+            why = "its HMAC is wrong: the encrypted bytes, or the annotation with the HMAC, were altered"
             raise DecryptionError(what, why)
 
 
 class Encrypting:
-    """Turns plaintext into a layer's blob, with a random key and a random nonce."""
+    """Encrypts plaintext as a layer's blob, with a random key and a random nonce."""
 
     def __init__(self) -> None:
         self.key = os.urandom(KEY)

@@ -1,7 +1,7 @@
 """Keys as JSON (JWK): RSA and elliptic curve keys, as key files and as the ephemeral keys inside a JWE.
 
-Sources: RFC 7517, RFC 7518 section 6, RFC 7515 section 2 (base64url without padding). Coordinates have the full length
-of their curve, as section 6.2.1.2 demands, and points are checked to be on it. Other types of key are refused.
+Sources: RFC 7517, RFC 7518 section 6, RFC 7515 section 2 (base64url without padding). Coordinates must have the full
+length of their curve (section 6.2.1.2), and points must be on it. Other types of keys are refused.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 _CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 _NAMES = {curve.name: name for name, curve in _CURVES.items()}
-"""The names in JWK of the curves, by those that `cryptography` gives them."""
+"""The JWK names of the curves, by the names that `cryptography` uses."""
 _LONGEST_NUMBER = 2048
-"""Bytes of a number: an RSA key of 16384 bits."""
+"""Bytes of a number, at most: those of an RSA key of 16384 bits."""
 
 
 def curve_name(curve: ec.EllipticCurve) -> str:
-    """The name of *curve* in JWK; "" for one that JWE has no use for."""
+    """The JWK name of *curve*; "" for a curve that JWE does not use."""
     return _NAMES.get(curve.name, "")
 
 
 def from_base64url(fields: Fields, key: str, most: int = _LONGEST_NUMBER, *, required: bool = True) -> bytes:
-    """The bytes of the member *key*: base64url without padding, at most *most* of them. Raises ManifestError."""
+    """The bytes of the member *key*: base64url without padding, at most *most* bytes. Raises ManifestError."""
     text = fields.string(key, required=required)
     if len(text) > most * 4 // 3 + 2:
-        raise fields.error(key, f"has {len(text)} characters, and {most} bytes are the most")
-    # The standard alphabet has two other characters, which are not allowed here.
+        raise fields.error(key, f"has {len(text)} characters; at most {most} bytes are allowed")
+    # Two characters of the standard base64 alphabet are not allowed here.
     if not text.isascii() or not text.translate(_OTHERS) == text:
         raise fields.error(key, "is not base64url without padding")
     try:
@@ -44,7 +44,7 @@ def from_base64url(fields: Fields, key: str, most: int = _LONGEST_NUMBER, *, req
     except (Error, ValueError) as error:
         raise fields.error(key, "is not base64url without padding") from error
     if to_base64url(data) != text:
-        # Two texts for the same bytes: the last character has bits that mean nothing.
+        # Not canonical: the unused bits of the last character are not zero.
         raise fields.error(key, "is not base64url without padding")
     return data
 
@@ -60,43 +60,43 @@ _TO_URL = str.maketrans("+/", "-_")
 
 
 def ec_public(fields: Fields) -> ec.EllipticCurvePublicKey:
-    """The public key of an elliptic curve. Raises ManifestError, also for a point that is not on its curve."""
+    """The public key of an elliptic curve. Raises ManifestError, also if its point is not on its curve."""
     if fields.string("kty") != "EC":
         raise fields.error("kty", "is not EC")
     curve = _CURVES.get(fields.string("crv"))
     if curve is None:
-        raise fields.error("crv", f"is none of {', '.join(_CURVES)}")
+        raise fields.error("crv", f"is not one of {', '.join(_CURVES)}")
     size = (curve.key_size + 7) // 8
     numbers = []
     for key in ("x", "y"):
         data = from_base64url(fields, key)
         if len(data) != size:
-            raise fields.error(key, f"has {len(data)} bytes, and a coordinate of that curve has {size}")
+            raise fields.error(key, f"has {len(data)} bytes; a coordinate of that curve has {size}")
         numbers.append(int.from_bytes(data, "big"))
     try:
         return ec.EllipticCurvePublicNumbers(numbers[0], numbers[1], curve).public_key()
     except ValueError as error:
-        raise fields.error("x", "is no point of that curve") from error
+        raise fields.error("x", "is not a point of that curve") from error
 
 
 def to_json(key: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    """The members of a public key of an elliptic curve."""
+    """The JWK members of a public key of an elliptic curve."""
     numbers, size = key.public_numbers(), (key.curve.key_size + 7) // 8
     x, y = (to_base64url(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
     return {"kty": "EC", "crv": curve_name(key.curve), "x": x, "y": y}
 
 
 def public_key(fields: Fields) -> PublicKey:
-    """A public key. Raises ManifestError, also for a private one."""
+    """Parse a public key. Raises ManifestError, also for a private one."""
     if fields.has("d"):
-        raise fields.error("d", "is part of a private key, and a public key is wanted")
+        raise fields.error("d", "is part of a private key, but a public key is needed")
     if fields.string("kty") == "EC":
         return ec_public(fields)
     return _rsa_public(fields).public_key()
 
 
 def private_key(fields: Fields) -> PrivateKey:
-    """A private key. Raises ManifestError, also for a public one, and for one whose parts do not fit together."""
+    """Parse a private key. Raises ManifestError, also for a public one, and if its parts do not fit together."""
     try:
         if fields.string("kty") == "EC":
             public = ec_public(fields)
@@ -115,7 +115,7 @@ def _rsa_public(fields: Fields) -> rsa.RSAPublicNumbers:
         numbers = rsa.RSAPublicNumbers(_number(fields, "e"), _number(fields, "n"))
         numbers.public_key()
     except ValueError as error:
-        raise fields.error("n", "is no modulus of RSA") from error
+        raise fields.error("n", "is not a valid RSA modulus") from error
     return numbers
 
 

@@ -1,8 +1,8 @@
-"""Key files as users name them: `FILE[:file=FILE|:fd=NUMBER]` to decrypt, `jwe:FILE` to encrypt for.
+"""Key files as users name them: `FILE[:file=FILE|:fd=NUMBER]` to decrypt, `jwe:FILE` to encrypt.
 
-Forms of a file, as ocicrypt takes them (utils/utils.go): PEM or DER (PKCS #8, PKCS #1, SEC 1; SPKI, or a certificate),
-or JWK. A passphrase comes from a file or a descriptor: the command line, which every user of the host can
-read, is refused (`pass=`). A file is read whole: anything but a regular file is refused, and never waited for.
+Forms of a file, as ocicrypt accepts them (utils/utils.go): PEM or DER (PKCS #8, PKCS #1, SEC 1; SPKI, or a
+certificate), or JWK. A passphrase comes from a file or a descriptor. A passphrase on the command line (`pass=`), which
+every user of the host can read, is refused. A file is read whole: anything but a regular file is refused at once.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from arstore.trust.encryption.jwk import PrivateKey, PublicKey
 
 _LONGEST = 256 << 10
-"""Bytes of a key file; an RSA key of 16384 bits has 13 thousand as PEM."""
+"""Bytes of a key file, at most; an RSA key of 16384 bits has 13 thousand as PEM."""
 _LONGEST_PASSPHRASE = 1024
 _LEAST_RSA = 2048
-"""Bits of an RSA key that something new is encrypted for."""
+"""Bits of an RSA key that a layer is encrypted for, at least."""
 _JWK = Bounds(document=_LONGEST, json_depth=6)
 _OTHERS = ("pgp", "pkcs7", "pkcs11", "provider")
-"""Schemes that ocicrypt knows besides JWE."""
-_ONLY = "arstore reads and writes JWE only"
+"""Schemes that ocicrypt supports besides JWE."""
+_ONLY = "arstore supports only JWE"
 
 
 def _shown(text: str) -> str:
-    """A path, or what was typed, for a message of one line."""
+    """A path, or the user's text, shortened to one line for messages."""
     return shown(text, 4096)
 
 
 def _places(path: str) -> str:
-    """A hint: where the passphrase of the key in *path* may come from."""
+    """A hint how to give the passphrase of the key in *path*."""
     return f"write {_shown(path)}:file=PASSPHRASEFILE or {_shown(path)}:fd=NUMBER"
 
 
 class KeyWord(NamedTuple):
-    """A private key as the user named it: its file, and the file or the descriptor that its passphrase comes from."""
+    """A private key as the user named it: its file, and the file or the descriptor of its passphrase."""
 
     path: str
     passphrase_path: str = ""
@@ -51,14 +51,14 @@ class KeyWord(NamedTuple):
 
 
 class Recipient(NamedTuple):
-    """A public key to encrypt for, and the algorithm of JWE that goes with it."""
+    """A public key to encrypt for, and the JWE algorithm to use with it."""
 
     key: PublicKey
     algorithm: str
 
 
 def parse_decryption(text: str) -> KeyWord:
-    """Read the value of `--decryption-key`. Raises UsageError; a passphrase in *text* is in no message."""
+    """Parse the value of `--decryption-key`. Raises UsageError, which never shows a passphrase in *text*."""
     option = "--decryption-key"
     scheme = text.partition(":")[0]
     if scheme in _OTHERS and text != scheme:
@@ -67,7 +67,7 @@ def parse_decryption(text: str) -> KeyWord:
     if not colon or os.path.lexists(text):
         path, word = text, ""
     if not path:
-        raise UsageError(option, "names no file", "write --decryption-key KEYFILE")
+        raise UsageError(option, "does not name a file", "write --decryption-key KEYFILE")
     if not word:
         return KeyWord(path)
     kind, _, value = word.partition("=")
@@ -80,7 +80,7 @@ def parse_decryption(text: str) -> KeyWord:
 
 
 def parse_encryption(text: str) -> str:
-    """The file that `--encryption-key` names. Raises UsageError."""
+    """The file in the value of `--encryption-key`. Raises UsageError."""
     scheme, _, path = text.partition(":")
     if scheme in _OTHERS:
         raise UsageError(f"--encryption-key {_shown(text)}", f"{scheme} is not supported", _ONLY)
@@ -92,7 +92,7 @@ def parse_encryption(text: str) -> str:
 
 
 def read_private(word: KeyWord) -> PrivateKey:
-    """The private key. Raises KeyFileError."""
+    """Read the private key. Raises KeyFileError."""
     data = _content(word.path)
     passphrase = _passphrase(word)
     if data.lstrip().startswith(b"{"):
@@ -104,7 +104,7 @@ def read_private(word: KeyWord) -> PrivateKey:
 
 
 def read_recipient(path: str) -> Recipient:
-    """The public key in the file *path*. Raises KeyFileError."""
+    """Read the public key in the file *path*. Raises KeyFileError."""
     from arstore.trust.encryption import jwe, jwk
 
     data = _content(path)
@@ -129,7 +129,7 @@ def read_recipient(path: str) -> Recipient:
     else:
         raise KeyFileError(_shown(path), "is a key of a type that JWE cannot encrypt for", _TYPES)
     if chosen not in fitting:
-        raise KeyFileError(_shown(path), f"asks for an algorithm that does not fit it; {', '.join(fitting)} do")
+        raise KeyFileError(_shown(path), f"names an algorithm that does not fit it; use one of {', '.join(fitting)}")
     return Recipient(key, chosen)
 
 
@@ -139,22 +139,20 @@ _TYPES = "use RSA, or an elliptic curve (P-256, P-384, P-521)"
 def _content(path: str, most: int = _LONGEST) -> bytes:
     try:
         if os.path.isdir(path):
-            raise KeyFileError(_shown(path), "is a directory, and a file is wanted")
+            raise KeyFileError(_shown(path), "is a directory, but must be a file")
         size = os.stat(path).st_size
         data = b"" if size > most else read_file(path)
     except OSError as error:
         raise KeyFileError(_shown(path), f"cannot be read: {reason(error)}") from error
     if size > most or len(data) > most:
-        raise KeyFileError(
-            _shown(path), f"has {max(size, len(data))} bytes, and a file of this kind has {most} at most"
-        )
+        raise KeyFileError(_shown(path), f"has {max(size, len(data))} bytes; a file of this kind has {most} at most")
     if not data.strip():
         raise KeyFileError(_shown(path), "is empty")
     return data
 
 
 def _passphrase(word: KeyWord) -> bytes | None:
-    """The passphrase without the end of its line; None where the user named no place for it."""
+    """The passphrase without the end of its line; None if the user did not say where it is."""
     if word.passphrase_path:
         data = _content(word.passphrase_path, _LONGEST_PASSPHRASE)
     elif word.passphrase_fd >= 0:
@@ -164,7 +162,7 @@ def _passphrase(word: KeyWord) -> bytes | None:
         except OSError as error:
             raise KeyFileError(what, f"cannot be read: {reason(error)}") from error
         if len(data) > _LONGEST_PASSPHRASE:
-            raise KeyFileError(what, f"gives more than {_LONGEST_PASSPHRASE} bytes")
+            raise KeyFileError(what, f"has more than {_LONGEST_PASSPHRASE} bytes")
     else:
         return None
     data = data.removesuffix(b"\n").removesuffix(b"\r")
@@ -184,7 +182,7 @@ def _from_descriptor(fd: int) -> bytes:
 
 @contextmanager
 def _key_file() -> Iterator[None]:
-    """Have what is wrong with a JWK be a fault of its file."""
+    """Convert errors in a JWK to errors of its file."""
     try:
         yield
     except (ManifestError, LimitError) as error:
@@ -207,7 +205,7 @@ def _loaded_private(path: str, data: bytes, passphrase: bytes | None) -> object:
             if passphrase is None:
                 why = "is protected by a passphrase"
                 raise KeyFileError(_shown(path), why, _places(path)) from None
-            # It needs none.
+            # The key is not encrypted.
             return load(data, None)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyFileError(_shown(path), _why_no_private(data, passphrase)) from error
@@ -217,9 +215,9 @@ def _why_no_private(data: bytes, passphrase: bytes | None) -> str:
     if b"-----BEGIN PGP " in data or data[:1] in {b"\x95", b"\xc5", b"\x94"}:
         return f"is an OpenPGP key, and {_ONLY}"
     if b"-----BEGIN CERTIFICATE" in data:
-        return "is a certificate, and a private key is wanted"
+        return "is a certificate, but must be a private key"
     if b"-----BEGIN PUBLIC KEY" in data or b"-----BEGIN RSA PUBLIC KEY" in data:
-        return "is a public key, and a private one is wanted"
+        return "is a public key, but must be a private key"
     if b"pkcs11:" in data:
         return f"names a key in hardware (PKCS #11), and {_ONLY}"
     if passphrase is not None:
@@ -249,7 +247,7 @@ def _loaded_public(path: str, data: bytes) -> object:
             return x509.load_pem_x509_certificate(data).public_key()
         if b"-----BEGIN " in data:
             if b"PRIVATE KEY-----" in data:
-                why, hint = "is a private key, and a public one is wanted", "`openssl pkey -pubout` writes it"
+                why, hint = "is a private key, but must be a public key", "extract it with `openssl pkey -pubout`"
                 raise KeyFileError(_shown(path), why, hint)
             return load_pem_public_key(data)
         try:

@@ -1,9 +1,9 @@
 """The annotations of an encrypted layer's descriptor: its public options, and the keys for its recipients.
 
     org.opencontainers.image.enc.pubopts         base64 of the public options
-    org.opencontainers.image.enc.keys.<scheme>   base64 of a wrapped key, and more after commas
+    org.opencontainers.image.enc.keys.<scheme>   base64 of a wrapped key, further ones separated by commas
 
-Source: ocicrypt, encryption.go and keywrap/*/; each scheme has one annotation. Only `jwe` is opened.
+Source: ocicrypt, encryption.go and keywrap/*/; each scheme has one annotation. Only `jwe` is supported.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "org.opencontainers.image.enc."
-"""How all annotations about a layer's encryption begin."""
+"""Prefix of all annotations about a layer's encryption."""
 _PUBLIC = f"{PREFIX}pubopts"
 _KEYS = f"{PREFIX}keys."
 _JWE = f"{_KEYS}jwe"
 
 _LONGEST = 1 << 20
-"""Characters of an annotation; a JWE has about a thousand for each recipient."""
+"""Characters of an annotation, at most; a JWE has about a thousand for each recipient."""
 _MOST = 64
-"""Wrapped keys of one layer: ocicrypt adds one whenever recipients are added."""
+"""Wrapped keys of one layer, at most: ocicrypt adds one whenever recipients are added."""
 
 _NAMES = {
     "jwe": "jwe",
@@ -41,7 +41,7 @@ _NAMES = {
 class Lock(NamedTuple):
     """The encryption of a layer, as its annotations describe it.
 
-    *jwes* are wrapped keys, not yet looked into; *schemes* what else there are keys for, for people.
+    *jwes* are wrapped keys, not parsed yet; *schemes* are the other schemes with keys, for messages.
     """
 
     jwes: tuple[bytes, ...]
@@ -50,13 +50,13 @@ class Lock(NamedTuple):
 
     @classmethod
     def read(cls, annotations: Mapping[str, str], what: str) -> Lock:
-        """Read the *annotations* of the encrypted layer *what*. Raises DecryptionError."""
+        """Parse the *annotations* of the encrypted layer *what*. Raises DecryptionError."""
         schemes = schemes_of(annotations)
         if not schemes:
-            raise DecryptionError(what, "is encrypted, and has no wrapped key")
+            raise DecryptionError(what, "is encrypted, but has no wrapped key")
         public = annotations.get(_PUBLIC, "")
         if not public:
-            raise DecryptionError(what, "is encrypted, and nothing says with which cipher")
+            raise DecryptionError(what, "is encrypted, but does not name its cipher")
         options = Public.parse(_decoded(public, _PUBLIC, what), what)
         keys = annotations.get(_JWE, "")
         texts = keys.split(",", _MOST) if keys else []
@@ -67,7 +67,7 @@ class Lock(NamedTuple):
 
 
 def schemes_of(annotations: Mapping[str, str]) -> tuple[str, ...]:
-    """For which schemes a layer has keys, for people; `jwe` is the one that can be opened."""
+    """The schemes for which a layer has keys, for messages; only `jwe` is supported."""
     found = sorted(key.removeprefix(_KEYS) for key, text in annotations.items() if key.startswith(_KEYS) and text)
     return tuple(_NAMES.get(scheme) or shown(scheme, 60) for scheme in found)
 

@@ -1,10 +1,10 @@
-"""The options of a layer's cipher: public ones in an annotation, private ones in each recipient's JWE.
+"""Options of a layer's cipher: public ones in an annotation, private ones in each recipient's JWE.
 
     public   {"cipher": "AES_256_CTR_HMAC_SHA256", "hmac": base64, "cipheroptions": {}}
     private  {"symkey": base64, "digest": "sha256:…", "cipheroptions": {"nonce": base64}}
 
-Source: ocicrypt, blockcipher/blockcipher.go. `digest` says which blob was encrypted. It is not trusted: the public
-key is enough to write it, and skopeo writes the blob's digest before it compresses it again.
+Source: ocicrypt, blockcipher/blockcipher.go. `digest` is that of the blob that was encrypted. It is not trusted: it can
+be written with the public key alone, and skopeo writes the blob's digest before recompressing it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
 
 CIPHER = "AES_256_CTR_HMAC_SHA256"
-"""The one cipher that ocicrypt has."""
+"""The only cipher of ocicrypt."""
 KEY, NONCE, MAC = 32, 16, 32
-"""Bytes of a layer's key, of its nonce, and of its HMAC."""
+"""Sizes in bytes of a layer's key, of its nonce, and of its HMAC."""
 
 _BOUNDS = Bounds(document=16 << 10, json_depth=4)
 _PUBLIC = ("cipher", "hmac", "cipheroptions")
@@ -30,7 +30,7 @@ _PRIVATE = ("symkey", "digest", "cipheroptions")
 
 
 class ContentKey(NamedTuple):
-    """All that opens one layer: its key and nonce, and the HMAC that its blob must have."""
+    """The secrets that decrypt one layer: its key and nonce, and the HMAC that its blob must have."""
 
     key: bytes
     nonce: bytes
@@ -41,21 +41,21 @@ class ContentKey(NamedTuple):
 
 
 class Public(NamedTuple):
-    """The public options; `nonce` is b"" where they have none, as is usual."""
+    """The public options; `nonce` is usually missing, and then b""."""
 
     mac: bytes
     nonce: bytes = b""
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Public:
-        """Read the options of the layer *what*. Raises DecryptionError."""
+        """Parse the options of the layer *what*. Raises DecryptionError."""
         fields = document(raw, what, "public options", _BOUNDS)
         try:
             fields.refuse_variants(_PUBLIC)
             cipher = fields.string("cipher")
             if cipher != CIPHER:
-                why = f"is encrypted with {shown(cipher)}" if cipher else "names no cipher that it is encrypted with"
-                raise DecryptionError(what, f"{why}, and only {CIPHER} is known")
+                why = f"is encrypted with {shown(cipher)}" if cipher else "does not name its cipher"
+                raise DecryptionError(what, f"{why}; only {CIPHER} is supported")
             return cls(_sized(fields, "hmac", MAC), _nonce(fields))
         except ManifestError as error:
             raise _malformed(error, what) from error
@@ -67,9 +67,9 @@ class Public(NamedTuple):
 
 
 def content_key(raw: bytes, public: Public, what: str) -> ContentKey:
-    """Return the key that the private options *raw* and the *public* ones describe. Raises DecryptionError.
+    """The key in the private options *raw*, checked against the *public* ones. Raises DecryptionError.
 
-    ocicrypt takes a public nonce before a private one. Nothing authenticates the public options, so both must agree.
+    ocicrypt prefers a public nonce to a private one. The public options are not authenticated, so both must agree.
     """
     fields = document(raw, what, "private options", _BOUNDS)
     try:
@@ -78,10 +78,10 @@ def content_key(raw: bytes, public: Public, what: str) -> ContentKey:
     except ManifestError as error:
         raise _malformed(error, what) from error
     if nonce and public.nonce and nonce != public.nonce:
-        raise DecryptionError(what, "has two nonces, and readers would differ over which one is meant")
+        raise DecryptionError(what, "has two different nonces, so readers would decrypt it differently")
     nonce = nonce or public.nonce
     if not nonce:
-        raise DecryptionError(what, "has a key, but no nonce to use it with")
+        raise DecryptionError(what, "has a key, but no nonce")
     return ContentKey(key, nonce, public.mac)
 
 
@@ -91,7 +91,7 @@ def private(key: bytes, nonce: bytes, digest: Digest) -> bytes:
 
 
 def document(raw: bytes, what: str, part: str, bounds: Bounds) -> Fields:
-    """The JSON object that a *part* of the encryption of the layer *what* is. Raises DecryptionError."""
+    """Parse the JSON object of a *part* of the encryption of the layer *what*. Raises DecryptionError."""
     try:
         return Fields(parse(raw, part, bounds), part)
     except (ManifestError, LimitError) as error:
@@ -115,7 +115,7 @@ def _sized(fields: Fields, key: str, size: int) -> bytes:
     except (Error, ValueError) as error:
         raise fields.error(key, "is not base64") from error
     if len(value) != size:
-        raise fields.error(key, f"has {len(value)} bytes, and {size} are needed")
+        raise fields.error(key, f"has {len(value)} bytes, but {size} are needed")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Closing layers for recipients: what is put into the annotations of a layer that was encrypted."""
+"""Recipients of encrypted layers: makes the annotations that hold a layer's key for each of them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from arstore.trust.encryption.cipher import Encrypting
 
 MOST = 256
-"""Recipients of a layer."""
+"""Recipients of a layer, at most."""
 
 
 class Recipients:
-    """Public keys that layers are encrypted for: all of them can open each layer."""
+    """Public keys that layers are encrypted for: each of them can decrypt every layer."""
 
     def __init__(self, keys: Sequence[Recipient]) -> None:
         self._keys = tuple(keys)
 
     @classmethod
     def named(cls, texts: Sequence[str]) -> Recipients:
-        """Those that `--encryption-key` was given. Raises UsageError, KeyFileError."""
+        """Read the values of `--encryption-key`. Raises UsageError, KeyFileError."""
         if len(texts) > MOST:
-            raise UsageError("--encryption-key", f"is given {len(texts)} times, and {MOST} recipients are the most")
+            raise UsageError("--encryption-key", f"is given {len(texts)} times, but at most {MOST} times are allowed")
         return cls([read_recipient(parse_encryption(text)) for text in texts])
 
     def annotations(self, done: Encrypting, digest: Digest) -> dict[str, str]:
-        """The annotations of a layer that was encrypted; *digest* is that of the blob before."""
+        """The annotations of an encrypted layer; *digest* is that of the blob before encryption."""
         from arstore.trust.encryption.jwe import sealed
 
         private = options.private(done.key, done.nonce, digest)

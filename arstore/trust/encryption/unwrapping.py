@@ -1,7 +1,7 @@
-"""Opening the keys of layers with the user's private keys.
+"""Decrypt the keys of layers with the user's private keys.
 
-It happens in a separate process (`content_keys`), which ends with it: the processes that later read what is in the
-layers are forked from one that never had a private key in its memory, nor `cryptography`'s code for them.
+A separate process does this (`content_keys`) and ends afterwards. So the processes that read the content of layers
+later are forked from one that never had a private key, or `cryptography`'s code for it, in its memory.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from arstore.trust.encryption.key_file import KeyWord
 
 _TRIALS = 4096
-"""Uses of a private key in one command. An RSA key of 4096 bits takes 5 ms for each."""
+"""Uses of a private key in one command, at most. An RSA key of 4096 bits takes 5 ms for each."""
 _KEYS = 64
-"""Private keys that one command takes."""
+"""Private keys of one command, at most."""
 
 
 def content_keys(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, ContentKey]:
-    """Return the key of each layer, by the text that names it in messages; *words* are tried in order.
+    """The key of each layer, by the layer's name in messages; *words* are tried in order.
 
-    Raises UsageError for too many of them, KeyFileError for a file without a key, DecryptionError for a layer that
-    none of them opens.
+    Raises UsageError for too many keys, KeyFileError for a file without a key, DecryptionError for a layer that none of
+    them decrypts.
     """
     if len(words) > _KEYS:
-        raise UsageError("--decryption-key", f"is given {len(words)} times, and {_KEYS} keys are the most")
+        raise UsageError("--decryption-key", f"is given {len(words)} times, but at most {_KEYS} times are allowed")
     with beside(partial(_opened, locks, words)) as outcome:
         return {name: ContentKey(*parts) for name, parts in outcome().items()}
 
 
 def _opened(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, tuple[bytes, bytes, bytes]]:
-    """Do so in this process, which ends then."""
+    """Decrypt the keys in this process, which then ends."""
     from arstore.trust.encryption.key_file import read_private
 
     keys = [read_private(word) for word in words]
@@ -53,7 +53,7 @@ def _opened(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, tu
 
 
 class Trials:
-    """How often private keys may still be used."""
+    """Number of times that private keys may still be used."""
 
     def __init__(self, most: int) -> None:
         self._most = self._left = most
@@ -63,11 +63,11 @@ class Trials:
         self._left -= count
         if self._left < 0:
             why = f"its image has so many recipients that keys would have to be tried more than {self._most} times"
-            raise DecryptionError(what, why, "give the one key that opens it")
+            raise DecryptionError(what, why, "give only the key that decrypts it")
 
 
 def unlocked(lock: Lock, keys: Sequence[PrivateKey], what: str, trials: Trials) -> ContentKey:
-    """Return the key of the layer *what*. Raises DecryptionError, saying for what kinds of keys it is encrypted."""
+    """The key of the layer *what*. Raises DecryptionError, which names the kinds of keys that it is encrypted for."""
     from arstore.trust.encryption import jwe
 
     messages = [jwe.read(raw, what) for raw in lock.jwes]
@@ -78,14 +78,14 @@ def unlocked(lock: Lock, keys: Sequence[PrivateKey], what: str, trials: Trials) 
             if plaintext is not None:
                 return content_key(plaintext, lock.public, what)
     if not messages:
-        why = f"is encrypted for {', '.join(lock.schemes)} only, which arstore does not open"
+        why = f"is encrypted for {', '.join(lock.schemes)} only, which arstore does not support"
         raise DecryptionError(what, why)
-    given = f"none of the {len(keys)} keys that were given opens it" if len(keys) > 1 else "the key does not open it"
+    given = f"none of the {len(keys)} given keys decrypts it" if len(keys) > 1 else "the key does not decrypt it"
     raise DecryptionError(what, f"{given}: it is encrypted for {_kinds(messages, lock.schemes)}")
 
 
 def described(annotations: Mapping[str, str], what: str) -> str:
-    """For what kinds of keys the layer *what* is encrypted, for people. Raises DecryptionError."""
+    """The kinds of keys that the layer *what* is encrypted for, for messages. Raises DecryptionError."""
     from arstore.trust.encryption import jwe
 
     lock = Lock.read(annotations, what)

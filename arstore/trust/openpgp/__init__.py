@@ -1,6 +1,6 @@
-"""OpenPGP messages: "simple signing", by the system's gpg, or by pysequoia where there is no gpg.
+"""OpenPGP messages ("simple signing"), made and verified by the system's gpg; verified by pysequoia without gpg.
 
-`verify` is the way in, `sign` the way out. `program` runs gpg within bounds, `status` reads what it says, `sequoia` is
-the other implementation. Not in scope: keys of the user (gpg has them), trust between people, revocation servers.
+`verify` verifies, `sign` signs. `program` runs gpg within bounds, `status` parses its status lines, `sequoia` is the
+other implementation. Not in scope: keys of the user (gpg has them), the web of trust, revocation servers.
 Start with `verify`.
 """

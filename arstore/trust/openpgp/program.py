@@ -1,8 +1,8 @@
-"""gpg, run for one short piece of work: within bounds, and without a terminal.
+"""Run gpg for one short task, within bounds and without a terminal.
 
-Its answer is on two descriptors: the output, and the status lines (doc/DETAILS of GnuPG), which alone say what
-happened; its exit status and what it writes for people say less. Both are cut at a limit, and so is its time: a
-compressed message of a few kilobytes can stand for any number of bytes.
+gpg answers on two descriptors: the output, and the status lines (doc/DETAILS of GnuPG). Only the status lines say
+reliably what happened, more than the exit status and the messages for people do. Both are limited, and so is the time:
+a compressed message of a few kilobytes can expand to any size.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SECONDS = 60
-"""The time that one run may take; verifying takes 0.03 s."""
+"""Seconds that one run may take; verifying takes 0.03 s."""
 _MOST_STATUS = 1 << 20
 _MEMORY = 1 << 30
 _QUIET = ("--batch", "--no-tty", "--disable-dirmngr")
 
 
 class Answer(NamedTuple):
-    """What gpg said: its exit status, its output, and its status lines without their prefix."""
+    """The answer of gpg: its exit status, its output, and its status lines without their prefix."""
 
     code: int
     output: bytes
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 def find() -> str:
-    """The path of gpg, "" where it is not installed."""
+    """The path of gpg, "" if it is not installed."""
     return shutil.which("gpg") or shutil.which("gpg2") or ""
 
 
@@ -49,10 +49,10 @@ def run(
     most: int = 0,
     secret: bytes | None = None,
 ) -> Answer:
-    """Run *program* with *data* on its stdin; take at most *most* bytes of output.
+    """Run *program* with *data* on its stdin; accept at most *most* bytes of output.
 
-    *secret* is what it may read from the descriptor that `{secret}` stands for in *arguments*.
-    Raises SignatureError when it goes past a bound, HostError when it cannot be started.
+    The program can read *secret* from the descriptor that replaces `{secret}` in *arguments*.
+    Raises SignatureError when a bound is exceeded, HostError if the program cannot be started.
     """
     pipes = _Pipes(data, most, secret)
     try:
@@ -84,7 +84,7 @@ def run(
 
 
 class _Pipes:
-    """What goes into gpg and comes out of it."""
+    """The pipes to and from gpg."""
 
     def __init__(self, data: bytes, most: int, secret: bytes | None) -> None:
         self.status = os.pipe2(os.O_CLOEXEC)
@@ -98,11 +98,11 @@ class _Pipes:
             os.lseek(self.secret, 0, os.SEEK_SET)
 
     def inherited(self) -> tuple[int, ...]:
-        """The descriptors that gpg gets."""
+        """The descriptors that gpg inherits."""
         return (self.status[1], *((self.secret,) if self.secret >= 0 else ()))
 
     def exchange(self, process: subprocess.Popen[bytes]) -> None:
-        """Write and read until gpg has closed its ends. Raises SignatureError past a bound."""
+        """Write and read until gpg has closed its ends. Raises SignatureError when a bound is exceeded."""
         assert process.stdin is not None
         assert process.stdout is not None
         os.close(self.status[1])
@@ -155,4 +155,4 @@ def _lines(said: bytes) -> tuple[str, ...]:
 
 
 def _too_long() -> NoReturn:
-    raise SignatureError("OpenPGP message", f"gpg does not come to an end within {SECONDS} s")
+    raise SignatureError("OpenPGP message", f"gpg did not finish within {SECONDS} s")

@@ -1,9 +1,9 @@
-"""OpenPGP messages verified by pysequoia, an optional package, in place of gpg.
+"""Verify OpenPGP messages with pysequoia, an optional package, instead of gpg.
 
-Its interface is not stable, so everything that is asked of it stands here. Three of gpg's checks it does not do: it
-takes messages in clear text, which the caller's look at the first byte refuses; it passes over signatures of unknown
-keys beside a good one, so a message that asks for two keys is refused here; and to it a key is good that was valid when
-the signature says that it was made, so keys that have expired since are refused here.
+Its interface is not stable, so all calls to it are in this module. It lacks three of gpg's checks. It accepts messages
+in clear text, which the caller refuses by their first byte. It ignores signatures of unknown keys if there is a good
+one, so a message that needs two keys is refused here. It accepts a key that was valid at the time in the signature, so
+keys that have expired since are refused here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Certificates:
 
     def __init__(self, keyring: Sequence[bytes]) -> None:
         """Read every key in *keyring*, binary or armoured. Raises KeyFileError for a file without a key."""
-        # Both now: nothing can be loaded any more where messages are verified.
+        # Import it now: after the confinement, nothing can be loaded any more.
         import pysequoia
         import pysequoia.packet
 
@@ -39,7 +39,7 @@ class Certificates:
             try:
                 found = pysequoia.Cert.split_bytes(data)
             except Exception as error:  # its errors have no common class
-                raise KeyFileError(f"OpenPGP keyring {number}", "is not one that pysequoia can read") from error
+                raise KeyFileError(f"OpenPGP keyring {number}", "cannot be read by pysequoia") from error
             if not found:
                 raise KeyFileError(f"OpenPGP keyring {number}", "holds no public key")
             self._certificates += found
@@ -57,7 +57,7 @@ class Certificates:
         try:
             found = pysequoia.verify(blob, store)
         except Exception as error:  # its errors have no common class
-            raise SignatureError(_WHAT, "is not a good one by any key of the keyring") from error
+            raise SignatureError(_WHAT, "is not valid for any key of the keyring") from error
         if len(found.valid_sigs) != 1 or len(asked) != 1:
             raise SignatureError(_WHAT, "the message holds several signatures; it must hold one")
         text, signer = bytes(found.bytes or b""), found.valid_sigs[0]
@@ -70,7 +70,7 @@ class Certificates:
 
 
 def _check_expiry(certificate: Any, key: str) -> None:  # noqa: ANN401 - it has no types here
-    """Return when neither the certificate nor its subkey with the fingerprint *key* has expired by now."""
+    """Check that neither the certificate nor its subkey with the fingerprint *key* has expired."""
     from pysequoia.packet import PacketPile, SignatureType
 
     ends = [certificate.expiration]
@@ -80,7 +80,7 @@ def _check_expiry(certificate: Any, key: str) -> None:  # noqa: ANN401 - it has 
             made = packet.key_created if packet.fingerprint == key else None
         elif made is not None and packet.signature_type == SignatureType.SubkeyBinding:
             created = packet.signature_created
-            # The last binding is the one that counts.
+            # The newest binding counts.
             if newest is None or (created is not None and created >= newest):
                 newest, binding = created, packet.key_validity_period
                 ends[1:] = [] if binding is None else [made + binding]

@@ -1,6 +1,6 @@
-"""Simple signing with a key of the user's own gpg: the message that `skopeo copy --sign-by` makes.
+"""Simple signing with a key of the user's gpg: makes the message that `skopeo copy --sign-by` makes.
 
-The private key stays with gpg and its agent, and so does the question for the passphrase, unless the caller has it.
+The private key stays with gpg and its agent. The agent asks for the passphrase, unless the caller has it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def sign(
 ) -> SimpleSignature:
     """Sign *statement* with the key that gpg knows as *key* (a fingerprint, a key ID or an address).
 
-    With a *passphrase* nobody is asked for one. *environ* is that of gpg, by default this process's.
-    Raises KeyFileError where gpg does not sign, HostError without gpg.
+    With a *passphrase*, gpg does not prompt for it. *environ* is gpg's environment, by default this process's.
+    Raises KeyFileError if gpg does not sign, HostError without gpg.
     """
     gpg = program.find()
     if not gpg:
-        raise HostError("gpg", "is not installed; OpenPGP signatures are made with it")
+        raise HostError("gpg", "is not installed, but is needed to make OpenPGP signatures")
     if key.startswith("-") or not key.strip():
         raise KeyFileError(shown(repr(key)), "is not the name of a key")
     arguments = ["--local-user", key, "--no-armor", "--no-textmode", "--digest-algo", "SHA256", "--output", "-"]
@@ -50,7 +50,7 @@ def sign(
 def _reason(answer: program.Answer) -> str:
     for line in answer.lines:
         if line.startswith(("INV_SGNR ", "NO_SECKEY ")):
-            return "there is no such secret key"
+            return "the secret key does not exist"
         if line.startswith("BAD_PASSPHRASE "):
             return "the passphrase is wrong"
-    return f"it ended with the status {answer.code}"
+    return f"it exited with the status {answer.code}"

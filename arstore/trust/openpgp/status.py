@@ -1,8 +1,8 @@
-"""What gpg's status lines say about a signed message (doc/DETAILS of GnuPG).
+"""Interpret gpg's status lines about a signed message (doc/DETAILS of GnuPG).
 
-gpg ends with 0 for messages that are not good enough here: with a signature by a revoked subkey, with none at all
-around an unsigned literal, in clear text. So the lines decide, and what they must say is written down, not what they
-must not: one signature, good, valid, over one text, in a message that held nothing else.
+gpg exits with 0 for messages that are not acceptable here: signed by a revoked subkey, unsigned, or in clear text. So
+the status lines decide. The code lists what they must contain, not what they must not: one signature, good, valid, over
+one text, in a message that holds nothing else.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _BAD = {
     "FAILURE": "cannot be verified by gpg",
     "ERROR": "cannot be verified by gpg",
 }
-"""Lines any of which is the end of it, with what they mean."""
+"""Status lines that each reject the message, with their meaning."""
 _FINGERPRINT = re.compile("[0-9A-F]{40}|[0-9A-F]{64}")
 _DOCUMENTS = frozenset({"00", "01"})
-"""Classes of signatures over data, as it is or with its line ends made equal; others are about keys."""
+"""Classes of signatures over data, as it is or with normalized line ends; others are about keys."""
 _WEAK = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
 _VALID_FIELDS = 10
 
 
 def signer_of(lines: Sequence[str], code: int) -> str:
-    """The fingerprint of the primary key that signed, by these status lines. Raises SignatureError."""
+    """The fingerprint of the primary key that signed, from these status lines. Raises SignatureError."""
     words = [line.split(" ") for line in lines]
     for line in words:
         if line[0] in _BAD:
@@ -56,7 +56,7 @@ def signer_of(lines: Sequence[str], code: int) -> str:
 
 
 def imported(lines: Sequence[str]) -> int:
-    """How many keys gpg has taken, or had already."""
+    """The number of keys that gpg imported, or had already."""
     return sum(line.startswith("IMPORT_OK ") for line in lines)
 
 
@@ -64,7 +64,7 @@ def _checked(fields: list[str]) -> str:
     """The primary key's fingerprint of a VALIDSIG line, whose fields are
     fingerprint, date, time, expiry, version, -, algorithm, hash, class, primary."""
     if len(fields) != _VALID_FIELDS or not _FINGERPRINT.fullmatch(fields[9]):
-        raise SignatureError(_WHAT, "gpg reports it in a way that is not known")
+        raise SignatureError(_WHAT, "is reported by gpg in an unknown way")
     if fields[8] not in _DOCUMENTS:
         raise SignatureError(_WHAT, "is not over data")
     if fields[7] in _WEAK:

@@ -1,11 +1,11 @@
-"""Signed OpenPGP messages, verified with a keyring and nothing else.
+"""Verify signed OpenPGP messages with a keyring and nothing else.
 
-A message that is taken is a binary signed one (containers-signature(5)), so it begins with a packet that is compressed
-data, a one-pass signature or a signature: a blob that begins otherwise is armoured, in clear text, a bare literal or
-something else, and is refused before any program reads it. A subkey's signature counts for its primary key.
+Only binary signed messages are accepted (containers-signature(5)). They begin with a packet of compressed data, a
+one-pass signature or a signature. A blob with another beginning is armoured, clear text, a bare literal or something
+else, and is refused before a program reads it. A subkey's signature counts for its primary key.
 
-gpg does the work in a fresh home directory that holds the given keys; `Keyring` keeps it for more than one message.
-Without gpg, pysequoia does, if it is there; without both, everything is refused.
+gpg verifies in a new home directory that holds the given keys; `Keyring` keeps it for several messages. Without gpg,
+pysequoia is used if it is installed; without either, everything is refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _WHAT = "OpenPGP signature"
 _FIRST_BYTES = frozenset([0xA0, 0xA1, 0xA2, 0xA3, 0xC8, 0x90, 0x91, 0x92, 0xC4, 0x88, 0x89, 0x8A, 0x8B, 0xC2])
-"""How packets of the three kinds begin, in the old and the new format (RFC 9580, 4.2)."""
+"""First bytes of packets of the three kinds, in the old and the new format (RFC 9580, 4.2)."""
 _HINT = "install gpg, or pysequoia (`pip install 'arstore[sequoia]'`)"
 
 
@@ -42,15 +42,15 @@ class Verified(NamedTuple):
 
 
 class Keyring(Protocol):
-    """Keys that messages are verified with."""
+    """Keys to verify messages with."""
 
     def verify(self, blob: bytes) -> Verified:
-        """The text in the signed message *blob*, and who signed it. Raises SignatureError."""
+        """The text in the signed message *blob*, and its signer. Raises SignatureError."""
 
 
 @contextmanager
 def opened(keyring: Sequence[bytes], gpg: str | None = None) -> Iterator[Keyring]:
-    """Make the keys in *keyring* (contents of files, binary or armoured) ready; *gpg* is the program, "" for none.
+    """Prepare the keys in *keyring* (contents of files, binary or armoured); *gpg* is the program, "" for none.
 
     Raises KeyFileError for a file without a key, HostError without gpg and pysequoia.
     """
@@ -58,7 +58,7 @@ def opened(keyring: Sequence[bytes], gpg: str | None = None) -> Iterator[Keyring
         raise KeyFileError("OpenPGP keyring", "holds no public key")
     for number, data in enumerate(keyring, 1):
         if len(data) > LARGEST:
-            raise KeyFileError(f"OpenPGP keyring {number}", f"has {len(data)} bytes, {LARGEST} are allowed")
+            raise KeyFileError(f"OpenPGP keyring {number}", f"has {len(data)} bytes; at most {LARGEST} are allowed")
     chosen = program.find() if gpg is None else gpg
     if chosen:
         with _Home(chosen) as home:
@@ -67,11 +67,11 @@ def opened(keyring: Sequence[bytes], gpg: str | None = None) -> Iterator[Keyring
     elif sequoia.available():
         yield _Sequoia(sequoia.Certificates(keyring))
     else:
-        raise HostError(_WHAT, "neither gpg nor pysequoia is installed to verify it", _HINT)
+        raise HostError(_WHAT, "cannot be verified: neither gpg nor pysequoia is installed", _HINT)
 
 
 def verify(blob: bytes, keyring: Sequence[bytes], gpg: str | None = None) -> Verified:
-    """As `Keyring.verify`, for one message. Raises SignatureError, and what `opened` raises."""
+    """Verify one message, as `Keyring.verify` does. Raises SignatureError, KeyFileError, HostError."""
     check_form(blob)
     with opened(keyring, gpg) as keys:
         return keys.verify(blob)
@@ -84,17 +84,17 @@ def verify_statement(blob: bytes, keys: Keyring) -> tuple[Statement, str]:
 
 
 def check_form(blob: bytes) -> None:
-    """Return when *blob* may be a signed message, by its size and its first byte. Raises SignatureError."""
+    """Check by its size and first byte that *blob* may be a signed message. Raises SignatureError."""
     if not blob:
         raise SignatureError(_WHAT, "is empty")
     if len(blob) > LARGEST:
-        raise SignatureError(_WHAT, f"has {len(blob)} bytes, {LARGEST} are allowed")
+        raise SignatureError(_WHAT, f"has {len(blob)} bytes; at most {LARGEST} are allowed")
     if blob[0] not in _FIRST_BYTES:
-        raise SignatureError(_WHAT, f"begins with the byte {blob[0]:#04x}, as no binary signed message does")
+        raise SignatureError(_WHAT, f"begins with the byte {blob[0]:#04x}, so it is not a binary signed message")
 
 
 class _Home:
-    """A fresh home directory of gpg's."""
+    """A new home directory for gpg."""
 
     def __init__(self, gpg: str) -> None:
         self._gpg = gpg
@@ -103,7 +103,7 @@ class _Home:
     def __enter__(self) -> _Home:
         try:
             self._path = tempfile.mkdtemp(prefix="arstore-gpg-")
-            # New versions make one themselves that asks for a daemon.
+            # Without this file, new versions write one that starts a daemon.
             os.close(os.open(f"{self._path}/common.conf", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
             raise from_os_error(error, "directory for gpg") from error
@@ -115,16 +115,16 @@ class _Home:
     def take(self, keyring: Sequence[bytes]) -> None:
         for number, data in enumerate(keyring, 1):
             if not status.imported(self._run(["--import"], data).lines):
-                raise KeyFileError(f"OpenPGP keyring {number}", "holds no public key that gpg takes")
+                raise KeyFileError(f"OpenPGP keyring {number}", "holds no public key that gpg accepts")
 
     def verify(self, blob: bytes) -> Verified:
-        """The text in the signed message *blob*, and who signed it. Raises SignatureError."""
+        """The text in the signed message *blob*, and its signer. Raises SignatureError."""
         check_form(blob)
         answer = self._run(["--output", "-", "--verify", "-"], blob, LARGEST)
         return Verified(answer.output, status.signer_of(answer.lines, answer.code))
 
     def _run(self, arguments: list[str], data: bytes, most: int = 0) -> program.Answer:
-        # The language has no influence on status lines; it is set all the same.
+        # Status lines do not depend on the language; LC_ALL is set all the same.
         environ = {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath), "GNUPGHOME": self._path}
         alone = [
             "--no-options",
@@ -139,13 +139,13 @@ class _Home:
 
 
 class _Sequoia:
-    """The same by pysequoia."""
+    """A keyring that verifies with pysequoia."""
 
     def __init__(self, certificates: sequoia.Certificates) -> None:
         self._certificates = certificates
 
     def verify(self, blob: bytes) -> Verified:
-        """The text in the signed message *blob*, and who signed it. Raises SignatureError."""
+        """The text in the signed message *blob*, and its signer. Raises SignatureError."""
         check_form(blob)
-        # A compressed message can be a thousand times its size, and pysequoia makes all of it.
+        # A compressed message can expand a thousandfold, and pysequoia expands all of it in memory.
         return confined(lambda: Verified(*self._certificates.verify(blob, LARGEST)))

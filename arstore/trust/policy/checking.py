@@ -1,8 +1,8 @@
-"""One signature against one requirement: is it of the right kind, and is it good? Then, what does it claim?
+"""Check one signature against one requirement: its kind, its validity, and then its claim.
 
-The cryptography is that of `trust.openpgp` and `trust.sigstore`, which are imported when a requirement needs them. What
-comes with a sigstore signature is looked into in a confined process (`trust.apart`), and OpenPGP messages in gpg's. Not
-in scope: whether the claim is about the image at hand (`evaluate`).
+The cryptography is in `trust.openpgp` and `trust.sigstore`, which are imported when a requirement needs them. The parts
+of a sigstore signature are parsed in a confined process (`trust.apart`), OpenPGP messages in gpg's. Not in scope:
+whether the claim is about the image at hand (`evaluate`).
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 
 class Claim(NamedTuple):
-    """What a good signature says: any of `digests` may be called `reference`; "" where it gives no name at all."""
+    """The claim of a valid signature: any of `digests` may be called `reference`; "" if it does not give a name."""
 
     digests: tuple[Digest, ...]
     reference: str
 
 
 def kind_of(signature: Signature) -> str:
-    """What kind of signature it is, for people."""
+    """The kind of the signature, for messages."""
     if isinstance(signature, SimpleSignature):
         return "OpenPGP"
     return "bundle" if isinstance(signature, Bundle) else "sigstore"
 
 
 class Checker:
-    """Verifies signatures for one *requirement*. Leaving its context removes what it has made for that."""
+    """Verifies signatures for one *requirement*. Leaving its context removes temporary files."""
 
     def __init__(self, requirement: SignedBy | SigstoreSigned, material: Material) -> None:
         self.requirement = requirement
@@ -61,26 +61,26 @@ class Checker:
         self._made.close()
 
     def unfit(self, signature: Signature) -> str:
-        """Say why the requirement does not look into signatures of this kind; "" where it does."""
+        """The reason why the requirement does not accept signatures of this kind; "" if it does."""
         if isinstance(self.requirement, SignedBy):
-            return "" if isinstance(signature, SimpleSignature) else "signedBy takes OpenPGP signatures only"
+            return "" if isinstance(signature, SimpleSignature) else "signedBy accepts only OpenPGP signatures"
         if isinstance(signature, SimpleSignature):
-            return "sigstoreSigned takes sigstore's signatures only"
+            return "sigstoreSigned accepts only sigstore's signatures"
         if isinstance(signature, Bundle):
             if self.requirement.identity.type != ANY:
-                return f"a bundle names no repository; only {ANY} in a file given with --policy takes it"
+                return f"a bundle does not name a repository; only {ANY} in a file given with --policy accepts it"
             if self.requirement.rekor is not None:
-                return "a bundle is not looked up in a log, and the policy asks for one"
+                return "a bundle is not looked up in a log, but the policy requires one"
         return ""
 
     def claim(self, signature: Signature) -> Claim:
-        """What *signature*, which is not `unfit`, claims. Raises SignatureError, and as `load`."""
+        """The claim of *signature*, which is not `unfit`. Raises SignatureError, KeyFileError, HostError."""
         return self.load()(signature)
 
     def load(self) -> Check:
-        """Load the keys, if they are not: all have to be good. Claims are made by what is returned.
+        """Load the keys, unless they are loaded; all must be usable. Returns the function that verifies a signature.
 
-        Raises KeyFileError, and HostError where there is no program for OpenPGP.
+        Raises KeyFileError, and HostError if there is no program for OpenPGP.
         """
         if self._check is None:
             self._check = self._loaded()

@@ -1,9 +1,9 @@
-"""Policy files: strict JSON to a `Policy`.
+"""Parse policy files strictly: JSON to a `Policy`.
 
-Source: containers-policy.json(5), and containers/image's policy_config.go where the page says less. Everything that
-reader refuses is refused here, and also what it takes for "not said" or for "never holds": null, empty texts, empty
+Source: containers-policy.json(5), and containers/image's policy_config.go for details. Everything that this reader
+refuses is refused here. Also refused is what it takes as "missing" or "never satisfied": null, empty strings, empty
 lists and empty keys, duplicate keys at any depth, text that is not UTF-8. A mistake in a policy must not weaken it
-silently. Nothing that a policy refers to (key files) is opened here.
+silently. Files that a policy refers to (keys) are not opened here.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 BOUNDS = Bounds(document=4 << 20, json_depth=16)
-"""Bytes and levels of a policy file; a real one has eight levels."""
+"""Limits of a policy file, in bytes and levels; a real one has eight levels."""
 KEY_TYPES = (GPG_KEYS, "signedByGPGKeys", "X509Certificates", "signedByX509CAs")
-"""Values of `keyType`. Only the first can hold; the others are known so that a file with them can be read."""
+"""Values of `keyType`. Only the first can be satisfied; the others are known so that files with them can be read."""
 _KEYS = ("keyPath", "keyPaths", "keyData", "keyDatas")
 _REKOR = ("rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas")
 
 
 def read(data: bytes, what: str, *, explicit: bool = False) -> Policy:
-    """Read a policy file's bytes; *what* names it in messages, *explicit* says that the user gave it with `--policy`.
+    """Parse a policy file; *what* names it in messages, *explicit* is True if the user gave it with `--policy`.
 
     Raises PolicyError.
     """
@@ -57,7 +57,7 @@ def read(data: bytes, what: str, *, explicit: bool = False) -> Policy:
 
 
 class _Object:
-    """One JSON object: members are taken by key, and those that nobody has taken are refused."""
+    """One JSON object: members are taken by key, and unknown ones are refused."""
 
     def __init__(self, what: str, path: str, value: object) -> None:
         self._what = what
@@ -67,7 +67,7 @@ class _Object:
         self.members: dict[str, Any] = value
 
     def error(self, why: str, key: str = "") -> PolicyError:
-        """An error about the object, or its member *key*."""
+        """An error about the object, or about its member *key*."""
         path = self.at(key) if key else self._path
         return PolicyError(self._what, f"{path}: {why}" if path else why)
 
@@ -80,11 +80,11 @@ class _Object:
         for key in self.members:
             if key not in known:
                 alike = [one for one in known if one.casefold() == key.casefold()]
-                hint = f"; it is spelt {alike[0]}" if alike else ""
+                hint = f"; the correct spelling is {alike[0]}" if alike else ""
                 raise self.error(f"the key {shown(repr(key))} is not known{hint}")
 
     def one_of(self, keys: Collection[str], *, required: bool) -> str:
-        """The one member of *keys* that is there; "" where none is and none is *required*."""
+        """The only member of *keys* that is present; "" if none is, unless one is *required*. Raises PolicyError."""
         present = [key for key in keys if key in self.members]
         if len(present) > 1:
             raise self.error(f"has {' and '.join(present)}; only one is allowed")
@@ -93,17 +93,17 @@ class _Object:
         return present[0] if present else ""
 
     def text(self, key: str) -> str:
-        """A text that is there and not empty."""
+        """A string that must be present and not empty."""
         if key not in self.members:
             raise self.error(f"the key {key} is missing")
         return self._text(self.members[key], key)
 
     def optional_text(self, key: str) -> str:
-        """A text that is not empty; "" where it is not there."""
+        """A string that must not be empty; "" if it is missing."""
         return self.text(key) if key in self.members else ""
 
     def source(self, key: str) -> KeySource:
-        """Where keys are, from the member *key*: a path, a list of paths, base64 data, or a list of these."""
+        """The location of keys in the member *key*: a path, a list of paths, base64 data, or a list of these."""
         value = self.members[key]
         if key.endswith("s"):
             if not isinstance(value, list) or not value:
@@ -123,7 +123,7 @@ class _Object:
         return value
 
     def _decoded(self, text: str, key: str) -> bytes:
-        # Go's decoder passes over line ends, and over nothing else.
+        # Go's decoder ignores line breaks, and nothing else.
         try:
             data = base64.b64decode(text.translate({10: None, 13: None}), validate=True)
         except (binascii.Error, ValueError) as error:
@@ -181,13 +181,13 @@ class _Reader:
         if kind == "signedBaseLayer":
             found.keep_to(("type", "baseLayerIdentity"))
             return SignedBaseLayer(self._identity(found, "baseLayerIdentity", required=True))
-        raise found.error(f"there is no requirement of the type {shown(repr(kind))}")
+        raise found.error(f"the requirement type {shown(repr(kind))} is unknown")
 
     def _signed_by(self, found: _Object) -> SignedBy:
         found.keep_to(("type", "keyType", *_KEYS[:3], "signedIdentity"))
         key_type = found.text("keyType")
         if key_type not in KEY_TYPES:
-            raise found.error(f"{shown(repr(key_type))} is not a type of keys; write {GPG_KEYS}", "keyType")
+            raise found.error(f"the key type {shown(repr(key_type))} is unknown; write {GPG_KEYS}", "keyType")
         keys = found.source(found.one_of(_KEYS[:3], required=True))
         return SignedBy(key_type, keys, self._identity(found, "signedIdentity"))
 
@@ -233,11 +233,11 @@ class _Reader:
         rule = _Object(self._what, found.at(key), found.members[key])
         kind = rule.text("type")
         if kind not in identities.MEMBERS:
-            raise rule.error(f"there is no identity of the type {shown(repr(kind))}")
+            raise rule.error(f"the identity type {shown(repr(kind))} is unknown")
         if kind == identities.ANY and not self._explicit:
-            raise rule.error(f"{kind} is known only in a file that is given with --policy")
+            raise rule.error(f"{kind} is allowed only in a file that is given with --policy")
         if kind == identities.ANY and not may_be_any:
-            raise rule.error(f"{kind} is only for sigstoreSigned with {', '.join(_KEYS)}")
+            raise rule.error(f"{kind} is allowed only for sigstoreSigned with {', '.join(_KEYS)}")
         members = identities.MEMBERS[kind]
         rule.keep_to(("type", *members))
         identity = Identity(kind, *(rule.text(member) for member in members))

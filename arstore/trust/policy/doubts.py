@@ -1,6 +1,6 @@
-"""What a policy says that is allowed, and that its writer hardly means: lists that never apply, or never hold.
+"""Parts of a policy that are allowed but probably mistakes: lists that never apply, or are never satisfied.
 
-None of this is an error, as other tools take it too. `policy check` prints it.
+They are not errors, because other tools accept them too. `policy check` prints them.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from arstore.trust.policy.model import Policy, Requirement
 
 NAMELESS = ("dir", "docker-archive", "oci", "oci-archive", "sif", "tarball")
-"""Transports whose images have no Docker reference."""
+"""Transports whose images do not have a Docker reference."""
 _BY_NAME = (EXACT, REPO_DIGEST_OR_EXACT, REPOSITORY, REMAP)
 
 
 class Doubt(NamedTuple):
-    """Something odd: where it stands in the policy, and what is odd about it."""
+    """A doubtful part: its place in the policy, and the reason."""
 
     place: str
     text: str
 
 
 def doubts(policy: Policy) -> Iterator[Doubt]:
-    """All that is odd, in the policy's own order."""
+    """All doubtful parts, in the policy's own order."""
     for number, requirement in enumerate(policy.default):
         yield from _of_requirement(requirement, "", f"default[{number}]")
     for transport, lists in policy.transports.items():
         path = f"transports.{shown(transport)}"
         if not scopes.is_known(transport):
-            yield Doubt(path, "no transport has this name, so the section never applies")
+            yield Doubt(path, "the transport is unknown, so the section never applies")
         for scope, requirements in lists.items():
             place = f"{path}.{shown(repr(scope))}"
             if scope and (text := scopes.doubt(transport, scope)):
@@ -48,13 +48,13 @@ def doubts(policy: Policy) -> Iterator[Doubt]:
 
 def _of_requirement(requirement: Requirement, transport: str, place: str) -> Iterator[Doubt]:
     if isinstance(requirement, SignedBaseLayer):
-        yield Doubt(place, "no tool can check signedBaseLayer, so it never holds")
+        yield Doubt(place, "no tool can check signedBaseLayer, so it is never satisfied")
     elif isinstance(requirement, SignedBy) and requirement.key_type != GPG_KEYS:
-        yield Doubt(place, f"no tool knows keys of the type {requirement.key_type}, so it never holds")
+        yield Doubt(place, f"no tool supports keys of the type {requirement.key_type}, so it is never satisfied")
     elif isinstance(requirement, SignedBy | SigstoreSigned):
         kind = requirement.identity.type
         if kind == ANY:
-            yield Doubt(place, f"{ANY} takes a signature for any name; it is known only with --policy")
+            yield Doubt(place, f"{ANY} accepts a signature for any name; it is allowed only with --policy")
         elif transport in NAMELESS and kind in _BY_NAME:
-            text = f"{kind} compares with the image's name, and images of {transport}: have none, so it never holds"
-            yield Doubt(place, f"{text}; exactReference and exactRepository name one")
+            text = f"{kind} needs the image's name, but images of {transport}: have none, so it is never satisfied"
+            yield Doubt(place, f"{text}; use exactReference or exactRepository")

@@ -1,16 +1,16 @@
-"""The decision: may an image be used, by the policy, its manifest's own bytes and its signatures?
+"""Decide whether an image may be used, from the policy, the bytes of its manifest and its signatures.
 
 Source: containers-policy.json(5), and policy_eval*.go of containers/image. One list of requirements applies, and each
-must hold. For a requirement that asks for a signature, one good signature is enough, and bad ones do no harm. A
-signature is good when its cryptography is, when it is for the digest of the very bytes that are judged, and when its
-name fits. Whatever cannot be read or verified does not count.
+must be satisfied. For a requirement of signatures, one valid signature is enough, and invalid ones do no harm. A
+signature is valid if its cryptography is, if it is for the digest of exactly the bytes that are judged, and if its name
+fits. Anything that cannot be read or verified does not count.
 
-What is judged is the manifest of one image. Where it comes from an index, a signature on the index counts as well, as
-it names the index's digest, and so all digests that the index lists. containers/image takes the manifest's own
-signatures alone (docs/design/decisions/0061).
+The manifest of one image is judged. If it comes from an index, a signature on the index counts as well, because it
+signs the index's digest, and so all digests that the index lists. containers/image accepts only signatures of the
+manifest itself (docs/design/decisions/0061).
 
-The caller asks before it believes the config or any layer, and passes every document between the name that the user
-gave and the manifest.
+The caller asks before it trusts the config or any layer, and passes every document between the name that the user gave
+and the manifest.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ if TYPE_CHECKING:
     from arstore.trust.signature import Signature
 
 NO_POLICY = "there is no policy, so every image is accepted"
-"""The reason without a policy; a command that works without one says this once."""
+"""The reason if there is no policy; a command that works without one reports this once."""
 _MOST_REASONS = 3
 
 
 class Signed(NamedTuple):
-    """A manifest or an index: its bytes, the type that whoever points to it announced, and how to get its signatures.
+    """A manifest or an index: its bytes, the media type in its descriptor, and a function that gets its signatures.
 
-    `signatures` is called once at most, and not unless a requirement asks for signatures.
+    `signatures` is called at most once, and only if a requirement needs signatures.
     """
 
     media_type: str | None
@@ -72,16 +72,16 @@ def judge(
     require_signatures: bool = False,
     material: Material | None = None,
 ) -> Verdict:
-    """Decide about *image*, which the user calls *subject*, and which is in the indexes *within*, the nearest first.
+    """Decide about *image*, which the user calls *subject*, and which is listed by the indexes *within*, nearest first.
 
-    Without a policy everything is accepted. With *require_signatures*, a list that asks for no signature is not enough.
-    *material* keeps key files for further calls.
+    Without a policy, everything is accepted. With *require_signatures*, a list that does not require a signature is not
+    enough. *material* caches key files for further calls.
 
-    Raises ManifestError and LimitError for documents that are not what was announced, and what `Signed.signatures`
-    raises, but for SignatureError. None of these means that the image is accepted.
+    Raises ManifestError and LimitError for documents that are not as announced, and the errors of `Signed.signatures`
+    except SignatureError. An image is never accepted when an error is raised.
     """
     if policy is None:
-        reason = "signatures are required, and no policy says whose" if require_signatures else NO_POLICY
+        reason = "signatures are required, but there is no policy that names keys" if require_signatures else NO_POLICY
         return Verdict(not require_signatures, str(subject), "", "", "", reason)
     found = scope.find(policy, subject)
     evidence = _Evidence(subject, image, within, material or Material())
@@ -92,7 +92,7 @@ def judge(
     )
     reason = _failure(outcomes)
     if not reason and require_signatures and not any(_is_signed(one) for one in found.requirements):
-        reason = "no signature is asked for, and signatures are required"
+        reason = "signatures are required, but the policy does not ask for any"
     accepted = not reason
     reason = reason or "; ".join(dict.fromkeys(type_of(one) for one in found.requirements))
     return Verdict(
@@ -105,7 +105,7 @@ def _is_signed(requirement: Requirement) -> bool:
 
 
 def _failure(outcomes: Sequence[Outcome]) -> str:
-    """Why the first of *outcomes* that does not hold does not; "" where all do."""
+    """The reason of the first of *outcomes* that is not satisfied; "" if all are."""
     if not outcomes:
         return "the list of requirements is empty"
     for outcome in outcomes:
@@ -115,14 +115,14 @@ def _failure(outcomes: Sequence[Outcome]) -> str:
 
 
 class _Result(NamedTuple):
-    """Why a requirement does not hold, "" where it does, and the signatures that were looked at for it."""
+    """The reason why a requirement is not satisfied ("" if it is), and the signatures that were checked for it."""
 
     reason: str
     attempts: tuple[Attempt, ...] = ()
 
 
 class _Document:
-    """A manifest or an index with its signatures. Its digests are computed once, however many ask for them."""
+    """A manifest or an index with its signatures. Each of its digests is computed once."""
 
     def __init__(self, signed: Signed) -> None:
         self.content = signed.content
@@ -139,21 +139,21 @@ class _Document:
         return known
 
     def has_digest(self, digest: Digest) -> bool:
-        """Whether *digest* is one of the content."""
+        """Whether *digest* is a digest of the content."""
         return self.digest(digest.algorithm) == digest
 
     def signatures(self) -> Sequence[Signature]:
-        """Its signatures. Raises SignatureError for more than anybody needs, and what getting them raises."""
+        """Its signatures. Raises SignatureError for too many, and the errors of getting them."""
         if self._signatures is None:
             found = self._get()
             if len(found) > MOST:
-                raise SignatureError("signatures", f"there are {len(found)}, and {MOST} are allowed")
+                raise SignatureError("signatures", f"there are {len(found)}, but at most {MOST} are allowed")
             self._signatures = found
         return self._signatures
 
 
 class _Evidence:
-    """All that is known of one image, got when it is first asked for."""
+    """Everything that is known about one image, loaded on demand."""
 
     def __init__(self, subject: Subject, image: Signed, within: Sequence[Signed], material: Material) -> None:
         self._subject = subject
@@ -163,13 +163,13 @@ class _Evidence:
         self._linked: list[_Document] = []
 
     def against(self, requirement: Requirement) -> _Result:
-        """Whether *requirement* holds. Raises as `judge` does."""
+        """Whether *requirement* is satisfied. Raises the errors of `judge`."""
         if isinstance(requirement, Unconditional):
             return _Result("" if requirement == ACCEPT else "every image is rejected")
         if isinstance(requirement, SignedBaseLayer):
             return _Result("no tool can check this")
         if isinstance(requirement, SignedBy) and requirement.key_type != GPG_KEYS:
-            return _Result(f"no tool knows keys of the type {requirement.key_type}")
+            return _Result(f"no tool supports keys of the type {requirement.key_type}")
         attempts: list[Attempt] = []
         try:
             with Checker(requirement, self._material) as checker:
@@ -184,13 +184,13 @@ class _Evidence:
         return _Result(_summary(attempts), tuple(attempts))
 
     def _candidates(self) -> Iterator[tuple[_Document, Signature]]:
-        """Every signature, and what it is on. Raises SignatureError, ManifestError, LimitError."""
+        """Every signature with the document that it is on. Raises SignatureError, ManifestError, LimitError."""
         for document in self._documents():
             for signature in document.signatures():
                 yield document, signature
 
     def _fault(self, checker: Checker, signature: Signature, document: _Document) -> str:
-        """Why *signature* of *document*, which fits the requirement, does not satisfy it; "" where it does."""
+        """The reason why *signature* of *document*, of a kind that fits, is not accepted; "" if it is."""
         try:
             claim = checker.claim(signature)
         except ArstoreError as error:
@@ -200,10 +200,10 @@ class _Evidence:
         return mismatch(checker.requirement.identity, self._subject.reference, claim.reference)
 
     def _documents(self) -> list[_Document]:
-        """The image, and the indexes that lead to it: each lists what comes before it.
+        """The image, and the indexes that lead to it; each lists the one before it.
 
-        An index that does not list it says nothing about it, nor does one around that. Raises SignatureError for an
-        image that is not what the user's digest means, ManifestError and LimitError.
+        An index that does not list the image says nothing about it, nor does an index around that. Raises
+        SignatureError for an image without the digest that the user gave, ManifestError and LimitError.
         """
         if self._linked:
             return self._linked
@@ -219,7 +219,7 @@ class _Evidence:
         reference = self._subject.reference
         wanted = None if reference is None else reference.digest
         if wanted is not None and not any(one.has_digest(wanted) for one in documents):
-            raise SignatureError("manifest", f"it does not have the digest {wanted} that was asked for")
+            raise SignatureError("manifest", f"it does not have the requested digest {wanted}")
         self._linked = documents
         return documents
 
@@ -229,13 +229,13 @@ def _line(error: ArstoreError) -> str:
 
 
 def _summary(attempts: Sequence[Attempt]) -> str:
-    """Why none of the signatures is good, in one line."""
+    """The reason why none of the signatures is accepted, in one line."""
     if not attempts:
-        return "a signature is needed, and there is none"
-    # A signature of another kind is a reason only where there is no better one.
+        return "a signature is required, but there is none"
+    # Signatures of another kind are reported only if there is no better reason.
     told = [attempt for attempt in attempts if attempt.fits] or attempts
     reasons = list(dict.fromkeys(attempt.reason for attempt in told))
     if len(told) == 1:
         return reasons[0]
     more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
-    return f"none of {len(told)} signatures is good: {'; '.join(reasons[:_MOST_REASONS])}{more}"
+    return f"none of {len(told)} signatures is valid: {'; '.join(reasons[:_MOST_REASONS])}{more}"

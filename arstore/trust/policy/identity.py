@@ -1,11 +1,11 @@
-"""The name in a signature against the name of the image: the six rules of `signedIdentity`, and one of our own.
+"""Compare the name in a signature with the name of the image: the six rules of `signedIdentity`, and `anyIdentity`.
 
-Source: containers-policy.json(5), "signedIdentity"; the details are those of containers/image's
-policy_reference_match.go. Both names are compared in their expanded form (`busybox` is `docker.io/library/busybox`). A
-name that cannot be parsed, or that has neither tag nor digest where one is needed, never fits.
+Source: containers-policy.json(5), "signedIdentity"; details from containers/image's policy_reference_match.go. Both
+names are compared in their expanded form (`busybox` is `docker.io/library/busybox`). A name that cannot be parsed, or
+that has neither tag nor digest where one is needed, never fits.
 
-`anyIdentity` is arstore's own. It takes any name, so it is for signatures that have none (sigstore bundles), and is
-known only in a file that the user gave with `--policy` (docs/design/decisions/0061).
+`anyIdentity` is an extension of arstore. It accepts any name, so it is meant for signatures without a name (sigstore
+bundles). It is allowed only in a file that the user gave with `--policy` (docs/design/decisions/0061).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
     REMAP: ("prefix", "signedPrefix"),
     ANY: (),
 }
-"""The members that each type has beside `type`; all of them are required."""
+"""The members of each type in addition to `type`; all of them are required."""
 
 _HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _DOMAIN = rf"{_HOST}(?:\.{_HOST})*(?::[0-9]+)?"
@@ -47,7 +47,7 @@ _PREFIX = re.compile(rf"{_DOMAIN}(?:/{_COMPONENT})*")
 
 
 class Identity(NamedTuple):
-    """A rule. `name` is the reference, the repository or the prefix of the policy, `signed_prefix` what replaces it."""
+    """A rule. `name` is the reference, repository or prefix in the policy; `signed_prefix` replaces the prefix."""
 
     type: str
     name: str = ""
@@ -60,11 +60,11 @@ class Identity(NamedTuple):
 
 
 DEFAULT = Identity(REPO_DIGEST_OR_EXACT)
-"""The rule of a requirement that names none."""
+"""The rule of a requirement without `signedIdentity`."""
 
 
 def fault(identity: Identity) -> str:
-    """Say what is wrong with the rule's own values; "" for a rule that can be used."""
+    """The error in the rule's own values; "" for a valid rule."""
     if identity.type in {EXACT_REFERENCE, EXACT_REPOSITORY}:
         try:
             parsed = DockerReference.parse(identity.name, "")
@@ -80,9 +80,9 @@ def fault(identity: Identity) -> str:
 
 
 def mismatch(identity: Identity, intended: DockerReference | None, signed: str) -> str:
-    """Say why a signature for the name *signed* does not fit; "" where it does.
+    """The reason why a signature for the name *signed* does not fit; "" if it fits.
 
-    *intended* is the image's reference, None where the transport knows none.
+    *intended* is the image's reference, None if the transport has none.
     """
     if identity.type == ANY:
         return ""
@@ -94,7 +94,7 @@ def mismatch(identity: Identity, intended: DockerReference | None, signed: str) 
     if identity.type in {EXACT_REFERENCE, EXACT_REPOSITORY}:
         wanted = DockerReference.parse(identity.name, "")
     if wanted is None:
-        return f"{identity.type} compares with the image's name, and the image has none"
+        return f"{identity.type} compares the image's name, but the image has none"
     if identity.type == REMAP:
         try:
             wanted = _remapped(identity, wanted)
@@ -122,14 +122,14 @@ def _is_repo_digest_or_exact(wanted: DockerReference, claimed: DockerReference) 
         return False
     if wanted.tag:
         return wanted == claimed
-    # The digest itself was compared with the manifest, as the signature's is.
+    # The digest itself was compared with the manifest, and so was the signature's.
     return wanted.digest is not None and _is_same_repository(wanted, claimed)
 
 
 def _remapped(identity: Identity, reference: DockerReference) -> DockerReference:
-    """*reference* with the signed prefix in place of the prefix, if that is a beginning of whole components.
+    """*reference* with the prefix replaced by the signed prefix, if the prefix matches whole components.
 
-    Raises InvalidReferenceError where that gives no expanded name.
+    Raises InvalidReferenceError if the result is not an expanded name.
     """
     whole = reference.repository
     if whole != identity.name and not whole.startswith(f"{identity.name}/"):

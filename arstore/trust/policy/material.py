@@ -1,7 +1,7 @@
-"""Keys and certificates that a policy refers to: files are read when a requirement needs them, and once.
+"""Keys and certificates that a policy refers to: each file is read once, when a requirement needs it.
 
-A file that cannot be read, is not a regular file, is empty or is larger than any key makes the requirement fail that
-needs it; it is never taken for "no keys". Not in scope: what is in the files.
+A requirement fails if one of its files cannot be read, is not a regular file, is empty or is larger than any key; such
+a file is never treated as "no keys". Not in scope: the content of the files.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from arstore.trust.policy.model import Policy, Requirement
 
 LARGEST = 4 << 20
-"""Bytes of a key file: keyrings of distributions have less than one MiB."""
+"""Bytes of a key file, at most: keyrings of distributions have less than one MiB."""
 
 
 class Material:
-    """The files of one command."""
+    """The key files of one command."""
 
     def __init__(self) -> None:
         self._files: dict[str, bytes | KeyFileError] = {}
 
     def load(self, source: KeySource) -> tuple[tuple[str, bytes], ...]:
-        """The content of each file of *source*, or its data, after a name for messages. Raises KeyFileError."""
+        """The content of each file of *source*, or its data, with a name for messages. Raises KeyFileError."""
         given = tuple((source.field, data) for data in source.data)
         return (*given, *((shown(path), self._file(path)) for path in source.paths))
 
     def fingerprint(self, policy: Policy) -> str:
-        """A hexadecimal digest of all that the policy says and all that its key files hold.
+        """A hexadecimal digest of the policy and of the content of its key files.
 
-        It changes when a key file changes, appears or goes; a verdict that was kept holds for one fingerprint.
+        It changes when a key file changes, appears or disappears; a kept verdict is valid for one fingerprint.
         """
         hasher = hashlib.sha256(f"{policy.digest}\0{policy.explicit}\0".encode())
         for path in sorted({path for source in sources(policy) for path in source.paths}):
@@ -58,7 +58,7 @@ class Material:
 
 
 def sources(policy: Policy) -> Iterator[KeySource]:
-    """Every place of keys that *policy* names, in its own order; one that is named twice comes twice."""
+    """Every location of keys that *policy* names, in its own order, with repetitions."""
     yield from (one for requirement in policy.default for one in sources_of(requirement))
     for scopes in policy.transports.values():
         for requirements in scopes.values():
@@ -66,7 +66,7 @@ def sources(policy: Policy) -> Iterator[KeySource]:
 
 
 def sources_of(requirement: Requirement) -> Iterator[KeySource]:
-    """The places of keys of one requirement."""
+    """The locations of the keys of one requirement."""
     if isinstance(requirement, SignedBy):
         yield requirement.keys
     elif isinstance(requirement, SigstoreSigned):

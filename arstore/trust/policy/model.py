@@ -1,7 +1,7 @@
-"""What a policy says, as values: requirements for scopes of transports.
+"""The content of a policy as values: requirements for scopes of transports.
 
-Source: containers-policy.json(5), and the reader of containers/image where the two differ. A value of these types was
-read by `document`, and keeps its rules: a list of requirements is never empty, and exactly one source of keys is set.
+Source: containers-policy.json(5), and the parser of containers/image where the two differ. Values of these types come
+from `document`, which ensures that a list of requirements is never empty, and that exactly one source of keys is set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class KeySource(NamedTuple):
-    """Where keys or certificates are: files, or the data itself. `field` is the member of the policy that says so."""
+    """Location of keys or certificates: files, or the data itself. `field` is the policy's member that gives it."""
 
     field: str
     paths: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Fulcio(NamedTuple):
 
 
 class Pki(NamedTuple):
-    """Certificates of other authorities, issued to `email`, `hostname`, or both; "" where one is not asked for."""
+    """Certificates of other authorities, issued to `email`, `hostname`, or both; "" for one that is not required."""
 
     roots: KeySource
     intermediates: KeySource | None
@@ -43,13 +43,13 @@ class Pki(NamedTuple):
 
 
 class Unconditional(NamedTuple):
-    """A requirement that looks at nothing: `insecureAcceptAnything` or `reject`."""
+    """A requirement that examines nothing: `insecureAcceptAnything` or `reject`."""
 
     type: str
 
 
 class SignedBy(NamedTuple):
-    """`signedBy`: an OpenPGP signature. Only the key type `GPGKeys` can hold."""
+    """`signedBy`: an OpenPGP signature. It can be satisfied only with the key type `GPGKeys`."""
 
     key_type: str
     keys: KeySource
@@ -57,7 +57,7 @@ class SignedBy(NamedTuple):
 
 
 class SignedBaseLayer(NamedTuple):
-    """`signedBaseLayer`, which no tool implements: it never holds."""
+    """`signedBaseLayer`, which no tool implements: it is never satisfied."""
 
     identity: Identity
 
@@ -77,7 +77,7 @@ Requirement: TypeAlias = Unconditional | SignedBy | SignedBaseLayer | SigstoreSi
 Requirements: TypeAlias = tuple[Requirement, ...]
 
 GPG_KEYS = "GPGKeys"
-"""The only `keyType` that can hold."""
+"""The only `keyType` with which a requirement can be satisfied."""
 ACCEPT = Unconditional("insecureAcceptAnything")
 REJECT = Unconditional("reject")
 
@@ -93,8 +93,8 @@ def type_of(requirement: Requirement) -> str:
 class Policy(NamedTuple):
     """A whole policy: requirements by transport and scope, and those for everything else.
 
-    `what` is the file, for messages. `digest` is of the file's bytes; key files are not part of it
-    (`material.Material.fingerprint`). `explicit` says that the user named the file on the command line.
+    `what` is the file, for messages. `digest` is that of the file's bytes; key files are not part of it
+    (`material.Material.fingerprint`). `explicit` is True if the user named the file on the command line.
     """
 
     default: Requirements

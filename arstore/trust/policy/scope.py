@@ -1,12 +1,12 @@
-"""Scopes: what each transport calls an image in a policy, which texts may stand there, and which list applies.
+"""Scopes: the text by which each transport names an image in a policy, its syntax, and the list that applies.
 
-Source: containers-policy.json(5), "Supported transports and their scopes", and each transport's own code in
+Source: containers-policy.json(5), "Supported transports and their scopes", and the code of each transport in
 containers/image (ValidatePolicyConfigurationScope, PolicyConfigurationIdentity, PolicyConfigurationNamespaces). Scopes
-of `store` are ours: names in the store in their expanded form, as for `docker`, or a digest
+of `store` are arstore's: names in the store in their expanded form, as for `docker`, or a digest
 (docs/design/decisions/0062).
 
-Only one list applies: that of the most specific scope. A policy may have sections for transports that nobody knows;
-their scopes are not looked at.
+Only one list applies: that of the most specific scope. A policy may have sections for unknown transports; their scopes
+are not checked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DOCKER = "docker"
 STORE = "store"
 PATHS = ("dir", "oci", "oci-archive")
-"""Our transports whose scopes are paths."""
+"""arstore's transports whose scopes are paths."""
 
 _ATOMIC = re.compile(r"[^/]*(?:/[^:/]*(?:/[^:/]*(?::[^:/]*)?)?)?")
 _STORAGE = re.compile(r"\[(?:[^@\]]+@/[^\]]*|/[^@\]]*)\]")
@@ -40,7 +40,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{1
 
 
 class Found(NamedTuple):
-    """The list that applies, and where it stands: `section` as text, `scope` as the policy writes it."""
+    """The list that applies, and its place: `section` as text, `scope` as the policy writes it."""
 
     section: str
     scope: str
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 def find(policy: Policy, subject: Subject) -> Found:
-    """The one list that applies to *subject*: the most specific scope's, the transport's, or the default's."""
+    """Find the list that applies to *subject*: that of the most specific scope, the transport's, or the default."""
     scopes = policy.transports.get(subject.transport)
     if scopes is not None:
         for name in (subject.scope, *subject.namespaces, ""):
@@ -58,35 +58,35 @@ def find(policy: Policy, subject: Subject) -> Found:
 
 
 def fault(transport: str, scope: str) -> str:
-    """Say what is wrong with the scope of a known *transport*; "" for a good one, and for transports not known here."""
+    """The error in the scope of a known *transport*; "" for a valid scope, and for unknown transports."""
     check = _CHECKS.get(transport)
     return check(transport, scope) if check is not None and scope else ""
 
 
 def doubt(transport: str, scope: str) -> str:
-    """Say why no image of *transport* can have *scope*, which is allowed; "" where one may."""
+    """The reason why an image of *transport* can never have *scope*, although it is allowed; "" if it can."""
     return _store_fault(transport, scope) if transport in {DOCKER, "docker-daemon"} else ""
 
 
 def is_known(transport: str) -> bool:
-    """Whether a transport of this name exists, here or in the other tools."""
+    """Whether a transport with this name exists, here or in other tools."""
     return transport in _CHECKS
 
 
 def registry_subject(reference: DockerReference) -> Subject:
-    """The image *reference* of a registry, by the name that the user gave, never a mirror's.
+    """The image *reference* in a registry, under the name that the user gave, never a mirror's.
 
-    With a digest and a tag, the digest says what is meant, and the tag is left away, as podman does: a scope or a
-    signature for the tag must not vouch for any other digest.
+    If the reference has a digest and a tag, the digest decides, and the tag is dropped, as podman does: a scope or a
+    signature for the tag must not vouch for another digest.
     """
     reference = DockerReference(*_decided(reference))
     return Subject(DOCKER, str(reference), reference.namespaces, reference)
 
 
 def store_subject(name: str, digest: Digest) -> Subject:
-    """The image of a store that the user means by *name*, or, where that is "", by its *digest* alone.
+    """The image of a store under *name*, or if that is "", under its *digest*.
 
-    Raises InvalidReferenceError for a name that is none.
+    Raises InvalidReferenceError for an invalid name.
     """
     if not name:
         return Subject(STORE, str(digest))
@@ -95,9 +95,9 @@ def store_subject(name: str, digest: Digest) -> Subject:
 
 
 def path_subject(transport: str, path: str) -> Subject:
-    """The image in the file or directory *path*, its symlinks followed, and the directories above.
+    """The image in the file or directory *path*, with symlinks resolved, and the directories above.
 
-    Raises OSError where the path cannot be followed.
+    Raises OSError if the path cannot be resolved.
     """
     resolved = os.path.realpath(path, strict=True)
     above = resolved.split("/")[1:-1]
@@ -105,7 +105,7 @@ def path_subject(transport: str, path: str) -> Subject:
 
 
 def unnamed_subject(transport: str) -> Subject:
-    """An image that no scope can name: of a stream, of a docker-archive wherever it is, of a plain tar (`tarball`)."""
+    """An image that a scope cannot name: from a stream, from any docker-archive, from a plain tar (`tarball`)."""
     return Subject(transport)
 
 
@@ -117,15 +117,15 @@ def _path_fault(_: str, scope: str) -> str:
     if not scope.startswith("/"):
         return "is not an absolute path"
     if scope == "/":
-        return 'is the root; write "" for all paths'
-    # POSIX lets two slashes at the beginning mean something else; nobody does.
+        return 'is the root directory; write "" for all paths'
+    # POSIX allows two leading slashes to mean something else; no system uses that.
     clean = posixpath.normpath(scope)
     clean = clean[1:] if clean.startswith("//") else clean
-    return "" if clean == scope else f"is not a plain path; write {shown(repr(clean))}"
+    return "" if clean == scope else f"is not a normalized path; write {shown(repr(clean))}"
 
 
 def _no_scope(transport: str, _: str) -> str:
-    return f'is a scope, and {transport} has only ""'
+    return f'cannot match: {transport} has only the scope ""'
 
 
 def _any_scope(_transport: str, _scope: str) -> str:
@@ -133,7 +133,7 @@ def _any_scope(_transport: str, _scope: str) -> str:
 
 
 def _daemon_fault(_: str, scope: str) -> str:
-    return "is a digest, which names no repository" if _DIGEST.fullmatch(scope) else ""
+    return "is a digest, which does not name a repository" if _DIGEST.fullmatch(scope) else ""
 
 
 def _store_fault(_: str, scope: str) -> str:
@@ -155,7 +155,7 @@ def _atomic_fault(_: str, scope: str) -> str:
 def _storage_fault(_: str, scope: str) -> str:
     match = _STORAGE.match(scope)
     if match is None:
-        return "does not begin with [ROOT] or [DRIVER@ROOT], with an absolute path"
+        return "does not begin with [ROOT] or [DRIVER@ROOT] with an absolute path"
     _name, *behind = scope[match.end() :].split("@", 2)
     if len(behind) == 2 and not (_DIGEST.fullmatch(behind[0]) and _ID.fullmatch(behind[1])):
         return "does not end with @DIGEST@ID"

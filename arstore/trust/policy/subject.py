@@ -1,4 +1,4 @@
-"""What is judged, as a policy knows it: a transport, the exact scope, wider scopes, and perhaps a Docker reference."""
+"""The subject of a policy decision: a transport, the exact scope, wider scopes, and perhaps a Docker reference."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class Subject(NamedTuple):
     """An image by the name that the user gave.
 
-    `scope` is the most specific one, "" where only the transport's default applies; `namespaces` are wider ones, most
-    specific first. `reference` is None where the transport knows no Docker reference (files), and has a tag or a digest
-    otherwise.
+    `scope` is the most specific one, "" if only the transport's default applies; `namespaces` are wider ones, most
+    specific first. `reference` is None if the transport has no Docker references (files); otherwise it has a tag or a
+    digest.
     """
 
     transport: str

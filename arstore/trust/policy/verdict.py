@@ -1,4 +1,4 @@
-"""The answer of a policy, as data: what import obeys is what `policy explain` prints."""
+"""The verdict of a policy as data: imports obey it, and `policy explain` prints it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from arstore.values import NamedTuple
 
 
 class Attempt(NamedTuple):
-    """One signature that a requirement looked at; `reason` is "" where it is good.
+    """One signature that was checked for a requirement; `reason` is "" if it is valid.
 
-    `on` is the digest of the document that it is for: the image's manifest, or an index that lists it. `fits` says
-    that the signature is of a kind that the requirement looks into.
+    `on` is the digest of the signed document: the image's manifest, or an index that lists it. `fits` is True if the
+    requirement accepts signatures of this kind.
     """
 
     kind: str
@@ -27,7 +27,7 @@ class Attempt(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """One requirement: whether it holds, and why (not). `number` counts from 1 in its list."""
+    """The result of one requirement: whether it is satisfied, and why. `number` counts from 1 in its list."""
 
     number: int
     requirement: str
@@ -37,11 +37,11 @@ class Outcome(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether an image is accepted, by which list of requirements, and how each of these went.
+    """Whether an image is accepted, by which list of requirements, and the result of each requirement.
 
-    `policy` is the file, "" where there is none. `section` is where the list stands in it: `default`, or
-    `transports.NAME."SCOPE"`. `scope` is that scope. `reason` is one line: of the first requirement that does not hold,
-    or of all that do.
+    `policy` is the file, "" if there is none. `section` is the place of the list in it: `default`, or
+    `transports.NAME."SCOPE"`. `scope` is that scope. `reason` is one line: about the first requirement that is not
+    satisfied, or about all if they are.
     """
 
     accepted: bool

@@ -1,4 +1,4 @@
-"""Requirements in words, for `policy check`, `policy explain` and messages."""
+"""Describe requirements in words, for `policy check`, `policy explain` and messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def described(requirement: Requirement) -> str:
-    """What *requirement* asks for, on one line: its type, whose signature, and for which name."""
+    """*requirement* on one line: its type, whose signature, and for which name."""
     kind = type_of(requirement)
     if isinstance(requirement, Unconditional):
         return kind

@@ -1,8 +1,8 @@
-"""cosign's own private key files, for who has the package PyNaCl.
+"""cosign's own private key files; needs the package PyNaCl.
 
 PEM of a JSON document: `kdf` scrypt with its parameters and salt, `cipher` nacl/secretbox with a nonce, `ciphertext` of
-a PKCS #8 key. secretbox is XSalsa20-Poly1305, which `cryptography` has not. What is read and written here is what
-go-securesystemslib's package `encrypted` reads and writes.
+a PKCS #8 key. secretbox is XSalsa20-Poly1305, which `cryptography` does not have. The files are those of
+go-securesystemslib's package `encrypted`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LABEL = "ENCRYPTED SIGSTORE PRIVATE KEY"
 LABELS = frozenset({LABEL, "ENCRYPTED COSIGN PRIVATE KEY"})
 _COST, _BLOCKS, _PARALLEL = 1 << 16, 8, 1
 _MOST_MEMORY = 256 << 20
-"""Bytes that scrypt may take; cosign's parameters take 64 MiB."""
+"""Bytes of memory that scrypt may use; cosign's parameters need 64 MiB."""
 _KEY, _SALT, _NONCE = 32, 32, 24
 
 
 def opened(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> bytes:
-    """The PKCS #8 key (DER) in cosign's key file. Raises KeyFileError; *what* names the file in it."""
+    """The PKCS #8 key (DER) in cosign's key file. Raises KeyFileError, in which *what* names the file."""
     require(what)
     from nacl.exceptions import CryptoError
     from nacl.secret import SecretBox
@@ -47,7 +47,7 @@ def opened(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> bytes:
 
 
 def sealed(der: bytes, passphrase: bytes) -> bytes:
-    """cosign's key file of the PKCS #8 key *der*. Raises KeyFileError without PyNaCl."""
+    """Encrypt the PKCS #8 key *der* as cosign's key file. Raises KeyFileError without PyNaCl."""
     require("key")
     from nacl.secret import SecretBox
 
@@ -64,28 +64,28 @@ def sealed(der: bytes, passphrase: bytes) -> bytes:
 
 
 def require(what: str) -> None:
-    """Return when PyNaCl is installed. Raises KeyFileError about *what* otherwise."""
+    """Check that PyNaCl is installed. Raises KeyFileError about *what* otherwise."""
     if importlib.util.find_spec("nacl") is None:
         hint = (
             "`pip install 'arstore[cosign-keys]'`, or sign with a key in PKCS #8, which `arstore keygen`"
             " makes and `cosign import-key-pair` reads"
         )
-        raise KeyFileError(what, "cosign's own form of key files takes the package PyNaCl", hint)
+        raise KeyFileError(what, "cosign's own key files need the package PyNaCl", hint)
 
 
 def _parts(pem: bytes, what: str) -> tuple[bytes, int, int, int, bytes, bytes]:
     lines = pem.decode("ascii", "replace").split()
-    # The label has blanks, and so is some words at both ends.
+    # The label contains blanks, so it is several words at both ends.
     words = len(LABEL.split()) + 1
     body = "".join(lines[words:-words])
     fields = Fields(parse(decoded(body, what), what, BOUNDS), what)
     kdf, cipher = fields.required_child("kdf"), fields.required_child("cipher")
     if (kdf.string("name"), cipher.string("name")) != ("scrypt", "nacl/secretbox"):
-        raise KeyFileError(what, "is encrypted in a way that is not known here")
+        raise KeyFileError(what, "is encrypted in an unknown way")
     parameters = kdf.required_child("params")
     cost, blocks, parallel = (parameters.integer(name) for name in ("N", "r", "p"))
     if cost < 2 or cost & (cost - 1) or not 1 <= parallel <= 16 or not 1 <= 128 * cost * blocks <= _MOST_MEMORY:
-        raise KeyFileError(what, "asks for more work to be opened than is allowed")
+        raise KeyFileError(what, "needs more work to decrypt than is allowed")
     nonce = decoded(cipher.string("nonce", required=True), what)
     salt, text = decoded(kdf.string("salt", required=True), what), decoded(fields.string("ciphertext"), what)
     return salt, cost, blocks, parallel, nonce, text

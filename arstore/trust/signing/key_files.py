@@ -1,7 +1,7 @@
-"""Key files: read within bounds, and written as a pair that replaces nothing.
+"""Key files: read them within bounds, and write a pair without replacing files.
 
-A key file is a regular file: a FIFO or a device would be waited for. The private half of a pair has mode 0600 from its
-first moment on, the public half 0644. Not in scope: what is in them (`private`, `trust.keys`).
+A key file must be a regular file: reading a FIFO or a device could block. The private half of a pair has mode 0600 from
+the start, the public half 0644. Not in scope: the content (`private`, `trust.keys`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from arstore.trust.keys import LARGEST_KEY
 from arstore.trust.signing.private import LONGEST_PASSPHRASE
 
 PRIVATE, PUBLIC = ".key", ".pub"
-"""How the names of the two files of a pair end."""
+"""Suffixes of the two files of a pair."""
 
 
 def read_key_file(path: str, most: int = LARGEST_KEY) -> bytes:
     """The content of the key file *path*.
 
-    Raises NotFoundError, KeyFileError for what is not a regular file or has more than *most* bytes,
+    Raises NotFoundError, KeyFileError if it is not a regular file or has more than *most* bytes,
     PermissionDeniedError, HostError.
     """
     try:
@@ -41,10 +41,13 @@ def read_key_file(path: str, most: int = LARGEST_KEY) -> bytes:
 
 
 def read_passphrase_file(path: str) -> bytes:
-    """The passphrase in the file *path*: its first line. Raises KeyFileError where that is empty, and as above."""
+    """The passphrase in the file *path*: its first line.
+
+    Raises KeyFileError also if that line is empty, NotFoundError, PermissionDeniedError, HostError.
+    """
     line = read_key_file(path).split(b"\n", 1)[0].removesuffix(b"\r")
     if not line:
-        raise KeyFileError(path, "its first line is empty, where a passphrase should be")
+        raise KeyFileError(path, "its first line is empty, but must be the passphrase")
     if len(line) > LONGEST_PASSPHRASE:
         raise KeyFileError(path, f"its first line is longer than {LONGEST_PASSPHRASE} bytes")
     return line
@@ -53,7 +56,7 @@ def read_passphrase_file(path: str) -> bytes:
 def write_pair(prefix: str, private: bytes, public: bytes) -> tuple[str, str]:
     """Write the files *prefix*.key and *prefix*.pub; return their paths.
 
-    Raises ConflictError when one of them is there already, and writes neither then; NoSpaceError,
+    Raises ConflictError if one of them exists, and then writes neither; NoSpaceError,
     PermissionDeniedError, HostError.
     """
     made: list[str] = []
@@ -66,7 +69,7 @@ def write_pair(prefix: str, private: bytes, public: bytes) -> tuple[str, str]:
             with suppress(OSError):
                 os.unlink(path)
         if isinstance(error, FileExistsError):
-            raise ConflictError(str(error.filename), "there is a file already", "give another name") from error
+            raise ConflictError(str(error.filename), "the file exists already", "choose another name") from error
         if isinstance(error, OSError):
             raise from_os_error(error, error.filename or prefix) from error
         raise
@@ -77,7 +80,7 @@ def _write_new(path: str, data: bytes, mode: int, made: list[str]) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     made.append(path)
     try:
-        # Whatever the umask is.
+        # Independent of the umask.
         os.fchmod(fd, mode)
         write_all(fd, data)
         os.fsync(fd)

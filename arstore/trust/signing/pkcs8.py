@@ -1,8 +1,8 @@
-"""Encrypted private keys: PKCS #8 with PBES2 (RFC 5958, RFC 8018), written here for the sake of one number.
+"""Encrypted private keys: PKCS #8 with PBES2 (RFC 5958, RFC 8018), implemented here to choose the number of rounds.
 
-`cryptography` and OpenSSL encrypt with 2,048 rounds of PBKDF2, which a graphics card tries for a million passphrases a
-second. It is 600,000 here (what OWASP asks for with HMAC-SHA-256), a fifth of a second for each try on one processor.
-Whatever reads such files, OpenSSL and `cryptography` among it, takes the number from the file.
+`cryptography` and OpenSSL encrypt with 2,048 rounds of PBKDF2, so a graphics card can try a million passphrases per
+second. Here it is 600,000 (OWASP's recommendation for HMAC-SHA-256), a fifth of a second per try on one processor.
+Readers, including OpenSSL and `cryptography`, take the number from the file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _sequence(*parts: bytes) -> bytes:
 
 
 def _of(tag: int, content: bytes) -> bytes:
-    """DER of one value (X.690, 8.1)."""
+    """The DER encoding of one value (X.690, 8.1)."""
     size = len(content)
     if size < 0x80:
         return bytes([tag, size]) + content

@@ -1,10 +1,10 @@
-"""Private keys: read from PKCS #8, used, and made.
+"""Private keys: read them from PKCS #8, sign with them, and make new ones.
 
-ECDSA P-256 and P-384, and Ed25519. Signatures with ECDSA are over SHA-256 whatever the curve, because that is the one
-that cosign and containers/image both take without being told; Ed25519 is the plain one for the same reason.
+Supported are ECDSA P-256 and P-384, and Ed25519. ECDSA signatures are over SHA-256 for every curve, because cosign and
+containers/image both accept that by default; Ed25519 is the plain variant for the same reason.
 
-A passphrase comes as bytes; where from (a file, a terminal) is the caller's business, and never an argument of a
-command, where everybody on the host can read it. `pkcs8` encrypts with it.
+A passphrase comes as bytes. The caller gets it from a file or a terminal, never from a command's arguments, which every
+user of the host can read. `pkcs8` encrypts with it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KINDS = {"ecdsa-p256": "ECDSA P-256", "ecdsa-p384": "ECDSA P-384", "ed25519": "Ed25519"}
-"""Kinds of keys that sign, by the names that users give them."""
+"""Kinds of keys that can sign, by the names that users give."""
 LONGEST_PASSPHRASE = 1024
 _PLAIN = {"PRIVATE KEY"}
 _ENCRYPTED = {pkcs8.LABEL}
 
 
 class PrivateKey(NamedTuple):
-    """A key that signs, and its public half."""
+    """A private key, and its public half."""
 
     public: PublicKey
     key: Any
-    """What `cryptography` made of it."""
+    """The key object of `cryptography`."""
 
     def sign(self, message: bytes) -> bytes:
-        """The signature over *message*, as `PublicKey.verify` takes it."""
+        """The signature over *message*, in the form that `PublicKey.verify` accepts."""
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -45,9 +45,9 @@ class PrivateKey(NamedTuple):
 
 
 def read_private_key(data: bytes, what: str, passphrase: Callable[[], bytes]) -> PrivateKey:
-    """The private key in *data*: PEM of PKCS #8, plain or encrypted, or cosign's own file with the package PyNaCl.
+    """The private key in *data*: PEM of PKCS #8, plain or encrypted, or with the package PyNaCl cosign's own file.
 
-    *passphrase* is called when the key is encrypted. Raises KeyFileError; *what* names the file in it.
+    *passphrase* is called if the key is encrypted. Raises KeyFileError, in which *what* names the file.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
@@ -63,22 +63,22 @@ def read_private_key(data: bytes, what: str, passphrase: Callable[[], bytes]) ->
         else:
             key = serialization.load_pem_private_key(text, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        why = "is not a private key that can be read"
+        why = "is not a readable private key"
         raise KeyFileError(what, f"{why}, or the passphrase is wrong" if label in _ENCRYPTED else why) from error
     return private_key(key, what)
 
 
 def private_key(key: Any, what: str) -> PrivateKey:  # noqa: ANN401 - whatever `cryptography` gives
-    """The key object *key*, if it is of a kind that signs. Raises KeyFileError."""
+    """The key object *key* if its kind can sign. Raises KeyFileError."""
     public = public_key(key.public_key(), what) if hasattr(key, "public_key") else None
     if public is None or public.kind not in KINDS.values():
         kind = "of another kind" if public is None else f"of the kind {public.kind}"
-        raise KeyFileError(what, f"is a key {kind}; {', '.join(KINDS.values())} sign")
+        raise KeyFileError(what, f"is a key {kind}; supported for signing are {', '.join(KINDS.values())}")
     return PrivateKey(public, key)
 
 
 def make_private_key(kind: str) -> PrivateKey:
-    """A new key of the *kind*, one of `KINDS`."""
+    """Make a new key of the *kind*, one of `KINDS`."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
     if kind == "ed25519":
@@ -96,7 +96,7 @@ def private_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
 
 
 def cosign_pem(key: PrivateKey, passphrase: bytes) -> bytes:
-    """The file of *key* in cosign's own form. Raises KeyFileError without PyNaCl."""
+    """The key file of *key* in cosign's own form. Raises KeyFileError without PyNaCl."""
     return cosign_key.sealed(_der(key), _checked(passphrase, "passphrase"))
 
 

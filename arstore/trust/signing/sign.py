@@ -1,7 +1,7 @@
-"""Sign an image, that is the digest of its manifest and a name for it.
+"""Sign an image: the digest of its manifest together with a name.
 
-The name is written with its tag, as skopeo does, not without it, as cosign does: a policy's default asks for the tag,
-and without it an old image of the same repository could be given out as the newest. cosign takes both.
+The name is signed with its tag, as skopeo does, not without it, as cosign does. A policy's default requires the tag,
+and without it an old image of the same repository could be passed off as the newest. cosign accepts both.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def statement_about(manifest: Digest, name: str) -> Statement:
-    """What is stated now of the image with this *manifest* under the *name*, such as `example.org/app:1`.
+    """The statement about the image *manifest* under *name*, such as `example.org/app:1`, made now.
 
-    Raises InvalidReferenceError for a name that does not say which image of a repository it means.
+    Raises InvalidReferenceError for a name without a tag or digest, and for one with another digest.
     """
     reference = DockerReference.parse(name, "")
     if not reference.tag and reference.digest is None:
@@ -34,7 +34,7 @@ def statement_about(manifest: Digest, name: str) -> Statement:
 
 
 def sign_image(key: PrivateKey, manifest: Digest, name: str) -> SigstoreSignature:
-    """The signature of the image with this *manifest* under the *name*, as cosign 2, skopeo and podman read it.
+    """Sign the image *manifest* under *name*, in the form that cosign 2, skopeo and podman read.
 
     Raises InvalidReferenceError.
     """
@@ -43,5 +43,5 @@ def sign_image(key: PrivateKey, manifest: Digest, name: str) -> SigstoreSignatur
 
 
 def sign_bundle(key: PrivateKey, *blobs: Digest) -> Bundle:
-    """The bundle, as cosign 3 makes it, in which *key* signs these *blobs*: the manifest of an image, or a list."""
+    """Make cosign 3's bundle in which *key* signs these *blobs*: the manifest of an image, or a list of blobs."""
     return make_bundle(Attested(blobs), key.public.hint, key.sign)

@@ -5,16 +5,17 @@
      "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json",
                       "signatures": [{"sig": BASE64}]}}
 
-The payload is an in-toto statement: digests, and what is said about them. What is signed is the "pre-authentication
-encoding" of type and payload (DSSE, protocol.md). **A bundle names no repository**: whoever may write to a registry can
-put the signature of one image beside another name of it. So it never stands for a name that a policy asks for.
+The payload is an in-toto statement: digests, and a claim about them. The signature is over the "pre-authentication
+encoding" of type and payload (DSSE, protocol.md). **A bundle does not name a repository**: a user with write access to
+a registry can attach the signature of one image under another name of it. So it is never accepted for a name that a
+policy requires.
 
-The statement's type decides what it is worth: cosign's own says "this is signed", any other (provenance, an inventory)
-says something else, maybe that the image is bad. Only cosign's is taken.
+The statement's type decides its meaning: cosign's own says "this is signed"; any other type (provenance, SBOM) says
+something else, perhaps that the image is bad. Only cosign's is accepted.
 
-Refused, by name: bundles with a certificate (their time and identity take a log and Fulcio, which are checked for the
-older form only), with the signature of a blob instead of a statement, of other versions. Log entries and timestamps in
-a bundle are passed over: with a key, they are not what is trusted.
+Refused by name: bundles with a certificate (their time and identity need a log and Fulcio, which are checked for the
+older form only), bundles with the signature of a blob instead of a statement, and other versions. Log entries and
+timestamps in a bundle are ignored, because the key is trusted, not the log.
 """
 
 from __future__ import annotations
@@ -42,21 +43,21 @@ _MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.
 IN_TOTO = "application/vnd.in-toto+json"
 _STATEMENTS = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
 SIGNED = "https://sigstore.dev/cosign/sign/v1"
-"""The predicate of a statement that says nothing but that its subjects are signed."""
+"""The predicate of a statement that only says that its subjects are signed."""
 _MOST_SUBJECTS = 10_000
 _WHAT = "bundle"
 
 
 @answer
 class Attested(NamedTuple):
-    """That each of `subjects` was signed; one of them for an image, many for a list of blobs."""
+    """The statement that each of `subjects` was signed: one for an image, many for a list of blobs."""
 
     subjects: tuple[Digest, ...]
     predicate: str = SIGNED
 
 
 def verify_bundle(bundle: Bundle, keys: Sequence[PublicKey]) -> Attested:
-    """What one of *keys* said in *bundle*. Raises SignatureError."""
+    """The statement in *bundle* that one of *keys* signed. Raises SignatureError."""
     try:
         payload, signature = _envelope(bundle.raw)
         if not keys:
@@ -68,7 +69,7 @@ def verify_bundle(bundle: Bundle, keys: Sequence[PublicKey]) -> Attested:
 
 
 def make_bundle(attested: Attested, hint: str, sign: Callable[[bytes], bytes]) -> Bundle:
-    """The bundle in which a key says *attested*: *sign* makes its signature, *hint* is `PublicKey.hint`."""
+    """Make a bundle of *attested*: *sign* makes its signature, *hint* is `PublicKey.hint`."""
     payload = encode(
         {
             "_type": _STATEMENTS[0],
@@ -84,7 +85,7 @@ def make_bundle(attested: Attested, hint: str, sign: Callable[[bytes], bytes]) -
 
 
 def authenticated(kind: str, body: bytes) -> bytes:
-    """What is signed of *body*, whose media type is *kind* (DSSE, "PAE")."""
+    """The bytes to sign for *body* of the media type *kind* (DSSE, "PAE")."""
     name = kind.encode("utf-8")
     return b"DSSEv1 %d %b %d %b" % (len(name), name, len(body), body)
 
@@ -96,7 +97,7 @@ def _envelope(raw: bytes) -> tuple[bytes, bytes]:
     _refuse_unknown(fields, known)
     media_type = fields.string("mediaType", required=True)
     if media_type not in _MEDIA_TYPES:
-        raise SignatureError(_WHAT, f"has the media type {shown(media_type)}; version 0.3 is read")
+        raise SignatureError(_WHAT, f"has the media type {shown(media_type)}; only version 0.3 is supported")
     _check_material(fields)
     if "messageSignature" in fields.values:
         raise SignatureError(_WHAT, "is the signature of a blob, not of a statement about an image")
@@ -131,7 +132,7 @@ def _attested(payload: bytes) -> Attested:
         raise SignatureError(_WHAT, f"has a statement of the type {shown(kind)}")
     predicate = fields.string("predicateType", required=True)
     if predicate != SIGNED:
-        raise SignatureError(_WHAT, f"says {shown(predicate)}, which is not a signature")
+        raise SignatureError(_WHAT, f"has the predicate {shown(predicate)}, which is not a signature")
     subjects = fields.objects("subject")
     if not 0 < len(subjects) <= _MOST_SUBJECTS:
         raise SignatureError(_WHAT, f"is about {len(subjects)} subjects")
@@ -139,10 +140,10 @@ def _attested(payload: bytes) -> Attested:
 
 
 def _digest(subject: Fields) -> Digest:
-    """The one digest of a subject: a second one might be of something else."""
+    """The only digest of a subject: a second one could be that of something else."""
     digests = subject.required_child("digest").values
     if len(digests) != 1:
-        raise SignatureError(_WHAT, f"has a subject with {len(digests)} digests; one is read")
+        raise SignatureError(_WHAT, f"has a subject with {len(digests)} digests; it must have exactly one")
     ((algorithm, value),) = digests.items()
     try:
         return Digest(f"{algorithm}:{value}")
@@ -153,7 +154,7 @@ def _digest(subject: Fields) -> Digest:
 def _refuse_unknown(fields: Fields, known: Sequence[str]) -> None:
     for name in fields.values:
         if name not in known:
-            raise fields.error(name, "this field is not known here")
+            raise fields.error(name, "is an unknown field")
 
 
 def _base64(data: bytes) -> str:

@@ -1,16 +1,16 @@
-"""Entries of a Rekor log, version 1, checked without asking the log.
+"""Entries of a Rekor log, version 1, checked offline.
 
-A "signed entry timestamp" is the log's promise: its signature over the entry and the time at which it was taken in.
+A "signed entry timestamp" is the log's promise: its signature over the entry and the time at which it was recorded.
 
     {"SignedEntryTimestamp": BASE64,
      "Payload": {"body": BASE64, "integratedTime": SECONDS, "logIndex": N, "logID": HEX}}
 
 The log signs `Payload` in the form of RFC 8785. `body` is the entry itself, `hashedrekord` 0.0.1: the key or
-certificate, the signature, and the SHA-256 of what was signed. A promise about other bytes is worth nothing, and says
-so nowhere: all three are compared with those at hand (CVE-2022-36056 and CVE-2026-22703 are the missing comparisons).
+certificate, the signature, and the SHA-256 of what was signed. A promise may be valid and yet be about other bytes, so
+all three are compared with the ones at hand (CVE-2022-36056 and CVE-2026-22703: missing comparisons).
 
-Entries of version 2 have no such promise, only a proof of inclusion and somebody else's timestamp. They are refused,
-by name. Not in scope: inclusion proofs, and whether the log is honest.
+Entries of version 2 do not have this promise, only an inclusion proof and a timestamp of another service. They are
+refused by name. Not in scope: inclusion proofs, and whether the log is honest.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _WHAT = "Rekor entry"
 _EXACT = 1 << 53
-"""Whole numbers below this one have one form in RFC 8785."""
+"""Whole numbers below this one have only one form in RFC 8785."""
 _LATEST = 253_402_300_799
-"""The last second of the year 9999, past which there are no dates."""
+"""The last second of the year 9999, the last one that a date can have."""
 
 
 class _Entry(NamedTuple):
@@ -43,7 +43,8 @@ class _Entry(NamedTuple):
 
 
 def verify_entry(rekor: str, keys: Sequence[PublicKey], signer: bytes, signature: bytes, payload: bytes) -> datetime:
-    """When the log with one of *keys* took in *signature* over *payload*, made by *signer* (DER of key or certificate).
+    """The time at which a log with one of *keys* recorded *signature* over *payload*, made by *signer* (DER of a key or
+    certificate).
 
     *rekor* is the JSON above. Raises SignatureError.
     """
@@ -54,10 +55,10 @@ def verify_entry(rekor: str, keys: Sequence[PublicKey], signer: bytes, signature
 
 
 def check_log_keys(keys: Sequence[PublicKey]) -> None:
-    """Return when each of *keys* may be a log's: only ECDSA keys are. Raises SignatureError."""
+    """Check that each of *keys* can be a log's: these are ECDSA keys. Raises SignatureError."""
     for key in keys:
         if not key.kind.startswith("ECDSA"):
-            raise SignatureError("Rekor key", f"is a key of the kind {key.kind}; logs have ECDSA keys")
+            raise SignatureError("Rekor key", f"is a key of the kind {key.kind}; logs use ECDSA keys")
 
 
 def _verified(rekor: str, keys: Sequence[PublicKey], signer: bytes, signature: bytes, payload: bytes) -> datetime:
@@ -98,7 +99,7 @@ def _entry(body: bytes) -> _Entry:
     digest = _child(_child(spec, "data"), "hash")
     algorithm = digest.string("algorithm", required=True)
     if algorithm != "sha256":
-        raise SignatureError(_WHAT, f"has a digest of the kind {shown(algorithm, 40)}; only sha256 is read")
+        raise SignatureError(_WHAT, f"has a digest of the kind {shown(algorithm, 40)}; only sha256 is supported")
     signature = _child(spec, "signature")
     key = _child(signature, "publicKey")
     return _Entry(
@@ -110,15 +111,15 @@ def _entry(body: bytes) -> _Entry:
 
 def _compare(entry: _Entry, signer: bytes, signature: bytes, payload: bytes) -> None:
     if _der(entry.signer) != signer:
-        raise SignatureError(_WHAT, "is about another key or certificate")
+        raise SignatureError(_WHAT, "is for another key or certificate")
     if entry.signature != signature:
-        raise SignatureError(_WHAT, "is about another signature")
+        raise SignatureError(_WHAT, "is for another signature")
     if entry.digest != hashlib.sha256(payload).hexdigest():
-        raise SignatureError(_WHAT, "is about another payload")
+        raise SignatureError(_WHAT, "is for another payload")
 
 
 def _der(pem: bytes) -> bytes:
-    """What is inside of the one PEM block in *pem*. Its label does not count: the bytes say what they are."""
+    """The content of the only PEM block in *pem*. Its label is ignored, because the bytes show their type."""
     found = blocks(pem)
     if len(found) != 1 or pem.strip() != found[0][1]:
         raise SignatureError(_WHAT, "has a key that is not one PEM block")

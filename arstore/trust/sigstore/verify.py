@@ -1,11 +1,11 @@
-"""The three ways to verify a sigstore signature, as a policy's `sigstoreSigned` asks for them.
+"""The three ways to verify a sigstore signature for a policy's `sigstoreSigned`.
 
-Each returns what was signed, read only after it was verified. That the statement is about the image at hand, and gives
-it a name that is accepted, is for the caller to check.
+Each returns the signed statement, which is parsed only after it was verified. The caller must check that the statement
+is about the image at hand, and gives it an accepted name.
 
-Where a certificate decides, the time matters: Fulcio's are valid for minutes, so the log has to say when the signature
-was there; a private PKI's are valid now or not at all. As in containers/image, neither the timestamp that Fulcio's
-certificate transparency log has signed nor an inclusion proof is looked at: a log's promise is what is trusted here.
+With certificates, the time matters. Fulcio's are valid for minutes, so the log must confirm when the signature existed;
+those of a private PKI must be valid now. As in containers/image, neither the timestamp signed by Fulcio's certificate
+transparency log nor an inclusion proof is checked: the log's promise is trusted here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Fulcio(NamedTuple):
-    """Certificates that name `email`, as `issuer` knows it, below one of the `roots`."""
+    """Certificates that name `email`, confirmed by `issuer`, under one of the `roots`."""
 
     roots: x509.Roots
     issuer: str
@@ -39,7 +39,7 @@ class Fulcio(NamedTuple):
 
 
 class Pki(NamedTuple):
-    """Certificates that name `email`, `hostname`, or both where both are given, below one of the `roots`."""
+    """Certificates that name `email`, `hostname`, or both if both are given, under one of the `roots`."""
 
     roots: x509.Roots
     email: str = ""
@@ -49,7 +49,7 @@ class Pki(NamedTuple):
 def verify_with_keys(
     signature: SigstoreSignature, keys: Sequence[PublicKey], log: Sequence[PublicKey] = ()
 ) -> Statement:
-    """The statement that one of *keys* signed; with keys of a *log*, one of these has to have taken it in.
+    """The statement that one of *keys* signed; if keys of a *log* are given, the log must have recorded the signature.
 
     Raises SignatureError.
     """
@@ -63,7 +63,7 @@ def verify_with_keys(
 
 
 def verify_with_fulcio(signature: SigstoreSignature, trusted: Fulcio, log: Sequence[PublicKey]) -> Statement:
-    """The statement that the owner of a certificate of Fulcio's signed, while it was valid by what the *log* says.
+    """The statement signed by the owner of a Fulcio certificate that was valid at the time that the *log* confirms.
 
     Raises SignatureError.
     """
@@ -71,7 +71,7 @@ def verify_with_fulcio(signature: SigstoreSignature, trusted: Fulcio, log: Seque
 
     made = _decoded(signature)
     if not (log and trusted.issuer and trusted.email):
-        raise SignatureError("signature", "a log's key, an issuer and an e-mail address are needed to verify it")
+        raise SignatureError("signature", "verifying it needs a log's key, an issuer and an e-mail address")
     leaf = _certificate(signature)
     der = leaf.public_bytes(Encoding.DER)
     at = rekor.verify_entry(_promise(signature), log, der, made, signature.payload)
@@ -86,10 +86,10 @@ def verify_with_fulcio(signature: SigstoreSignature, trusted: Fulcio, log: Seque
 
 
 def verify_with_pki(signature: SigstoreSignature, trusted: Pki, now: datetime | None = None) -> Statement:
-    """The statement that the owner of a certificate signed that is valid now. Raises SignatureError."""
+    """The statement signed by the owner of a certificate that is valid now. Raises SignatureError."""
     made = _decoded(signature)
     if not (trusted.email or trusted.hostname):
-        raise SignatureError("signature", "an e-mail address or a host is needed to verify it")
+        raise SignatureError("signature", "verifying it needs an e-mail address or a host")
     leaf = _certificate(signature)
     chain = x509.read_chain(signature.chain)
     key = x509.verify_chain(leaf, chain, trusted.roots, now or datetime.now(UTC))
@@ -103,7 +103,7 @@ def verify_with_pki(signature: SigstoreSignature, trusted: Pki, now: datetime | 
 
 def _decoded(signature: SigstoreSignature) -> bytes:
     if len(signature.payload) > LARGEST:
-        raise SignatureError("signature payload", f"has {len(signature.payload)} bytes, {LARGEST} are allowed")
+        raise SignatureError("signature payload", f"has {len(signature.payload)} bytes; at most {LARGEST} are allowed")
     if not signature.signature:
         raise SignatureError("signature", "is empty")
     return decoded(signature.signature, "signature")
@@ -111,13 +111,13 @@ def _decoded(signature: SigstoreSignature) -> bytes:
 
 def _promise(signature: SigstoreSignature) -> str:
     if not signature.rekor:
-        raise SignatureError("signature", "no log took it in: it has no signed entry timestamp of Rekor")
+        raise SignatureError("signature", "is not recorded in a log: it has no signed entry timestamp of Rekor")
     return signature.rekor
 
 
 def _certificate(signature: SigstoreSignature) -> Certificate:
     if not signature.certificate:
-        raise SignatureError("signature", "brings no certificate")
+        raise SignatureError("signature", "does not include a certificate")
     return x509.read_certificate(signature.certificate)
 
 

@@ -1,14 +1,14 @@
-"""Certificates: the chain from a signer's to a trusted root, and the names in it.
+"""Certificates: the chain from a signer's certificate to a trusted root, and the names in it.
 
-`cryptography` finds the chain and verifies its signatures. The rules of its own that are made for web servers do not
-fit certificates for signing code, so its checks of extensions are replaced by these, for each chain that it finds:
+`cryptography` finds the chain and verifies its signatures. Its rules are made for web servers and do not fit
+certificates for code signing, so its checks of extensions are replaced by these, for each chain that it finds:
 
-- every certificate of the chain is valid at the time asked for, the root too;
-- each issuer is a CA, may sign certificates if it has a key usage, and has no more CAs below it than it allows;
-- the signer's has a subject alternative name, critical or not, and may sign code (`codeSigning` or any), as have those
-  issuers that say what they are for (RFC 5280, 4.2.1.12; Go's crypto/x509 asks for the same).
+- every certificate of the chain, including the root, is valid at the given time;
+- each issuer is a CA, may sign certificates if it has a key usage, and has at most as many CAs below it as it allows;
+- the signer's certificate has a subject alternative name, critical or not, and is for code signing (`codeSigning` or
+  any), and so are those issuers that limit their use (RFC 5280, 4.2.1.12; Go's crypto/x509 has the same rule).
 
-Name constraints are its business. What it does not know is refused: issuers with keys of Ed25519, or of RSA below 2048
+It still checks name constraints. Unsupported chains are refused: issuers with Ed25519 keys, or with RSA keys below 2048
 bits, and unknown critical extensions.
 """
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 LARGEST_CERTIFICATE = 64 << 10
-"""Bytes of one certificate as PEM; Fulcio's have about one thousand."""
+"""Bytes of one certificate as PEM, at most; Fulcio's have about one thousand."""
 LONGEST_CHAIN = 8
-"""Certificates that a signature may bring, besides the signer's."""
+"""Certificates that a signature may include in addition to the signer's."""
 _MOST_ROOTS = 512
 _ISSUER_V1 = "1.3.6.1.4.1.57264.1.1"
 _ISSUER_V2 = "1.3.6.1.4.1.57264.1.8"
@@ -40,22 +40,22 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 class Roots(NamedTuple):
-    """The certificates that a policy trusts, and those that help to find the way to one of them."""
+    """The certificates that a policy trusts, and intermediate ones that lead to them."""
 
     roots: tuple[Any, ...]
     intermediates: tuple[Any, ...] = ()
 
 
 def read_roots(data: bytes, what: str) -> tuple[Certificate, ...]:
-    """The trusted certificates in the PEM file *data*. Raises KeyFileError where there is none, or one is wrong."""
+    """The trusted certificates in the PEM file *data*. Raises KeyFileError if there are none, or one is malformed."""
     from cryptography import x509
 
     found = blocks(data)
     if not found or len(found) > _MOST_ROOTS or len(found) != data.count(b"-----BEGIN "):
-        raise KeyFileError(what, f"holds {len(found)} PEM blocks, where 1 to {_MOST_ROOTS} certificates are needed")
+        raise KeyFileError(what, f"holds {len(found)} PEM blocks, but must hold 1 to {_MOST_ROOTS} certificates")
     for label, _ in found:
         if label != "CERTIFICATE":
-            raise KeyFileError(what, "holds something besides certificates")
+            raise KeyFileError(what, "holds something other than certificates")
     try:
         return tuple(x509.load_pem_x509_certificate(text + b"\n") for _, text in found)
     except (ValueError, TypeError) as error:
@@ -63,21 +63,21 @@ def read_roots(data: bytes, what: str) -> tuple[Certificate, ...]:
 
 
 def read_certificate(text: str) -> Certificate:
-    """The signer's certificate that a signature brings: one PEM block, and nothing else. Raises SignatureError."""
+    """The signer's certificate in a signature: one PEM block, and nothing else. Raises SignatureError."""
     return _read(text, "certificate", 1, 1)[0]
 
 
 def read_chain(text: str) -> tuple[Certificate, ...]:
-    """The intermediate certificates of the chain that a signature brings; "" is none. Raises SignatureError.
+    """The intermediate certificates in a signature; empty for "". Raises SignatureError.
 
-    The last one is the root by convention. It is left out, because roots are trusted where they come from the policy,
-    never because a signature brings them.
+    The last one is the root by convention. It is left out, because a root is trusted only if it comes from the policy,
+    never because a signature includes it.
     """
     return () if not text else _read(text, "certificate chain", 1, LONGEST_CHAIN)[:-1]
 
 
 def verify_chain(leaf: Certificate, chain: Sequence[Certificate], trusted: Roots, at: datetime) -> PublicKey:
-    """Return the key of *leaf*, once a path from it to one of the trusted roots is found that is valid *at* a time.
+    """Return the key of *leaf* if there is a path from it to one of the trusted roots that is valid at the time *at*.
 
     Raises SignatureError.
     """
@@ -101,17 +101,17 @@ def verify_chain(leaf: Certificate, chain: Sequence[Certificate], trusted: Roots
 
 
 def emails_of(leaf: Certificate) -> tuple[str, ...]:
-    """The e-mail addresses in the subject alternative name, as they are written there. Raises SignatureError."""
+    """The e-mail addresses in the subject alternative name, unchanged. Raises SignatureError."""
     from cryptography.x509 import RFC822Name
 
     return tuple(_alternative_names(leaf).get_values_for_type(RFC822Name))
 
 
 def check_hostname(leaf: Certificate, host: str) -> None:
-    """Return when the certificate is one for *host*, a DNS name or an IP address. Raises SignatureError.
+    """Check that the certificate is for *host*, a DNS name or an IP address. Raises SignatureError.
 
-    RFC 6125, as Go reads it: letter case does not count, and `*` stands for the whole first label of a name that has
-    at least two others.
+    RFC 6125, as implemented in Go: case does not matter, and `*` matches the whole first label of a name that has at
+    least two others.
     """
     from cryptography.x509 import DNSName, IPAddress
 
@@ -126,15 +126,15 @@ def check_hostname(leaf: Certificate, host: str) -> None:
 
 
 def oidc_issuer_of(leaf: Certificate) -> str:
-    """Who told Fulcio the signer's identity: its two extensions must agree where both are there.
+    """The OIDC issuer that confirmed the signer's identity to Fulcio; if both extensions exist, they must agree.
 
     Raises SignatureError.
     """
     found = {text for text in (_raw_issuer(leaf), _der_issuer(leaf)) if text is not None}
     if not found:
-        raise SignatureError("certificate", "does not say which OIDC issuer knows the signer")
+        raise SignatureError("certificate", "does not name the OIDC issuer of the signer")
     if len(found) > 1:
-        raise SignatureError("certificate", "names two OIDC issuers that differ")
+        raise SignatureError("certificate", "names two different OIDC issuers")
     return found.pop()
 
 
@@ -142,7 +142,7 @@ def _read(text: str, what: str, least: int, most: int) -> tuple[Certificate, ...
     from cryptography import x509
 
     if len(text) > most * LARGEST_CERTIFICATE:
-        raise SignatureError(what, f"has {len(text)} characters, {most * LARGEST_CERTIFICATE} are allowed")
+        raise SignatureError(what, f"has {len(text)} characters; at most {most * LARGEST_CERTIFICATE} are allowed")
     data = text.encode("utf-8", "replace")
     found = blocks(data)
     outside = data if len(found) > most else _without(data, found)
@@ -162,7 +162,7 @@ def _without(data: bytes, found: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 def _distinct(chain: Sequence[Certificate]) -> list[Certificate]:
-    """*chain*, in which no two certificates have one subject: else the paths through them are too many to try."""
+    """Check that no two certificates of *chain* have the same subject: there would be too many paths to try."""
     subjects = [one.subject.public_bytes() for one in chain]
     if len(set(subjects)) != len(subjects):
         raise SignatureError("certificate chain", "has two certificates with the same subject")
@@ -190,7 +190,7 @@ def _must_be_ca(_policy: object, _certificate: object, extension: Any) -> None: 
 
 
 def _check_chain(chain: list[Certificate], at: datetime) -> None:
-    """The checks that the replaced extension policies would have done; *chain* begins with the signer's."""
+    """The checks of the replaced extension policies; *chain* begins with the signer's certificate."""
     from cryptography import x509
 
     for depth, one in enumerate(chain):
@@ -206,7 +206,7 @@ def _check_chain(chain: list[Certificate], at: datetime) -> None:
         if constraints is None or not constraints.ca:
             raise SignatureError("certificate chain", "an issuer is not a CA")
         if constraints.path_length is not None and constraints.path_length < depth - 1:
-            raise SignatureError("certificate chain", "an issuer allows fewer CAs below it")
+            raise SignatureError("certificate chain", "an issuer has more CAs below it than it allows")
         usage = _extension(one, x509.KeyUsage)
         if usage is not None and not usage.key_cert_sign:
             raise SignatureError("certificate chain", "an issuer may not sign certificates")
@@ -223,7 +223,7 @@ def _check_usage(one: Certificate) -> None:
 
 
 def must_sign_code(leaf: Certificate) -> None:
-    """Return when *leaf* says that it is for signing code, as Fulcio's do. Raises SignatureError."""
+    """Check that *leaf* says that it is for code signing, as Fulcio's do. Raises SignatureError."""
     from cryptography import x509
 
     if _extension(leaf, x509.ExtendedKeyUsage) is None:
@@ -272,7 +272,7 @@ def _der_issuer(leaf: Certificate) -> str | None:
     data = _unknown(leaf, _ISSUER_V2)
     if data is None:
         return None
-    # A UTF8String of fewer than 128 bytes, or with its length in one or two bytes.
+    # A UTF8String of fewer than 128 bytes, or with a length of one or two bytes.
     head = {0x81: 3, 0x82: 4}.get(data[1] if len(data) > 1 else 0, 2)
     length = data[1] if head == 2 and len(data) > 1 else int.from_bytes(data[2:head], "big")
     if data[:1] != bytes([_UTF8_STRING]) or len(data) != head + length or (head > 2 and length < 128):

@@ -182,7 +182,7 @@ def test_a_dir_of_a_chart(arstore, tmp_path):
     files = [images.file("version", b"Directory Transport Version: 1.1\n"), images.file("manifest.json", blobs[0])]
     result = arstore("import", images.write_files(tmp_path / "x", files))
     assert result.status == 15
-    assert "has no container image in it" in result.err
+    assert "contains no container image" in result.err
 
 
 def test_nothing_but_other_things(arstore, tmp_path):

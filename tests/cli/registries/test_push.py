@@ -112,7 +112,7 @@ def test_a_registry_that_never_keeps_a_blob_is_told_once_more_and_not_again(stor
     files = store.files()
     line = push(store, server, run=lambda *words: store.fails("RegistryAnswer", *words))
     assert "MANIFEST_BLOB_UNKNOWN" in line
-    assert line.endswith("the missing blobs were sent a second time before")
+    assert line.endswith("the missing blobs were sent twice")
     assert len(server.asked("PUT", "/manifests/")) == 2
     assert server.tags.get("a/b", {}) == {}
     assert store.files() == files

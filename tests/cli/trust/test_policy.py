@@ -62,7 +62,7 @@ def test_check_lists_what_a_policy_says(storeless, place):
 
 def test_check_says_what_is_odd(storeless, place):
     said = storeless.ok("policy", "check", written(place, dockr={"": [REJECT]}, docker={"x/y": [REJECT]}))
-    assert "! transports.dockr: no transport has this name, so the section never applies" in said.text
+    assert "! transports.dockr: the transport is unknown, so the section never applies" in said.text
     assert "! transports.docker.'x/y': is not an expanded name; write 'docker.io/x/y'" in said.text
 
 
@@ -86,7 +86,7 @@ def test_check_looks_into_key_files(storeless, place, make):
         (b'{"default":[{"type":"reject"}]}\0', "not valid JSON"),
         (b'\xef\xbb\xbf{"default":[{"type":"reject"}]}', "byte order mark"),
         (b'{"default":[{"type":"reject"}],"default":[{"type":"reject"}]}', "twice"),
-        (b'{"default":[{"type":"rejekt"}]}', "no requirement of the type 'rejekt'"),
+        (b'{"default":[{"type":"rejekt"}]}', "the requirement type 'rejekt' is unknown"),
     ],
 )
 def test_check_refuses_a_bad_file(storeless, place, content, why):

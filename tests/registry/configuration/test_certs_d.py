@@ -46,5 +46,5 @@ def test_a_directory_that_is_named_stands_alone(places, tmp_path):
 @pytest.mark.parametrize("name", ["x.cert", "x.key"])
 def test_half_a_pair(places, tmp_path, name):
     write(f"{tmp_path}/own", name)
-    with pytest.raises(RegistryConfigError, match="beside it"):
+    with pytest.raises(RegistryConfigError, match="next to it"):
         certificates_for("h", places, f"{tmp_path}/own")

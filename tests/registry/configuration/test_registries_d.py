@@ -93,7 +93,7 @@ def test_files_are_one_configuration(places, tmp_path):
 @pytest.mark.parametrize(
     ("first", "second", "why"),
     [
-        ("docker: {a.example: {}}", "docker: {a.example: {}}", "a.example is in .*a.yaml too"),
+        ("docker: {a.example: {}}", "docker: {a.example: {}}", "a.example is also in .*a.yaml"),
         (
             "default-docker: {lookaside: 'file:///a'}",
             "default-docker: {lookaside: 'file:///b'}",

@@ -160,7 +160,7 @@ def test_the_error_of_a_cut_file_names_the_place(tmp_path, spool):
     path = write(tmp_path / "x.tar", images.file("blobs/b", b"b" * 3000))
     with open(path, "r+b") as file:
         file.truncate(1000)
-    with pytest.raises(TruncatedError, match="ends at byte 1000, within blobs/b, which goes on to byte 3512"):
+    with pytest.raises(TruncatedError, match="ends at byte 1000, within blobs/b, which extends to byte 3512"):
         in_place(path, spool)
 
 

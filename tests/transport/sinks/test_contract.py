@@ -254,7 +254,7 @@ def test_two_images(target, tmp_path):
     one, two = stores.simple("a", names=("a:1",)), stores.simple("b", names=("b:1", "c:1"))
     source = images.write_oci_archive(tmp_path / "source.tar", one, two)
     if target.kind == "dir":
-        with pytest.raises(UsageError, match="takes one image, and 2 are to be copied"):
+        with pytest.raises(UsageError, match="holds one image, but 2 are to be copied"):
             copies.copy(source, target)
         return
     copies.copy(source, target)
@@ -270,7 +270,7 @@ def test_preserved_digests(target, source):
     if target.kind in copies.MANIFESTS:
         copies.copy(source, target, options)
     else:
-        with pytest.raises(ConversionError, match="no place for a manifest"):
+        with pytest.raises(ConversionError, match="cannot hold a manifest"):
             copies.copy(source, target, options)
 
 

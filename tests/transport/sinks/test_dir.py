@@ -75,7 +75,7 @@ def test_something_else_is_refused_and_left(target, source, files):
     target.path.mkdir()
     for name, data in files.items():
         (target.path / name).write_bytes(data)
-    with pytest.raises(ConflictError, match="something else"):
+    with pytest.raises(ConflictError, match="something other"):
         copies.copy(source, target)
     assert copies.everything(target.path) == files
 
@@ -83,7 +83,7 @@ def test_something_else_is_refused_and_left(target, source, files):
 def test_the_blobs_of_a_layout_are_not_taken_for_ours(source, tmp_path):
     layout = images.write_layout(tmp_path / "layout", ONE)
     before = copies.everything(layout)
-    with pytest.raises(ConflictError, match="something else"):
+    with pytest.raises(ConflictError, match="something other"):
         copies.copy(source, copies.Target("dir", layout / "blobs/sha256"))
     assert copies.everything(layout) == before
 

@@ -86,7 +86,7 @@ def test_the_reference_of_the_user(tmp_path, source):
 def test_one_reference_is_not_for_two_images(tmp_path):
     source = images.write_oci_archive(tmp_path / "both.tar", ONE, TWO)
     for kind in ("oci", "oci-archive"):
-        with pytest.raises(UsageError, match="takes one image, and 2"):
+        with pytest.raises(UsageError, match="holds one image, but 2"):
             copies.copy(source, copies.Target(kind, tmp_path / kind, "v2"))
         assert not (tmp_path / kind).exists()
 

@@ -91,7 +91,7 @@ def document(**changes):
         (b"[]", "a list"),
         (b"{", "not valid JSON"),
         (document(cipher="AES_256_GCM"), "encrypted with AES_256_GCM"),
-        (document(cipher=...), "names no cipher"),
+        (document(cipher=...), "does not name its cipher"),
         (document(cipher=7), "not a string"),
         (document(hmac=...), "is missing"),
         (document(hmac="bW1t"), "has 3 bytes"),
@@ -127,5 +127,5 @@ def test_private_options_that_are_refused(raw, why):
 def test_two_nonces_must_agree():
     raw = private(KEY, NONCE, Digest.of(b""))
     assert content_key(raw, Public(b"m" * 32, NONCE), "layer").nonce == NONCE
-    with pytest.raises(DecryptionError, match="two nonces"):
+    with pytest.raises(DecryptionError, match="two different nonces"):
         content_key(raw, Public(b"m" * 32, b"n" * 16), "layer")

@@ -43,10 +43,10 @@ def test_a_jwe_that_was_added_later_is_tried_too():
 def test_who_may_open_it_is_told():
     _, found = notes(rsa_key(), ec_key("P-384"))
     with pytest.raises(
-        DecryptionError, match=r"the key does not open it: .* 2 keys of jwe \(RSA-OAEP, ECDH-ES\+A256KW\)"
+        DecryptionError, match=r"the key does not decrypt it: .* 2 keys of jwe \(RSA-OAEP, ECDH-ES\+A256KW\)"
     ):
         unlock(found, ec_key("P-384", 1))
-    with pytest.raises(DecryptionError, match="none of the 2 keys that were given"):
+    with pytest.raises(DecryptionError, match="none of the 2 given keys"):
         unlock({**found, f"{PREFIX}keys.pgp": "x"}, rsa_key(1), rsa_key(2))
     assert described({**found, f"{PREFIX}keys.pkcs7": "x"}, "layer").endswith(", pkcs7 (certificates)")
 
@@ -64,7 +64,7 @@ def test_other_schemes_are_named(scheme, shown):
     _, found = notes(rsa_key())
     del found[JWE]
     found[f"{PREFIX}keys.{scheme}"] = "eA=="
-    with pytest.raises(DecryptionError, match="which arstore does not open") as error:
+    with pytest.raises(DecryptionError, match="which arstore does not support") as error:
         unlock(found, rsa_key())
     assert shown in str(error.value)
 
@@ -76,7 +76,7 @@ def put(key, text):
 BROKEN = [
     ("no keys", lambda found: found.pop(JWE), "has no wrapped key"),
     ("an empty list", put(JWE, ""), "has no wrapped key"),
-    ("no options", lambda found: found.pop(PUBLIC), "with which cipher"),
+    ("no options", lambda found: found.pop(PUBLIC), "does not name its cipher"),
     ("options that are no base64", put(PUBLIC, "!"), "is not base64"),
     ("a key that is no base64", put(JWE, "a"), "is not base64"),
     ("an empty key in the list", lambda found: found.update({JWE: found[JWE] + ","}), "not a JWE in JSON"),

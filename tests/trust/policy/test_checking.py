@@ -61,9 +61,9 @@ def test_each_requirement_has_its_kind_of_signatures():
 
 
 def test_a_bundle_is_for_any_identity_alone():
-    assert "names no repository" in checker(keyData=data("cosign.pub")).unfit(BUNDLE)
+    assert "does not name a repository" in checker(keyData=data("cosign.pub")).unfit(BUNDLE)
     exact = {"type": "exactRepository", "dockerRepository": "a"}
-    assert "names no repository" in checker(keyData=data("cosign.pub"), signedIdentity=exact).unfit(BUNDLE)
+    assert "does not name a repository" in checker(keyData=data("cosign.pub"), signedIdentity=exact).unfit(BUNDLE)
     assert "log" in checker(keyData=data("cosign.pub"), signedIdentity=ANY, **REKOR).unfit(BUNDLE)
     with checker(keyData=data("cosign.pub"), signedIdentity=ANY) as good:
         assert good.unfit(BUNDLE) == ""

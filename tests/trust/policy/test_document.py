@@ -126,7 +126,7 @@ ANY = {"type": "anyIdentity"}
 def test_any_identity_is_for_given_files_and_plain_keys():
     for keys in ({"keyPath": "/k"}, {"keyPaths": ["/k"]}, {"keyData": "eA=="}, {"keyDatas": ["eA=="]}):
         assert one(signed(**keys, signedIdentity=ANY), explicit=True).identity == Identity("anyIdentity")
-        with pytest.raises(PolicyError, match="known only in a file that is given with --policy"):
+        with pytest.raises(PolicyError, match="allowed only in a file that is given with --policy"):
             one(signed(**keys, signedIdentity=ANY))
     for other in (
         signed(fulcio=FULCIO, **REKOR, signedIdentity=ANY),
@@ -147,7 +147,7 @@ def test_any_identity_is_for_given_files_and_plain_keys():
         ({"transports": {}}, "the key default is missing"),
         (
             {"default": [{"type": "reject"}], "Transports": {}},
-            "the key 'Transports' is not known; it is spelt transports",
+            "the key 'Transports' is not known; the correct spelling is transports",
         ),
         ({"default": [{"type": "reject"}], "x": {}}, "the key 'x' is not known"),
         ({"default": None}, "default: is not a list with at least one requirement"),
@@ -162,7 +162,7 @@ def test_any_identity_is_for_given_files_and_plain_keys():
         ({"default": [{"type": "reject"}], "transports": {"dir": {"/a": []}}}, "transports.dir.'/a': is not a list"),
         (
             {"default": [{"type": "reject"}, {"type": "Reject"}]},
-            "default[1]: there is no requirement of the type 'Reject'",
+            "default[1]: the requirement type 'Reject' is unknown",
         ),
         ({"default": [{}]}, "default[0]: the key type is missing"),
         ({"default": [{"type": 1}]}, "default[0].type: is not a string"),
@@ -182,7 +182,10 @@ def test_any_identity_is_for_given_files_and_plain_keys():
         ({"default": [pgp(keyData="é")]}, "default[0].keyData: is not base64"),
         ({"default": [pgp(keyData="\n")]}, "default[0].keyData: is empty"),
         ({"default": [{"type": "signedBy", "keyPath": "/k"}]}, "the key keyType is missing"),
-        ({"default": [{"type": "signedBy", "keyType": "gpgkeys", "keyPath": "/k"}]}, "'gpgkeys' is not a type of keys"),
+        (
+            {"default": [{"type": "signedBy", "keyType": "gpgkeys", "keyPath": "/k"}]},
+            "the key type 'gpgkeys' is unknown",
+        ),
         ({"default": [signed()]}, "needs one of keyPath, keyPaths, keyData, keyDatas, fulcio, pki"),
         ({"default": [signed(keyPath="/k", x=1)]}, "the key 'x' is not known"),
         ({"default": [signed(keyPath="/k", pki=PKI)]}, "has keyPath and pki; only one is allowed"),
@@ -210,7 +213,7 @@ def test_any_identity_is_for_given_files_and_plain_keys():
             "has caIntermediatesPath and caIntermediatesData",
         ),
         ({"default": [signed(keyPath="/k", signedIdentity=None)]}, "default[0].signedIdentity: is not an object"),
-        ({"default": [signed(keyPath="/k", signedIdentity={"type": "x"})]}, "there is no identity of the type 'x'"),
+        ({"default": [signed(keyPath="/k", signedIdentity={"type": "x"})]}, "the identity type 'x' is unknown"),
         (
             {"default": [signed(keyPath="/k", signedIdentity={"type": "matchExact", "prefix": "a"})]},
             "the key 'prefix' is not known",

@@ -32,7 +32,7 @@ def test_a_plain_policy_has_none():
 @pytest.mark.parametrize(
     ("transports", "place", "text"),
     [
-        ({"dockr": {"": [REJECT]}}, "transports.dockr", "no transport has this name"),
+        ({"dockr": {"": [REJECT]}}, "transports.dockr", "the transport is unknown"),
         ({"docker": {"busybox/x": [REJECT]}}, "transports.docker.'busybox/x'", "so the list never applies"),
         ({"docker": {"a.example/B": [REJECT]}}, "transports.docker.'a.example/B'", "not an image name"),
     ],
@@ -48,7 +48,7 @@ def test_lists_that_never_apply(transports, place, text):
 def test_names_that_images_do_not_have(transport, identity):
     ((where, why),) = odd(**{transport: {"": [REJECT, key(identity)]}})
     assert where == f"transports.{transport}.''[1]"
-    assert "so it never holds" in why
+    assert "so it is never satisfied" in why
 
 
 def test_requirements_that_never_hold():
@@ -56,7 +56,7 @@ def test_requirements_that_never_hold():
     other = {"type": "signedBy", "keyType": "X509CAs", "keyPath": "/k"}
     found = odd(base, {**other, "keyType": "X509Certificates"}, {**other, "keyType": "GPGKeys"})
     assert [where for where, _ in found] == ["default[0]", "default[1]"]
-    assert all("never holds" in why for _, why in found)
+    assert all("never satisfied" in why for _, why in found)
 
 
 def test_any_identity_is_told():

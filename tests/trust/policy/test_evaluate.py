@@ -102,11 +102,11 @@ def test_an_empty_list_rejects():
 def test_signatures_may_be_required():
     found = judge(policy(ACCEPT), subject(), unasked(IMAGE), require_signatures=True)
     assert not found.accepted
-    assert found.reason == "default: no signature is asked for, and signatures are required"
+    assert found.reason == "default: signatures are required, but the policy does not ask for any"
     good = signed(IMAGE, signature())
     assert judge(policy(ACCEPT, key()), subject(), good, require_signatures=True).accepted
     bad = judge(policy(ACCEPT, key()), subject(), signed(IMAGE), require_signatures=True)
-    assert "a signature is needed, and there is none" in bad.reason
+    assert "a signature is required, but there is none" in bad.reason
     base = {"type": "signedBaseLayer", "baseLayerIdentity": {"type": "matchExact"}}
     assert not judge(policy(base), subject(), unasked(IMAGE), require_signatures=True).accepted
 
@@ -127,7 +127,7 @@ def test_bad_signatures_do_no_harm():
     assert [one.fits for one in found.outcomes[0].attempts] == [False] * 2 + [True] * 4
     found = verdict([key()], signed(IMAGE, *many, signature(name=f"{APP}:3")))
     assert not found.accepted
-    assert f"none of 4 signatures is good: the signature is for {OTHER.digest}" in found.reason
+    assert f"none of 4 signatures is valid: the signature is for {OTHER.digest}" in found.reason
     assert found.reason.endswith("; and 1 more")
     assert found.reason.isprintable()
     with pytest.raises(RejectedError, match="requirement 1"):
@@ -137,7 +137,7 @@ def test_bad_signatures_do_no_harm():
 def test_signatures_of_other_kinds_are_told_where_there_is_no_better_reason():
     others = [SimpleSignature(b"x"), Bundle(b"x")]
     found = verdict([key()], signed(IMAGE, *others))
-    assert "none of 2 signatures is good: sigstoreSigned takes sigstore's signatures only; a bundle" in found.reason
+    assert "none of 2 signatures is valid: sigstoreSigned accepts only sigstore's signatures; a bundle" in found.reason
     found = verdict([key()], signed(IMAGE, *others, signature(OTHER)))
     assert "none of" not in found.reason
     assert f"the signature is for {OTHER.digest}" in found.reason
@@ -154,7 +154,7 @@ def test_each_requirement_needs_its_own_signature():
 
 def test_the_same_reason_is_said_once():
     found = verdict([key()], signed(IMAGE, signature(by="p384"), signature(by="p384")))
-    assert "none of 2 signatures is good" in found.reason
+    assert "none of 2 signatures is valid" in found.reason
     assert found.reason.count("none of the keys") <= 1
 
 
@@ -183,7 +183,7 @@ def test_more_signatures_than_are_looked_at():
     assert verdict([key()], signed(IMAGE, *[signature(OTHER)] * (MOST - 1), signature())).accepted
     found = verdict([key()], signed(IMAGE, signature(), *[signature()] * MOST))
     assert not found.accepted
-    assert "signatures: there are 129, and 128 are allowed" in found.reason
+    assert "signatures: there are 129, but at most 128 are allowed" in found.reason
 
 
 def test_signatures_that_cannot_be_had():
@@ -213,7 +213,7 @@ def test_signatures_are_asked_for_once():
 
 def test_keys_that_no_tool_knows():
     found = verdict([{"type": "signedBy", "keyType": "X509Certificates", "keyData": "eA=="}], unasked(IMAGE))
-    assert "no tool knows keys of the type X509Certificates" in found.reason
+    assert "no tool supports keys of the type X509Certificates" in found.reason
     base = {"type": "signedBaseLayer", "baseLayerIdentity": {"type": "matchExact"}}
     assert "signedBaseLayer (matchExact): no tool can check this" in verdict([base], unasked(IMAGE)).reason
 
@@ -281,7 +281,7 @@ def test_the_digest_that_was_asked_for():
     assert verdict([key()], signed(IMAGE), [on_index], by.format(IMAGE.digest)).accepted
     found = verdict([key()], signed(IMAGE, named), name=by.format(OTHER.digest))
     assert not found.accepted
-    assert f"it does not have the digest {OTHER.digest} that was asked for" in found.reason
+    assert f"it does not have the requested digest {OTHER.digest}" in found.reason
     # An index that does not list the image does not answer for it either.
     assert not verdict([key()], signed(IMAGE, named), [signed(OUTER)], by.format(OUTER.digest)).accepted
 
