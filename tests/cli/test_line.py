@@ -195,7 +195,7 @@ def test_a_path_that_nobody_may_read_is_for_click(tmp_path):
 def test_a_wrong_line_is_an_error_of_ours():
     with pytest.raises(UsageError) as caught:
         clicked.run(cli, Session(), ["tag", "a"])
-    assert str(caught.value) == "tag: missing argument 'NAME'; `arstore tag --help` tells more"
+    assert str(caught.value) == "tag: missing argument 'NAME'; see `arstore tag --help`"
 
 
 def test_every_word_is_text_unless_said_otherwise():

@@ -305,13 +305,13 @@ def test_copies_of_an_archive_are_the_same_bytes(arstore, tmp_path):
 def test_a_docker_archive_has_no_place_for_them(arstore, tmp_path):
     arstore.ok("import", layout_of(tmp_path, *EVERY))
     done = arstore.ok("save", "app:1", "--format", "docker-archive", "-o", tmp_path / "out")
-    assert "4 attachments did not come along: a docker-archive has no place for them" in done.err
+    assert "did not copy 4 attachments: a docker-archive cannot hold them" in done.err
 
 
 def test_a_converted_image_leaves_them_behind(arstore, tmp_path):
     arstore.ok("import", layout_of(tmp_path, LIST))
     done = arstore.ok("copy", "store:app:1", f"oci:{tmp_path / 'out'}", "--compression", "zstd")
-    assert "1 attachment did not come along: what they belong to was converted" in done.err
+    assert "did not copy 1 attachment: their image was converted" in done.err
     assert len(attachments.listed(tmp_path / "out")) == 1
 
 
@@ -327,7 +327,7 @@ def test_a_dir_holds_signatures_as_files(arstore, tmp_path):
     attachments.add_to_layout(layout := images.write_layout(tmp_path / "layout", PICTURE), LIST)
     arstore.ok("import", layout)
     done = arstore.ok("copy", "store:app:1", f"dir:{tmp_path / 'back'}")
-    assert "1 attachment did not come along: a dir: holds simple signatures only" in done.err
+    assert "did not copy 1 attachment: a dir: can only hold simple signatures" in done.err
     back = [(tmp_path / "back" / f"signature-{number}").read_bytes() for number in (1, 2, 3)]
     assert not (tmp_path / "back" / "signature-4").exists()
     assert sorted(back) == sorted(files)

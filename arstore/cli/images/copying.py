@@ -172,16 +172,16 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
         session.note(line)
     if done.sparse:
         noun = "entry" if done.sparse == 1 else "entries"
-        session.note(f"{target.what}: {done.sparse} {noun} of an index not copied; the index still lists them")
+        session.note(f"{target.what}: did not copy {done.sparse} {noun} of an index; the index still lists them")
     if done.dropped:
         noun = "entry" if done.dropped == 1 else "entries"
-        session.note(f"{target.what}: {done.dropped} {noun} of an index not copied; the new index leaves them out")
+        session.note(f"{target.what}: did not copy {done.dropped} {noun} of an index; the new index leaves them out")
     if done.locked:
         noun = "layer was" if done.locked == 1 else "layers were"
         session.note(f"{target.what}: {done.locked} encrypted {noun} copied without decryption")
     if done.left:
         noun = "attachment" if done.left == 1 else "attachments"
-        session.note(f"{target.what}: {done.left} {noun} not copied: {_why_left(target)}")
+        session.note(f"{target.what}: did not copy {done.left} {noun}: {_why_left(target)}")
     if session.json:
         document = {
             "images": [_document(image) for image in done.tops],

@@ -120,7 +120,7 @@ def test_a_form_that_cannot_be_built(arstore, tmp_path, picture, monkeypatch):
     path = archive(tmp_path, picture)
     result = arstore("import", "--tree", "erofs", path)
     assert result.status == 2
-    assert "it builds: directory" in result.err
+    assert "it has: directory" in result.err
     arstore.ok("import", "--tree", "directory", path)
     assert arstore("import", "--tree", "nonsense", path).status == 2
 
