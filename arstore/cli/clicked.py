@@ -207,7 +207,7 @@ class _ClickedCommand(_WithHelp):
         if self.declared.any_status:
             rows.insert(0, ("any", "that of the command in the container; 128 + N if signal N ended it"))
         else:
-            rows.append(("...", f"{_SHARED}; see `arstore --help`"))
+            rows.append(("other", "shared by all commands; see `arstore --help`"))
         with formatter.section("Exit statuses"):
             formatter.write_dl(rows)
 

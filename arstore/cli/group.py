@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "referrers": CommandEntry(
             "registries.listing",
             "referrers",
-            "List the artifacts that refer to an image, in a registry or in the store.",
+            "List the artifacts that refer to an image.",
         ),
         "delete": CommandEntry("registries.listing", "delete", "Delete an image from a registry."),
         "login": CommandEntry("registries.login", "login", "Store credentials for a registry."),

@@ -152,7 +152,7 @@ def test_version(arstore):
         (("import", "--platform", "linux/amd64", "--all-platforms", "x"), "exclude each other"),
         (("umount",), "umount: give either"),
         (("umount", "--all", "x"), "umount: give either"),
-        (("mount", "--name", "x", "y"), "mount: --name names a new container"),
+        (("mount", "--name", "x", "y"), "mount: --name needs --rw"),
         (("logs", "--json", "--follow", "x"), "exclude each other"),
     ],
 )

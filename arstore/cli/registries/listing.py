@@ -142,7 +142,7 @@ def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:
 @registry_options
 @json_option
 def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[AccessWords]) -> None:
-    """List the artifacts that refer to an image, in a registry or in the store.
+    """List the artifacts that refer to an image.
 
     Signatures, attestations and other artifacts are listed; their content is not read. IMAGE is
     docker://REGISTRY/NAME[:TAG|@DIGEST], or store:NAME for what the store keeps with an image or an index. If a

@@ -129,7 +129,7 @@ def _bill(usage: Usage) -> dict[str, Any]:
 def gc(session: Session, dry_run: bool) -> None:
     """Remove everything that is not in use.
 
-    Kept is what names, containers, mounts and work in progress need. Everything else is removed: images without a name,
+    What names, containers, mounts and work in progress need is kept. Everything else is removed: images without a name,
     the layers and blobs that only they need, and what killed commands left behind. It can be run at any time.
 
     Prints a line for each thing that was removed, and the disk space that was freed.
