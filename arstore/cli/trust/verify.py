@@ -49,7 +49,7 @@ def verify(session: Session, image: str, **words: Unpack[VerifyWords]) -> None:
     those of sigstore (cosign, skopeo) and sigstore bundles (cosign 3), or OpenPGP messages. A signature of an index is
     valid for the images that it lists. The name in the signature is compared only with --identity.
 
-    Prints the digest of each image and the name that was signed. The exit status is 56 if an image is not signed.
+    Prints the digest and the names of each image that is signed. The exit status is 56 if an image is not signed.
 
     Example:
 
