@@ -88,6 +88,8 @@ def _read(declared: Declared, words: list[str], environment: Mapping[str, str]) 
                 raise _NotPlainError
         elif values is None and (text := environment.get(one.words.get("envvar", ""))):
             values = [text]
+        if values is None and one.words.get("required"):
+            raise _NotPlainError
         if values is not None and one.apply is not None:
             applied.append((one.apply, _value(one, values)))
         elif one.apply is None and (values is not None or one.name not in arguments):

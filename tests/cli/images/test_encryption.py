@@ -135,7 +135,7 @@ def test_a_store_keeps_images_as_they_come(arstore, tmp_path, key):
     source = images.write_oci_archive(tmp_path / "plain.tar", PLAIN)
     result = arstore("copy", "--encryption-key", f"jwe:{key[1]}", source, "store:")
     assert result.status == 29
-    assert "nothing to convert" in result.err
+    assert "no conversion is possible" in result.err
 
 
 def test_the_error_as_json(arstore, locked, tmp_path):
