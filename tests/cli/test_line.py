@@ -249,12 +249,6 @@ def test_an_empty_word_is_refused_by_its_name(path):
     """A script's variable that was never set must not mean the current directory, or nothing."""
     declared = LEAVES[path]
     needed = ["w" for one in declared.parameters if isinstance(one, Argument) and one.required]
-    needed += [
-        word
-        for one in declared.parameters
-        if isinstance(one, Option) and one.words.get("required")
-        for word in (one.names[0], "w")
-    ]
     for one in declared.parameters:
         if one.name in ANY_TEXT or (path[0], one.name) == ("run", "name"):
             continue

@@ -76,9 +76,9 @@ def test_what_an_import_has_done_is_said(failing, tmp_path):
     ("words", "done"),
     [
         (("tag", "--json", "example:1", "new:1"), "the image is named localhost/new:1"),
-        (("untag", "--json", "example:1"), "the name example:1 is gone"),
+        (("untag", "--json", "example:1"), "the name example:1 is removed"),
         (("rm", "--json", "example:1"), "the images are removed"),
-        (("gc", "--json"), "were freed"),
+        (("gc", "--json"), "freed "),
     ],
     ids=lambda one: one[0] if isinstance(one, tuple) else "",
 )
