@@ -1,4 +1,4 @@
-"""click's commands, made of the declarations: for help, usage errors and completion, and lines that are not plain.
+"""Click commands, made from the declarations, for help, usage errors, completion, and lines that are not plain.
 
 A plain command line needs none of this (see `line`).
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arstore.cli.command import Command, Declared
+from arstore.cli.command import Command, Declared, shared_statuses
 from arstore.cli.group import Group
 from arstore.cli.parameter import RAW, Argument, Choice, FilePath, Option, Parameter, Range
 from arstore.cli.session import Session
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+_SHARED = "shared by all commands except run and exec"
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def run(program: Group, session: Session, words: list[str]) -> int:
-    """Run the command line *words*; return the exit status. Raises UsageError, KeyboardInterrupt, and what it raises.
+    """Run the command line *words* and return the exit status.
 
-    click's own `main` is not used: it has its own ideas about interrupts and broken pipes.
+    click's own `main` is not used, because it handles interrupts and broken pipes in its own way.
+
+    Raises UsageError, KeyboardInterrupt, and the errors of the command.
     """
     made = clicked(program)
     try:
@@ -44,22 +47,22 @@ def run(program: Group, session: Session, words: list[str]) -> int:
 
 
 def complete(program: Group, session: Session, words: list[str], variable: str) -> NoReturn:
-    """Answer the shell that asks for completions with the environment variable *variable*, and exit."""
+    """Print the completions that a shell asks for with the environment variable *variable*, and exit."""
     clicked(program).main(words, prog_name=program.name, complete_var=variable, obj=session)
     raise AssertionError("click exits")
 
 
 def from_click(error: click.ClickException) -> UsageError:
-    """Return what click found wrong with the command line, as an error of ours."""
+    """Return a UsageError for an error of click."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else ""
     what = path.partition(" ")[2]
     why = " ".join(error.format_message().split()).rstrip(".")
-    return UsageError(what, why[:1].lower() + why[1:], f"`{path or 'arstore'} --help` tells more")
+    return UsageError(what, why[:1].lower() + why[1:], f"see `{path or 'arstore'} --help`")
 
 
 def clicked(declared: Declared) -> click.Command:
-    """Make click's command, or group, of a declaration. click cleans the indentation of its help."""
+    """Return the click command or group for a declaration. click cleans the indentation of its help."""
     settings: dict[str, Any] = {**_SETTINGS, "allow_interspersed_args": declared.interspersed}
     words: dict[str, Any] = {
         "name": declared.name,
@@ -118,7 +121,7 @@ def _type(one: Parameter) -> Any:  # noqa: ANN401 - generic since click 8.4
 
 
 class _FiniteRange(click.FloatRange):
-    """A range without infinity and what is not a number, which compares with no bound."""
+    """A range that excludes infinity and NaN (NaN passes every comparison with a bound)."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """See click."""
@@ -129,7 +132,7 @@ class _FiniteRange(click.FloatRange):
 
 
 class _GivenText(click.types.StringParamType):
-    """A text that is not empty if it was given."""
+    """A text that must not be empty if it was given."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """See click."""
@@ -138,7 +141,7 @@ class _GivenText(click.types.StringParamType):
 
 
 class _GivenPath(click.Path):
-    """A path that is not empty if it was given."""
+    """A path that must not be empty if it was given."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """See click."""
@@ -149,7 +152,7 @@ class _GivenPath(click.Path):
 def _refuse_empty(
     kind: click.ParamType[Any], value: object, param: click.Parameter | None, ctx: click.Context | None
 ) -> None:
-    """Refuse an empty word. Defaults come here too, and may be empty."""
+    """Refuse an empty word, but not an empty default: click converts defaults too."""
     if value != "" or param is None or ctx is None or param.name is None:
         return
     if ctx.get_parameter_source(param.name) is not click.core.ParameterSource.DEFAULT:
@@ -157,7 +160,7 @@ def _refuse_empty(
 
 
 class _WithHelp(click.Command):
-    """A command whose help is written with our own output, which knows what a reader who goes means."""
+    """A command whose help is written with our own output functions, which handle a closed pipe."""
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """See click."""
@@ -178,14 +181,14 @@ def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 class _ClickedCommand(_WithHelp):
-    """A command that lists its exit statuses at the end of its help."""
+    """A command whose help ends with its exit statuses."""
 
     def __init__(self, declared: Command, **words: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(**words)
         self.declared = declared
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; the session learns which command this is, and to speak JSON, even if parsing fails."""
+        """Parse as click does; the session gets the command and --json even if that fails, to print the error."""
         session = ctx.find_object(Session)
         if session is None:
             return super().parse_args(ctx, args)
@@ -198,35 +201,48 @@ class _ClickedCommand(_WithHelp):
             raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the exit statuses."""
+        """Write the exit statuses that not all commands share."""
         super().format_epilog(ctx, formatter)
-        rows = [(str(status), text) for status, text in self.declared.statuses()]
+        rows = _rows(self.declared.own_statuses())
         if self.declared.any_status:
-            rows.insert(0, ("any", "that of the command in the container; 128 and N when signal N ended it"))
+            rows.insert(0, ("any", "that of the command in the container; 128 + N if signal N ended it"))
+        else:
+            rows.append(("other", "shared by all commands; see `arstore --help`"))
         with formatter.section("Exit statuses"):
             formatter.write_dl(rows)
 
 
+def _rows(statuses: list[tuple[int, str]]) -> list[tuple[str, str]]:
+    return [(str(status), meaning) for status, meaning in statuses]
+
+
 class _ClickedGroup(_WithHelp, click.Group):
-    """A group that imports a command's module when the command is asked for."""
+    """A group that imports the module of a command only when the command is looked up."""
 
     def __init__(self, declared: Group, **words: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(**words)
         self.declared = declared
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the table's order."""
+        """Return the names, in the order of the table."""
         return list(self.declared.entries())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, imported now; None when there is none."""
+        """Return the command called *cmd_name*, and import its module; None if the name is unknown."""
         found = self.declared.find(cmd_name)
         return None if found is None else clicked(found)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table, without importing what it speaks of."""
+        """Write the table of commands without importing any of them."""
         entries = self.declared.entries()
         width = max(map(len, entries))
         for title, section in self.declared.sections.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), entry.short) for name, entry in section.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the epilog and, for the program itself, the exit statuses that all commands share."""
+        super().format_epilog(ctx, formatter)
+        if ctx.parent is None:
+            with formatter.section(f"Exit statuses {_SHARED}"):
+                formatter.write_dl(_rows(shared_statuses()))

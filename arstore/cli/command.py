@@ -1,7 +1,7 @@
-"""Commands: their declaration, their exit statuses, how errors end them, and the options that many of them have.
+"""Commands: their declaration, their exit statuses, and the options that many of them share.
 
-A command is declared without click, which takes longer to import than a short command takes to work: `line` reads plain
-command lines, and `clicked` makes click's command of it for everything else.
+A command is declared without click, because importing click takes longer than a short command. `line` reads plain
+command lines; for all others, `clicked` converts the declaration to a click command.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.PermissionDeniedError,
     errors.InterruptedByUserError,
 )
-"""What any command can end with, because every one opens the store."""
+"""Errors of every command, because every command opens the store."""
 
 REGISTRY_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.RegistryUnreachableError,
@@ -43,7 +43,7 @@ REGISTRY_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.RegistryBlockedError,
     errors.RegistryConfigError,
 )
-"""What can be the matter with a registry."""
+"""Errors of commands that use a registry."""
 
 SOURCE_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.NotFoundError,
@@ -62,14 +62,14 @@ SOURCE_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.LimitError,
     *REGISTRY_ERRORS,
 )
-"""What can be the matter with an image that is read."""
+"""Errors of commands that read an image from a source."""
 
 IMAGE_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.NotFoundError,
     errors.AmbiguousError,
     errors.InvalidReferenceError,
 )
-"""What can be the matter with a text that is to mean a stored image."""
+"""Errors of commands that look up an image of the store."""
 
 MOUNT_ERRORS: tuple[type[ArstoreError], ...] = (errors.MountError, errors.MountForbiddenError)
 
@@ -77,7 +77,7 @@ MOUNT_ERRORS: tuple[type[ArstoreError], ...] = (errors.MountError, errors.MountF
 class Declared:
     """A command or a group of commands: its name, its parameters, its help, and the function that it calls.
 
-    The function gets the session, and the parameters as keyword arguments.
+    The function is called with the session, and with the parameters as keyword arguments.
     """
 
     def __init__(self, name: str, function: Callable[..., Any], interspersed: bool = True) -> None:
@@ -89,74 +89,88 @@ class Declared:
         """Whether options may follow arguments."""
 
     def has_option(self, name: str) -> bool:
-        """Whether it has the option *name*, such as --json."""
+        """Return whether it has the option *name*, such as --json."""
         return any(isinstance(one, Option) and name in one.names for one in self.parameters)
 
 
 class Command(Declared):
-    """A command that does something."""
+    """A command, as opposed to a group of commands."""
 
     errors: tuple[type[ArstoreError], ...] = ()
-    """The errors that can end it, besides ALWAYS."""
+    """The errors that it can end with, in addition to ALWAYS."""
     any_status = False
-    """Whether it can end with the status of a program in a container."""
+    """True if it can end with the exit status of a program in a container."""
 
     def status_of(self, error: ArstoreError) -> int:
-        """The exit status with which *error* ends this command."""
+        """Return the exit status for *error*."""
         return error.exit_code
 
+    def own_statuses(self) -> list[tuple[int, str]]:
+        """Return the exit statuses that not all commands share, with their meanings, in ascending order."""
+        shared = dict(shared_statuses())
+        return [(status, meaning) for status, meaning in self.statuses() if status not in shared]
+
     def statuses(self) -> list[tuple[int, str]]:
-        """Every exit status of this command with what it means, ascending."""
+        """Return every exit status of this command with its meaning, in ascending order."""
         found = {cls.exit_code: _sentence(cls) for cls in {*ALWAYS, *self.errors}}
-        found[errors.READER_GONE] = "nobody reads stdout any more, and the command has changed nothing"
-        return [(0, "the command did what it was asked to do"), *sorted(found.items())]
+        found[errors.READER_GONE] = "the reader of stdout has gone, and the command has changed nothing"
+        return [(0, "success"), *sorted(found.items())]
 
 
 class ContainerCommand(Command):
-    """A command that ends with the status of a program in a container; what is its own comes from 125 up."""
+    """A command that ends with the exit status of a program in a container, or with 125 or more for its own errors."""
 
     any_status = True
 
     def status_of(self, error: ArstoreError) -> int:
-        """125 to 127, by the convention of other container tools; an interrupt stays what it is."""
+        """Return 125 to 127, as other container tools do; an interrupt keeps its status."""
         if isinstance(error, errors.CommandNotExecutableError | errors.IdentityError):
             return errors.RUN_CANNOT_INVOKE
         if isinstance(error, errors.CommandNotFoundError):
             return errors.RUN_NOT_FOUND
         return error.exit_code if isinstance(error, errors.InterruptedByUserError) else errors.RUN_FAILED
 
+    def own_statuses(self) -> list[tuple[int, str]]:
+        """See Command. None of them is shared: even 130 means something else here."""
+        return self.statuses()
+
     def statuses(self) -> list[tuple[int, str]]:
         """See Command."""
         detaching = self.has_option("--detach")
-        late = "the command ended with 0, but what it wrote could not be passed on"
+        late = "the command ended with 0, but its output could not be written"
         if detaching:
             late += "; with --detach: it was started, but the container's id could not be printed"
         return [
             (errors.HostError.exit_code, late),
-            (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` tells more"),
+            (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` has the reason"),
             (errors.RUN_CANNOT_INVOKE, "the command cannot be invoked, or its user, group or directory does not exist"),
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),
             (errors.InterruptedByUserError.exit_code, "interrupted before the command was started"),
         ]
 
 
+def shared_statuses() -> list[tuple[int, str]]:
+    """Return the exit statuses that every Command can end with, with their meanings, in ascending order."""
+    return Command("", shared_statuses).statuses()
+
+
 def _sentence(cls: type[ArstoreError]) -> str:
-    """The first sentence of a class's docstring, as a line of a list."""
+    """Return the first sentence of a class's docstring, for a list."""
     text = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).rstrip(".").replace("*", "")
     if cls is errors.ArstoreError:
-        text = "an error that has no exit status of its own"
+        text = "any other error"
     return text[:1].lower() + text[1:]
 
 
 def command(
     name: str, cls: type[Command] = Command, interspersed: bool = True
 ) -> Callable[[Callable[..., Any]], Command]:
-    """Make a command of the decorated function."""
+    """Return a decorator that makes a command of a function."""
     return lambda function: cls(name, function, interspersed)
 
 
 def exit_statuses(*classes: type[ArstoreError]) -> Callable[[Command], Command]:
-    """Decorate a command with the errors that end it, besides those that can end any."""
+    """Return a decorator that sets the errors of a command, in addition to ALWAYS."""
 
     def decorate(decorated: Command) -> Command:
         decorated.errors = classes
@@ -174,41 +188,41 @@ def _set_progress(session: Session, value: str) -> None:
 
 
 def json_option(function: F) -> F:
-    """Give a command `--json`; the session knows the answer."""
+    """Add `--json` to a command; the value is in the session."""
     return option(
         "--json",
         is_flag=True,
         is_eager=True,
         apply=_set_json,
-        help="Write one JSON document to stdout; an error is one JSON object on stderr.",
+        help="Print one JSON document; an error is one JSON object on stderr.",
     )(function)
 
 
 def progress_option(function: F) -> F:
-    """Give a command `--progress`; the session knows the answer."""
+    """Add `--progress` to a command; the value is in the session."""
     return option(
         "--progress",
         type=Choice(PROGRESS_KINDS),
         apply=_set_progress,
-        help="How progress is told on stderr; auto is a bar on a terminal and a line a layer elsewhere.",
+        help="How to show progress on stderr; auto is bars on a terminal, and one line per layer elsewhere.",
     )(function)
 
 
 def limit_option(function: F) -> F:
-    """Give a command `--limit`, as often as wanted; its parameter is `limit`."""
+    """Add the repeatable option `--limit` to a command; its parameter is `limit`."""
     return option(
         "--limit",
         metavar="NAME=VALUE",
         multiple=True,
-        help="Change a limit on what an image may ask of this host, such as inflated=2t, ratio=1000 or reserve=0; "
-        "a name that is none lists them.",
+        help="Change a limit on what an image may use of this host, such as inflated=2t, ratio=1000 or reserve=0; "
+        "an unknown name prints the list.",
     )(function)
 
 
 def strict_xattrs_option(function: F) -> F:
-    """Give a command `--strict-xattrs`; its parameter is `strict_xattrs`."""
+    """Add `--strict-xattrs` to a command; its parameter is `strict_xattrs`."""
     return option(
         "--strict-xattrs",
         is_flag=True,
-        help="Refuse an image with an extended attribute that cannot be kept, instead of leaving the attribute out.",
+        help="Fail if an extended attribute cannot be kept, instead of leaving it out.",
     )(function)

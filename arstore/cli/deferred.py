@@ -1,10 +1,10 @@
-"""Modules that others import and hardly ever use: each is read when something is first asked of it.
+"""Deferred modules: modules that others import but rarely use are loaded on first use.
 
-The standard library's dataclasses import `inspect`, which reads six more modules, the compiler's among them. They need
-it only for data classes without a docstring.
+The standard library's dataclasses import `inspect`, which imports six more modules, among them those of the compiler.
+It is needed only for data classes without a docstring.
 
-In the module's place stands one that reads it at the first look at any of its attributes, and from then on gives what
-that has; whoever imports it meanwhile gets the real one.
+A placeholder module imports the real one on first attribute access, and forwards to it from then on. Code that imports
+the module after that gets the real one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from types import ModuleType
 
 
 class _Deferred(ModuleType):
-    """What stands in for a module that has not been read."""
+    """A placeholder for a module that is not loaded yet."""
 
     def __getattr__(self, name: str) -> object:
-        # The import machinery looks for its own marks in what it finds, and does without them.
+        # The import machinery looks up dunder attributes, and works without them.
         if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
@@ -27,6 +27,6 @@ class _Deferred(ModuleType):
 
 
 def defer(*names: str) -> None:
-    """Put off reading these modules, unless somebody has read them already."""
+    """Defer loading these modules, unless they are loaded already."""
     for name in names:
         sys.modules.setdefault(name, _Deferred(name))

@@ -1,6 +1,6 @@
-"""How failures end the program: one line for people or one JSON object on stderr, an exit status, never a traceback.
+"""Turn errors into one line or one JSON object on stderr and an exit status, never into a traceback.
 
-Nothing else in arstore turns errors into text or exit statuses.
+No other module turns errors into text or exit statuses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def guarded(session: Session, body: Callable[[], int]) -> int:
-    """Run *body* and return its exit status; whatever goes wrong is told on stderr and becomes one."""
+    """Run *body* and return its exit status. Every exception is printed on stderr and becomes an exit status."""
     try:
         status = body()
         failure = _failure_of_stdout()
@@ -42,12 +42,12 @@ def guarded(session: Session, body: Callable[[], int]) -> int:
         if isinstance(error, ClosedStreamError) or error.what == STDOUT:
             return _tell_unwritten(session, error)
         return _interrupted(session) if interrupts.happened else tell(session, error)
-    except Exception as error:  # the last line of defence, where no caller is left to know more
+    except Exception as error:  # the last line of defence: no caller is left to handle it
         if interrupts.happened:
             return _interrupted(session)
         failure = _failure_of_stdout() if isinstance(error, OSError) else None
         if failure is None and isinstance(error, BrokenPipeError) and error.filename == STDOUT:
-            # What was written is no text for people, and did not go through Python's buffer.
+            # Binary output was written directly, not through Python's buffer.
             failure = ClosedStreamError()
         if failure is not None:
             return _tell_unwritten(session, failure)
@@ -62,11 +62,11 @@ def _interrupted(session: Session) -> int:
 
 
 def _as_ours(error: Exception) -> ArstoreError:
-    """What an *error* that nobody has foreseen is told as."""
+    """Return the ArstoreError to print for an unexpected *error*."""
     out_of_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    # A module that there is no room for.
+    # ImportError: there is not enough memory to load the module.
     if out_of_memory or (isinstance(error, ImportError) and "failed to map segment" in str(error)):
-        return HostError("", "out of memory", "free some, or raise the limit on it (`ulimit -v`)")
+        return HostError("", "out of memory", "free some memory, or raise its limit (`ulimit -v`)")
     if isinstance(error, OSError):
         return from_os_error(error)
     hint = f"run with {interrupts.DEBUG}=1 for details"
@@ -74,20 +74,20 @@ def _as_ours(error: Exception) -> ArstoreError:
 
 
 def _tell_unwritten(session: Session, error: ArstoreError | ClosedStreamError) -> int:
-    """Say that what was to be printed was not, and what has been done all the same; return the exit status.
+    """Print that stdout could not be written, and what the command did nevertheless; return the exit status.
 
-    A reader who has gone is told nothing when there is nothing more to tell than that.
+    Nothing is printed if the reader has gone and the command has changed nothing.
     """
     _failure_of_stdout()
     if isinstance(error, ClosedStreamError):
         if not session.done:
             return READER_GONE
-        error = HostError(STDOUT, "nobody reads it any more")
+        error = HostError(STDOUT, "its reader has gone")
     return tell(session, type(error)(error.what, error.why, error.hint or session.done))
 
 
 def tell(session: Session, error: ArstoreError) -> int:
-    """Write *error* to stderr in the form that was asked for; return the exit status."""
+    """Write *error* to stderr as text or JSON; return the exit status."""
     error = _with_hint_that_helps(session, error)
     status = session.command.status_of(error) if session.command is not None else error.exit_code
     if session.json:
@@ -98,7 +98,10 @@ def tell(session: Session, error: ArstoreError) -> int:
 
 
 def _with_hint_that_helps(session: Session, error: ArstoreError) -> ArstoreError:
-    """*error*; where there is no space, without the collector if that has just failed, or the space is elsewhere."""
+    """Return *error*; if no space is left, without the hint to run gc where gc cannot help.
+
+    It cannot help if gc itself failed, or if another file system is full.
+    """
     if not (isinstance(error, NoSpaceError) and "`arstore gc`" in error.hint and session.place):
         return error
     elsewhere = error.what.startswith("/") and not f"{error.what}/".startswith(f"{session.place}/")
@@ -118,7 +121,7 @@ def _write_json(error: ArstoreError, status: int) -> None:
 
 
 def _failure_of_stdout() -> HostError | ClosedStreamError | None:
-    """Write what is still buffered for stdout; why that fails, and then let it go nowhere, so that ending cannot."""
+    """Flush stdout; return the error if that fails, and redirect stdout to /dev/null, so that exiting cannot fail."""
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Groups of commands that are imported only when they run: a table tells their names, modules and one-line helps."""
+"""Groups of commands that are imported only when they run: a table has their names, modules and one-line helps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CommandEntry(NamedTuple):
-    """A command: the module below `arstore.cli` that has it, its name there, and the first line of its help."""
+    """A command: its module below `arstore.cli`, its name in that module, and the first line of its help."""
 
     module: str
     attribute: str
@@ -28,11 +28,11 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "save": CommandEntry("images.copy", "save", "Write images of the store to a file."),
         "images": CommandEntry("images.images", "images", "List the images."),
         "layers": CommandEntry("images.layers", "layers", "List the layers."),
-        "inspect": CommandEntry("images.inspect", "inspect", "Tell everything about an image."),
-        "history": CommandEntry("images.inspect", "history", "Tell how an image came to be."),
+        "inspect": CommandEntry("images.inspect", "inspect", "Show an image's details."),
+        "history": CommandEntry("images.inspect", "history", "Show how an image was built."),
         "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),
-        "untag": CommandEntry("images.tag_rm", "untag", "Take a name away."),
-        "rm": CommandEntry("images.tag_rm", "rm", "Remove images, and what nothing else needs."),
+        "untag": CommandEntry("images.tag_rm", "untag", "Remove a name from its image."),
+        "rm": CommandEntry("images.tag_rm", "rm", "Remove images, and everything that only they need."),
         "index": CommandEntry("images.index", "index", "Manage indexes: images for several platforms under one name."),
     },
     "Registries": {
@@ -41,23 +41,25 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "sync": CommandEntry("registries.sync", "sync", "Copy many images from one place to another."),
         "list-tags": CommandEntry("registries.listing", "list_tags", "List the tags of a repository in a registry."),
         "referrers": CommandEntry(
-            "registries.listing", "referrers", "List what refers to an image, in a registry or in the store."
+            "registries.listing",
+            "referrers",
+            "List the artifacts that refer to an image.",
         ),
         "delete": CommandEntry("registries.listing", "delete", "Delete an image from a registry."),
         "login": CommandEntry("registries.login", "login", "Store credentials for a registry."),
-        "logout": CommandEntry("registries.login", "logout", "Forget the credentials for a registry."),
+        "logout": CommandEntry("registries.login", "logout", "Remove the credentials for a registry."),
     },
     "Trust": {
         "sign": CommandEntry("trust.signing", "sign", "Sign an image."),
         "verify": CommandEntry("trust.verify", "verify", "Verify that an image is signed with a key."),
-        "keygen": CommandEntry("trust.keygen", "keygen", "Make a pair of keys to sign images with."),
+        "keygen": CommandEntry("trust.keygen", "keygen", "Create a key pair to sign images with."),
         "policy": CommandEntry("trust.policy", "policy", "Check policies, and explain their decisions."),
     },
     "Root file systems": {
         "mount": CommandEntry(
             "containers.mounts", "mount", "Mount an image read-only, or a container's writable root."
         ),
-        "umount": CommandEntry("containers.mounts", "umount", "End mounts."),
+        "umount": CommandEntry("containers.mounts", "umount", "Unmount images and containers."),
         "mounts": CommandEntry("containers.mounts", "mounts", "List the mounts."),
         "export": CommandEntry("containers.export", "export", "Write a container's root file system as a tar."),
         "unpack": CommandEntry("images.unpack", "unpack", "Copy an image's root file system to a directory."),
@@ -65,47 +67,49 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "Containers": {
         "run": CommandEntry("containers.run", "run", "Run a command in a new container."),
         "ps": CommandEntry("containers.containers", "ps", "List the containers."),
-        "logs": CommandEntry("containers.containers", "logs", "Show what a detached container has written."),
+        "logs": CommandEntry("containers.containers", "logs", "Show the output of a detached container."),
         "exec": CommandEntry("containers.containers", "exec_", "Run a command in a running container."),
-        "kill": CommandEntry("containers.containers", "kill", "Send a signal to a running container."),
+        "kill": CommandEntry("containers.containers", "kill", "Send a signal to running containers."),
         "stop": CommandEntry("containers.containers", "stop", "Stop running containers."),
         "wait": CommandEntry("containers.containers", "wait", "Wait until containers have ended."),
         "container": CommandEntry("containers.containers", "container", "Manage containers."),
-        "commit": CommandEntry("containers.commit_diff", "commit", "Make an image of what a container changed."),
-        "diff": CommandEntry("containers.commit_diff", "diff", "Tell what differs between root file systems."),
+        "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
+        "diff": CommandEntry("containers.commit_diff", "diff", "Show the differences between root file systems."),
         "load": CommandEntry(
             "containers.load", "load", "Import a pipeline image, run it, and import the images it makes."
         ),
     },
     "The store": {
-        "du": CommandEntry("upkeep.du_gc_check", "du", "Tell where every byte of the store is."),
-        "gc": CommandEntry("upkeep.du_gc_check", "gc", "Collect what nothing holds any more."),
-        "convert": CommandEntry("upkeep.convert", "convert", "Give the trees of images the other form."),
+        "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
+        "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
+        "convert": CommandEntry(
+            "upkeep.convert", "convert", "Convert layer trees between the EROFS index and extracted files."
+        ),
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
-        "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage, and mend it."),
+        "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),
     },
 }
 """Every command of the program, in the order of its help."""
 
 
 class Group(Declared):
-    """A group that imports a command's module when the command is asked for."""
+    """A group that imports the module of a command only when the command is looked up."""
 
     def __init__(
         self, name: str, function: Callable[..., Any], sections: Mapping[str, Mapping[str, CommandEntry]]
     ) -> None:
         super().__init__(name, function, interspersed=False)
         self.sections = sections
-        """The table, by the headings of the help."""
+        """Commands by name, under the headings of the help."""
         self.epilog = ""
-        """The end of its help."""
+        """Text at the end of its help."""
 
     def entries(self) -> dict[str, CommandEntry]:
-        """The table, without headings."""
+        """Return all commands by name, without headings."""
         return {name: entry for section in self.sections.values() for name, entry in section.items()}
 
     def find(self, name: str) -> Declared | None:
-        """The command or group of this name, imported now. None if the table does not have it."""
+        """Return the command or group called *name*, and import its module; None if the name is unknown."""
         entry = self.entries().get(name)
         if entry is None:
             return None

@@ -1,8 +1,8 @@
-"""Interrupts (SIGINT): a KeyboardInterrupt while a command works, and an end without a word before and after.
+"""Interrupts (SIGINT): a KeyboardInterrupt while a command runs, and a silent exit before and after.
 
-A KeyboardInterrupt that Python meets where nothing can be raised, such as in an object's finalizer, is told on stderr
-and forgotten; here it is raised again at the next place where it can be. One that libraries turn into other errors is
-remembered, so that the program ends as interrupted all the same.
+Python prints and drops a KeyboardInterrupt that it cannot raise, such as in an object's finalizer; here it is raised
+again as soon as possible. Libraries may turn a KeyboardInterrupt into other errors; it is recorded, so that the program
+still exits as interrupted.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEBUG = "ARSTORE_DEBUG"
-"""An environment variable that, set to 1, lets errors of the program itself through with their traceback."""
+"""The environment variable that, set to 1, shows internal errors with their traceback."""
 
 happened = False
-"""Whether there was an interrupt while a command was at work."""
+"""Whether an interrupt came while a command was running."""
 
 
 def raised_in(body: Callable[[], T]) -> T:
-    """Return what *body* does; meanwhile an interrupt is a KeyboardInterrupt, unless it is ignored."""
+    """Run *body* and return its result. Meanwhile SIGINT raises KeyboardInterrupt, unless SIGINT is ignored."""
     if _signal.getsignal(_signal.SIGINT) is _signal.SIG_IGN:
         return body()
     sys.unraisablehook = _unraisable
@@ -46,7 +46,7 @@ def _raise(*_: object) -> None:
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        # In a moment, because nothing can be raised here either.
+        # Raise it a moment later, because nothing can be raised here either.
         _signal.signal(_signal.SIGALRM, _raise)
         _signal.setitimer(_signal.ITIMER_REAL, 0.001)
     elif os.environ.get(DEBUG) == "1":

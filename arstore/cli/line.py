@@ -1,8 +1,8 @@
-"""Command lines, read without click when they are plain.
+"""Parse plain command lines without click.
 
-`parse` knows what click does with a line that is right and asks for a command; tests compare the two. It gives up on
-any other line (one that asks for help, or is wrong in any way), and `clicked` reads that one from the start. So click,
-which takes longer to import than a short command takes to work, is imported for help and errors only.
+`parse` treats a valid line that runs a command as click does; tests compare the two. It gives up on any other line (one
+that asks for help, or is invalid in any way), and `clicked` then parses it from the start. So click, whose import takes
+longer than a short command, is imported only for help and errors.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class _NotPlainError(Exception):
-    """This line is for click."""
+    """The line has to be parsed by click."""
 
 
 class Step(NamedTuple):
-    """A group, or the command at the end of the line, with its keyword arguments and what its options apply."""
+    """A group, or the command at the end of the line, with its keyword arguments and the callbacks of its options."""
 
     declared: Declared
     arguments: dict[str, Any]
@@ -35,12 +35,12 @@ class Step(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A plain command line: groups, and a command last."""
+    """A plain command line: groups, followed by a command."""
 
     steps: tuple[Step, ...]
 
     def run(self, session: Session) -> int:
-        """Run it; return the exit status. Raises what the command raises."""
+        """Run the command and return its exit status. Raises the errors of the command."""
         result: object = 0
         for declared, arguments, applied, step_ends in self.steps:
             if isinstance(declared, Command):
@@ -88,6 +88,8 @@ def _read(declared: Declared, words: list[str], environment: Mapping[str, str]) 
                 raise _NotPlainError
         elif values is None and (text := environment.get(one.words.get("envvar", ""))):
             values = [text]
+        if values is None and one.words.get("required"):
+            raise _NotPlainError
         if values is not None and one.apply is not None:
             applied.append((one.apply, _value(one, values)))
         elif one.apply is None and (values is not None or one.name not in arguments):
@@ -96,7 +98,7 @@ def _read(declared: Declared, words: list[str], environment: Mapping[str, str]) 
 
 
 def _value(one: Parameter, values: list[str]) -> object:
-    """The value of a parameter that was given as *values*. Raises ValueError."""
+    """Return the value of a parameter for the words *values*. Raises ValueError."""
     if one.words.get("is_flag"):
         return True
     if "flag_value" in one.words:
@@ -106,7 +108,7 @@ def _value(one: Parameter, values: list[str]) -> object:
 
 
 def _options(declared: Declared, words: list[str]) -> tuple[dict[Parameter, list[str]], list[str]]:
-    """Part *words* into those of options, and others. Raises _NotPlainError."""
+    """Split *words* into those of options and the others. Raises _NotPlainError."""
     known = {name: one for one in declared.parameters if isinstance(one, Option) for name in one.names}
     given: dict[Parameter, list[str]] = {}
     loose: list[str] = []
@@ -124,13 +126,13 @@ def _options(declared: Declared, words: list[str]) -> tuple[dict[Parameter, list
             break
     names = [one.name for one in given]
     if len(set(names)) < len(names):
-        # Two options for one argument: which of them counts is for click to say.
+        # Two options set the same argument; leave it to click which one counts.
         raise _NotPlainError
     return given, loose + rest[::-1]
 
 
 def _option(known: Mapping[str, Option], given: dict[Parameter, list[str]], word: str, rest: list[str]) -> None:
-    """Add the option, or the run of short ones, that *word* is; *rest* has the words after it, the last one first."""
+    """Add the option, or the cluster of short options, in *word*; *rest* has the words after it, in reverse order."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         one = _known(known, name)
@@ -156,7 +158,7 @@ def _known(known: Mapping[str, Option], name: str) -> Option:
 
 
 def _add(given: dict[Parameter, list[str]], one: Option, rest: list[str]) -> None:
-    """Note that the option was given; its value, if it takes one, is the last of *rest*."""
+    """Record that the option was given; its value, if it takes one, is the last of *rest*."""
     values = given.setdefault(one, [])
     if not one.takes_value:
         return

@@ -1,4 +1,4 @@
-"""The program: global options, the table of commands, and the one place where errors become exit statuses."""
+"""The program: global options, the table of commands, and the process's start and end."""
 
 from __future__ import annotations
 
@@ -20,37 +20,42 @@ from arstore.linux.process import UMASK
 
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
-"""An environment variable with which a shell asks for completions; click answers."""
+"""The environment variable with which a shell asks for completions, which click prints."""
 
 _EPILOG = """\
-The directories have defaults for root, /var/lib/ar and /run/ar, and for others, arstore in XDG's data and runtime
-directories; with a --root of one's own, --runroot is a directory below its default. The exit status is 0 when all was
-done; every other has one meaning, which each command's --help tells."""
+For root, the defaults are /var/lib/ar for --root and /run/ar for --runroot. For other users, they are directories named
+arstore in XDG's data and runtime directories. If --root is given, the default of --runroot is a subdirectory of the
+usual one. Every exit status has one meaning; `arstore COMMAND --help` lists those of a command."""
 
 
 def _show_version(_session: Session, _value: object) -> None:
     write_line(PROGRAM, arstore.__version__)
 
 
-@option("--root", metavar="DIR", type=ANY, envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
+@option("--root", metavar="DIR", type=ANY, envvar="ARSTORE_ROOT", show_envvar=True, help="The directory of the store.")
 @option(
-    "--runroot", metavar="DIR", type=ANY, envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot."
+    "--runroot",
+    metavar="DIR",
+    type=ANY,
+    envvar="ARSTORE_RUNROOT",
+    show_envvar=True,
+    help="The directory of runtime state, discarded at reboot.",
 )
 @option(
     "--additional-store",
     metavar="DIR",
     multiple=True,
-    help="A store that is only read, whose images are used where they lie; repeatable. In their place "
-    "ARSTORE_ADDITIONAL_STORES may name some, with colons between them, or stores.conf.",
+    help="Use the images of this store too, read-only and without copying them; repeatable. The default is "
+    "ARSTORE_ADDITIONAL_STORES (directories separated by colons), or else stores.conf.",
 )
 @option(
     "--additional-store-owner",
     metavar="USER",
     multiple=True,
-    help="Who may own an additional store, besides this user and root; repeatable.",
+    help="Also accept additional stores owned by USER, not only by this user and root; repeatable.",
 )
-@option("--log-level", type=Choice(LEVELS), default="info", show_default=True, help="How much is told.")
-@option("-q", "--quiet", is_flag=True, help="Tell errors only, and no progress.")
+@option("--log-level", type=Choice(LEVELS), default="info", show_default=True, help="Log verbosity.")
+@option("-q", "--quiet", is_flag=True, help="Print errors only, and no progress.")
 @option("--version", is_flag=True, is_eager=True, apply=_show_version, ends=True, help="Show the version and exit.")
 def _arstore(
     session: Session,
@@ -77,7 +82,7 @@ cli.epilog = _EPILOG
 def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
     arstore.end_at_interrupt()
-    # Whatever the caller's umask takes away, even from the owner: every mode that matters is given where it is made.
+    # The caller's umask must not matter, even if it restricts the owner: every mode that matters is set explicitly.
     os.umask(UMASK)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -88,9 +93,9 @@ def main() -> NoReturn:
 
 
 def run(session: Session, words: list[str]) -> int:
-    """Run the command line *words*; return the exit status. Raises what `failure.guarded` takes care of.
+    """Run the command line *words* and return the exit status. Raises the errors that `failure.guarded` handles.
 
-    click is imported only for a line that is not plain: one that asks for help, or is wrong (see `line`).
+    click is imported only for a line that is not plain: one that asks for help, or is invalid (see `line`).
     """
     line = None if COMPLETION in os.environ else parse(cli, words, os.environ)
     if line is not None:
@@ -103,10 +108,9 @@ def run(session: Session, words: list[str]) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End the process at once: everything is written.
+    """End the process without the interpreter's finalization, which takes as long as a short command.
 
-    Nothing is left to be done then: every resource is let go by the context that took it. Taking the interpreter apart
-    would cost as much time as a short command.
+    Nothing is lost: all output is flushed, and every context manager has released its resources.
     """
     if sys.stderr is not None:
         with contextlib.suppress(OSError):

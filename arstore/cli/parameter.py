@@ -1,7 +1,7 @@
-"""Parameters of commands: options, arguments, and the kinds of value that they take.
+"""Parameters of commands: options, arguments, and the kinds of values that they take.
 
-They are declarations, in click's words, and import no click: `line` reads plain command lines with them, and `clicked`
-makes click's parameters of them for help, usage errors and completion.
+These are declarations with click's keywords that do not import click. `line` parses plain command lines with them, and
+`clicked` converts them to click parameters for help, usage errors and completion.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Text:
-    """A word, as it is. Unless *empty*, an empty one is refused: scripts give it for a variable that was never set."""
+    """Any word. Unless *empty*, the empty word is refused: in scripts it usually comes from an unset variable."""
 
     def __init__(self, empty: bool = False) -> None:
         self.empty = empty
 
     def read(self, word: str) -> object:
-        """Return the value that *word* gives. Raises ValueError if click must judge the word."""
+        """Return the value of *word*. Raises ValueError if the word has to be left to click."""
         if not word and not self.empty:
             raise ValueError(word)
         return word
 
 
 class Choice(Text):
-    """One of a few words."""
+    """One word of a fixed list."""
 
     def __init__(self, choices: Iterable[str]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Choice(Text):
 
 
 class Range(Text):
-    """A finite number of the type *number*. Its bounds are themselves allowed, except a *min* that is open."""
+    """A finite number of the type *number*, from *min* to *max*. *min* itself is excluded if *min_open*."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Range(Text):
 
 
 class FilePath(Text):
-    """A path that need not exist. If it does, it must be readable. An empty one would be the current directory."""
+    """A path that need not exist; if it does, it must be readable. Empty would mean the current directory."""
 
     def read(self, word: str) -> object:
         """See Text."""
@@ -84,13 +84,13 @@ class FilePath(Text):
 
 TEXT = Text()
 ANY = Text(empty=True)
-"""Where an empty word has a meaning, or that of a word that is not given."""
+"""A text whose empty word has a meaning, or means the same as no word."""
 RAW = Text(empty=True)
-"""As ANY; click leaves such words alone."""
+"""The same as ANY, but click does not process the words."""
 
 
 class Parameter:
-    """An option or an argument. `words` are click's keyword arguments for it."""
+    """An option or an argument. `words` has click's keyword arguments for it."""
 
     __slots__ = ("apply", "declarations", "ends", "kind", "name", "words")
 
@@ -99,15 +99,15 @@ class Parameter:
         self.kind = kind
         self.words = words
         self.apply: Callable[[Session, Any], None] | None = None
-        """Called with the session and the value, if the option was given; the command does not get the value then."""
+        """Called with the session and the value if the option was given. The command does not get the value."""
         self.ends = False
-        """Whether the program ends after `apply`, and runs no command."""
+        """Whether the program exits after `apply`, without running a command."""
         self.name = _name(declarations)
         """The name of the command's keyword argument."""
 
     @property
     def default(self) -> object:
-        """The value without any words for it."""
+        """Return the value if the parameter is not given."""
         if "default" in self.words:
             return self.words["default"]
         if self.words.get("multiple") or self.words.get("nargs") == -1:
@@ -116,13 +116,13 @@ class Parameter:
 
 
 class Argument(Parameter):
-    """A parameter that its position names."""
+    """A parameter that is identified by its position."""
 
     __slots__ = ()
 
     @property
     def required(self) -> bool:
-        """Whether there must be a word for it."""
+        """Return whether it must be given."""
         given: bool | None = self.words.get("required")
         return given if given is not None else "default" not in self.words and self.words.get("nargs") != -1
 
@@ -134,7 +134,7 @@ class Option(Parameter):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The forms in which it is written, such as -q and --quiet."""
+        """Return the names that the user can type, such as -q and --quiet."""
         return tuple(text for text in self.declarations if text.startswith("-"))
 
     @property
@@ -144,7 +144,7 @@ class Option(Parameter):
 
 
 def _name(declarations: tuple[str, ...]) -> str:
-    """The name of a parameter, by click's rules."""
+    """Return the name of a parameter, by click's rules."""
     for text in declarations:
         if not text.startswith("-"):
             return text
@@ -159,14 +159,14 @@ def option(
     ends: bool = False,
     **words: object,
 ) -> Callable[[F], F]:
-    """Decorate a command's function with an option. *help* is one paragraph without indentation."""
+    """Return a decorator that adds an option to a command's function. *help* is one paragraph without indentation."""
     made = Option(declarations, type, {**words, "help": help})
     made.apply, made.ends = apply, ends
     return _decorator(made)
 
 
 def argument(name: str, *, type: Text = TEXT, **words: object) -> Callable[[F], F]:
-    """Decorate a command's function with an argument."""
+    """Return a decorator that adds an argument to a command's function."""
     return _decorator(Argument((name,), type, words))
 
 

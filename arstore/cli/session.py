@@ -1,7 +1,6 @@
-"""One run of the program: where its store is, how much it says, and in which form.
+"""The state of one run of the program: its store, its log level and its output format.
 
-A session is made before the command line is parsed, so that errors of the parser are told in the form that was asked
-for.
+A session is created before the command line is parsed, so that errors of the parser are printed in the right format.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ if TYPE_CHECKING:
 
 LEVELS = ("error", "warning", "info", "debug")
 _MOST_MOVED = 10
-"""Names that are reported one by one."""
+"""Most names that are reported one by one."""
 PROGRESS_KINDS = ("auto", "bar", "lines", "json", "none")
 
 
 class Ending(Protocol):
-    """What has a say in how an error ends the program: the command that runs."""
+    """The running command, as far as it decides the exit status of an error."""
 
     def status_of(self, error: ArstoreError) -> int:
-        """The exit status."""
+        """Return the exit status for *error*."""
 
 
 class Session:
-    """What the global options say. `command` is the command that runs, once that is known."""
+    """Values of the global options. `command` is the running command, once it is known."""
 
     def __init__(self) -> None:
         self.root: str | None = None
         self.runroot: str | None = None
         self.additional: tuple[str, ...] = ()
-        """The roots of additional stores, as they were given."""
+        """Roots of additional stores, as they were given."""
         self.additional_owners: tuple[str, ...] = ()
-        """Users, besides this one and root, who may own them."""
+        """Users, other than this one and root, that may own additional stores."""
         self.level = "info"
         self.json = False
         self.quiet = False
@@ -54,20 +53,21 @@ class Session:
         self.place = ""
         """The store's root, once it is known."""
         self.done = ""
-        """What the command has done, for those who cannot be told on stdout."""
+        """A sentence about what the command has done, for the error if its result cannot be printed."""
         self.tell: Callable[[ArstoreError], int] | None = None
-        """Writes an error that ends the process in the middle of an instruction, and returns the exit status."""
+        """Prints an error that ends the process immediately (such as SIGBUS), and returns the exit status."""
         self.rules: Rules | None = None
-        """The signature policy of the command, once something has asked for it."""
+        """The signature policy of the command, after its first use."""
         self.kept: object = None
-        """What need not be taken apart before the process ends."""
+        """A large object that is kept alive until the process exits, so that no time is spent on freeing it."""
 
     @contextmanager
     def store(self, create: bool = False, *, reads: bool = False, makes: bool = False) -> Iterator[Store]:
-        """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store.
+        """Open the store for the duration of the context.
 
-        Where there are additional stores, what *reads* images does without a store, and what *makes* something of one
-        makes a store.
+        *create* is for commands that import images: the store is created if it does not exist. With additional stores,
+        a command that only *reads* images needs no store, and one that *makes* something from an image creates the
+        store. Raises StoreError, HostError, UsageError.
         """
         from arstore.api.opening import opened
         from arstore.workers import fatal
@@ -86,21 +86,21 @@ class Session:
                 self._tell_besides(store)
 
     def _tell_besides(self, store: Store) -> None:
-        """Report what a command did besides what it was asked for."""
+        """Report side effects of the command."""
         if store.elsewhere is not None and store.has_taken:
             for error in store.elsewhere.stores.absent:
-                self.warn(f"{error.what}: {error.why}; layers that it may have are stored here")
+                self.warn(f"{error.what}: {error.why}; layers that it has may be stored here again")
         if store.dropped is not None and store.dropped.count:
             self.warn(str(store.dropped))
         if store.cleared:
-            self.note(f"removed {human_size(store.cleared)} that killed commands had left in the store")
+            self.note(f"removed {human_size(store.cleared)} left in the store by killed commands")
         for moved in store.moved[:_MOST_MOVED]:
             self.note(f"{moved.name} was {moved.was}")
         if len(store.moved) > _MOST_MOVED:
-            self.note(f"{len(store.moved) - _MOST_MOVED} more names stood for other images before")
+            self.note(f"{len(store.moved) - _MOST_MOVED} more names moved from other images")
 
     def additional_stores(self, root: str) -> list[Wanted]:
-        """The additional stores of options, environment or file. Raises UsageError, HostError."""
+        """Return the additional stores from the options, the environment or the file. Raises UsageError, HostError."""
         from arstore.api.opening import additional_to
 
         found = additional_to(root, self.additional, self.additional_owners)
@@ -109,38 +109,38 @@ class Session:
         return found
 
     def directories(self) -> tuple[str, str]:
-        """Root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""
+        """Return root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""
         from arstore.api.opening import directories_of
 
         return directories_of(self.root, self.runroot)
 
     def progress(self, noun: str = "layer") -> AbstractContextManager[Progress]:
-        """What tells the user how far long work on each *noun* is, in the form that fits."""
+        """Return a context manager that shows progress of each *noun*, in the format of `--progress`."""
         from arstore.cli.terminal.progress import shown_progress
 
         return shown_progress("none" if self.quiet and self.progress_kind == "auto" else self.progress_kind, noun)
 
     def report(self, text: str) -> None:
-        """Tell people of a failure that does not end the command."""
+        """Print a failure that does not end the command."""
         self._say("error", text)
 
     def warn(self, text: str) -> None:
-        """Tell people what they should look at; nothing for programs to read."""
+        """Print a warning for people; programs need not read it."""
         self._say("warning", f"warning: {text}")
 
     def note(self, text: str) -> None:
-        """Tell people something that they did not ask for but may want to know."""
+        """Print additional information for people."""
         self._say("info", text)
 
     def tell_confinement(self) -> None:
-        """Tell, with `--log-level debug`, what stands between an image that is read and this host."""
+        """Print, with `--log-level debug`, how workers that read images are confined."""
         if self.level == "debug":
             from arstore.workers import confinement
 
-            self.debug(f"workers that read layers are confined by: {confinement.means() or 'nothing that works here'}")
+            self.debug(f"workers that read layers are confined by: {confinement.means() or 'nothing available here'}")
 
     def debug(self, text: str) -> None:
-        """Tell what is being done, with `--log-level debug`."""
+        """Print what is being done, with `--log-level debug`."""
         self._say("debug", text)
 
     def _say(self, level: str, text: str) -> None:
@@ -150,7 +150,7 @@ class Session:
 
 
 def write_message(text: str) -> None:
-    """Write one line of ours to stderr; nobody can be told when that fails."""
+    """Write one line to stderr. Errors are ignored, because they cannot be reported anywhere."""
     if sys.stderr is None:
         return
     try:

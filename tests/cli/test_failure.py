@@ -70,7 +70,7 @@ def test_run_and_exec_have_their_own(capsys, cls, command):
         (OSError(errno.EIO, "Input/output error"), 40, "arstore: input/output error\n"),
         (KeyboardInterrupt(), 130, "arstore: interrupted\n"),
         (ClosedStreamError(), 141, ""),
-        (MemoryError(), 40, "arstore: out of memory; free some, or raise the limit on it (`ulimit -v`)\n"),
+        (MemoryError(), 40, "arstore: out of memory; free some memory, or raise its limit (`ulimit -v`)\n"),
     ],
 )
 def test_other_failures(capfd, error, status, line):

@@ -126,6 +126,12 @@ def test_click_reads_a_plain_line_alike(path):
 def test_each_option_in_each_form(path):
     declared = LEAVES[path]
     needed = ["w" for one in declared.parameters if isinstance(one, Argument) and one.required]
+    needed += [
+        word
+        for one in declared.parameters
+        if isinstance(one, Option) and one.words.get("required")
+        for word in (one.names[0], "w")
+    ]
     assert compare([*path, *needed], {})
     for one in declared.parameters:
         for form in forms(one) if isinstance(one, Option) else ():
@@ -195,7 +201,7 @@ def test_a_path_that_nobody_may_read_is_for_click(tmp_path):
 def test_a_wrong_line_is_an_error_of_ours():
     with pytest.raises(UsageError) as caught:
         clicked.run(cli, Session(), ["tag", "a"])
-    assert str(caught.value) == "tag: missing argument 'NAME'; `arstore tag --help` tells more"
+    assert str(caught.value) == "tag: missing argument 'NAME'; see `arstore tag --help`"
 
 
 def test_every_word_is_text_unless_said_otherwise():

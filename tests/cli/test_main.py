@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +14,10 @@ import pytest
 from support import stores
 
 from arstore import __version__, errors
-from arstore.cli.command import Command
+from arstore.cli.command import Command, shared_statuses
 from arstore.cli.group import COMMANDS, Group
-from arstore.cli.main import cli
+from arstore.cli.line import parse
+from arstore.cli.main import PROGRAM, cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -56,8 +60,42 @@ def test_help_ends_with_exit_statuses_that_are_unique(arstore, path, entry, comm
     last = text[text.index("Exit statuses:") :]
     for status, meaning in command.statuses():
         assert meaning
-        assert f"\n  {status} " in last
+        is_shared = not command.any_status and status in dict(shared_statuses())
+        assert (f"\n  {status} " in last) is not is_shared
     assert "*" not in last
+
+
+def test_the_programs_help_has_the_statuses_that_all_commands_share(arstore):
+    text = arstore.ok("--help").text
+    last = text[text.index("Exit statuses shared by all commands") :]
+    found = [int(line.split()[0]) for line in last.splitlines() if re.match("  [0-9]", line)]
+    assert found == [status for status, _ in shared_statuses()]
+    assert {0, 2, errors.NoStoreError.exit_code, errors.READER_GONE} <= set(found)
+    for _, _, command in LEAVES:
+        assert command.any_status or set(found) <= {status for status, _ in command.statuses()}
+
+
+def examples(command):
+    """The paragraphs after "Example:" in a command's help, which are command lines."""
+    _, _, after = inspect.cleandoc(command.help).partition("Example")
+    return [line for line in after.splitlines()[1:] if line]
+
+
+@pytest.mark.parametrize(("path", "entry", "command"), LEAVES, ids=IDS)
+def test_help_has_an_example_that_can_be_pasted(path, entry, command):
+    lines = examples(command)
+    assert lines
+    parsed = []
+    for line in lines:
+        # click breaks longer lines on a terminal of 80 columns.
+        assert len(line) <= 76
+        for part in line.partition(" < ")[0].split(" | "):
+            program, *words = shlex.split(part)
+            if program == PROGRAM:
+                read = parse(cli, words, {})
+                assert read is not None, line
+                parsed.append(read.steps[-1].declared)
+    assert command in parsed
 
 
 def test_every_exit_status_is_in_some_help():
@@ -114,7 +152,7 @@ def test_version(arstore):
         (("import", "--platform", "linux/amd64", "--all-platforms", "x"), "exclude each other"),
         (("umount",), "umount: give either"),
         (("umount", "--all", "x"), "umount: give either"),
-        (("mount", "--name", "x", "y"), "mount: --name names a new container"),
+        (("mount", "--name", "x", "y"), "mount: --name needs --rw"),
         (("logs", "--json", "--follow", "x"), "exclude each other"),
     ],
 )

@@ -248,7 +248,7 @@ def test_the_report(store, pipeline):
     assert set(first.json["seconds"]) == {"import", "run", "leavings"}
     assert "imported 2 images" in first.err
     second = load(store, pipeline)
-    assert "imported 2 images, 2 of them there already" in second.err
+    assert "imported 2 images, 2 of them already in the store" in second.err
     text = store.run("load", "-i", pipeline, "--name", NAME)
     lines = text.out.decode().splitlines()
     assert lines[0] == f"{first.json['pipeline']['image']} {NAME}"

@@ -14,7 +14,7 @@ WAYS = {
     "closed": ('"$@" >&-', "is closed"),
     "full": ('"$@" >/dev/full', "no space left on device"),
     # The status of a command in a pipeline is told on a descriptor of its own.
-    "gone": ('{ "$@"; echo $? >&3; } 3>status | :', "nobody reads it any more"),
+    "gone": ('{ "$@"; echo $? >&3; } 3>status | :', "its reader has gone"),
 }
 """How stdout fails: a script of sh, and why nothing was written."""
 
@@ -75,10 +75,10 @@ def test_what_an_import_has_done_is_said(failing, tmp_path):
 @pytest.mark.parametrize(
     ("words", "done"),
     [
-        (("tag", "--json", "example:1", "new:1"), "the image has the name localhost/new:1"),
-        (("untag", "--json", "example:1"), "the name example:1 is gone"),
+        (("tag", "--json", "example:1", "new:1"), "the image is named localhost/new:1"),
+        (("untag", "--json", "example:1"), "the name example:1 is removed"),
         (("rm", "--json", "example:1"), "the images are removed"),
-        (("gc", "--json"), "were freed"),
+        (("gc", "--json"), "freed "),
     ],
     ids=lambda one: one[0] if isinstance(one, tuple) else "",
 )
@@ -96,7 +96,7 @@ def test_a_mount_that_nobody_is_told_of_is_undone(failing, words):
     status, err = failing("mount", *words, "example:1")
     assert status == 40
     assert failing.why in err
-    assert "nothing stays mounted" in err
+    assert "the mount was undone" in err
     assert len(err.splitlines()) == 1
     assert failing.store.json("mounts") == []
     assert failing.store.json("ps", "--all") == []
@@ -129,7 +129,7 @@ def test_a_detached_container_goes_on_and_its_id_is_told(store, tmp_path, busybo
         status, err = Failing(store, place, way)("run", "-d", *option, "box:1", "/bin/busybox", "sleep", "600")
         (running,) = store.json("ps")
         assert status == 40
-        assert f"container {running['id']} was started and goes on" in err
+        assert f"container {running['id']} was started and is running" in err
         store.ok("container", "rm", "--force", running["id"])
 
 

@@ -338,21 +338,21 @@ def test_a_docker_archive_has_no_place_for_them(arstore, tmp_path):
     words = ("save", "app:1", "--format", "docker-archive", "-o", tmp_path / "out")
     assert f"{PICTURE.digest} is signed" in arstore.fails("Conversion", *words)
     done = arstore.ok(*words, "--remove-signatures")
-    assert "2 attachments did not come along: a docker-archive has no place for them" in done.err
+    assert "did not copy 2 attachments: a docker-archive cannot hold them" in done.err
 
 
 def test_a_signed_attachment_does_not_keep_its_image_from_being_copied(arstore, tmp_path):
-    """The image itself is not signed: it may be converted, and what belongs to it stays behind then."""
+    """The image itself is not signed: it may be converted, and its attachments are then not copied."""
     arstore.ok("import", layout_of(tmp_path, LIST, VOUCHER))
     arstore.ok("save", "app:1", "-o", tmp_path / "same.tar")
     done = arstore.ok("save", "app:1", "--compression", "zstd", "-o", tmp_path / "other.tar")
-    assert "2 attachments did not come along: what they belong to was converted" in done.err
+    assert "did not copy 2 attachments: their image was converted" in done.err
 
 
 def test_a_converted_image_leaves_them_behind(arstore, tmp_path):
     arstore.ok("import", layout_of(tmp_path, LIST))
     done = arstore.ok("copy", "store:app:1", f"oci:{tmp_path / 'out'}", "--compression", "zstd")
-    assert "1 attachment did not come along: what they belong to was converted" in done.err
+    assert "did not copy 1 attachment: their image was converted" in done.err
     assert len(attachments.listed(tmp_path / "out")) == 1
 
 
@@ -368,7 +368,7 @@ def test_a_dir_holds_signatures_as_files(arstore, tmp_path):
     attachments.add_to_layout(layout := images.write_layout(tmp_path / "layout", PICTURE), LIST)
     arstore.ok("import", layout)
     done = arstore.ok("copy", "store:app:1", f"dir:{tmp_path / 'back'}")
-    assert "1 attachment did not come along: a dir: holds simple signatures only" in done.err
+    assert "did not copy 1 attachment: a dir: can only hold simple signatures" in done.err
     back = [(tmp_path / "back" / f"signature-{number}").read_bytes() for number in (1, 2, 3)]
     assert not (tmp_path / "back" / "signature-4").exists()
     assert sorted(back) == sorted(files)

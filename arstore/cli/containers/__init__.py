@@ -1,1 +1,1 @@
-"""Commands that mount or run: load, run, exec, ps, mount, umount, commit, diff. `options` are those of run and load."""
+"""Commands that mount or run: load, run, exec, ps, mount, umount, commit, diff. `options` is for run and load."""

@@ -1,4 +1,4 @@
-"""`commit` and `diff`: what containers changed, as images and as lists."""
+"""`commit` and `diff`: the changes of containers, as an image or as a list."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from arstore.trees.metadata import SkippedEntries
 
 COMPRESSIONS = {"gzip": 9, "zstd": 22, "none": 0}
-"""The compressions of a new layer, each with its highest level."""
+"""Compressions of a new layer, each with its highest level."""
 
 _RUNTIME_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 
@@ -51,11 +51,24 @@ _LAYER_ERRORS = (
 @command("commit")
 @argument("container_id", metavar="CONTAINER")
 @argument("name")
-@option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="A change of the config.")
-@option("-a", "--author", metavar="TEXT", type=ANY, default="", help="Who made the image.")
-@option("-m", "--message", metavar="TEXT", type=ANY, default="", help="A comment for the image's history.")
-@option("--compression", type=Choice(list(COMPRESSIONS)), default="gzip", show_default=True, help="Of the new layer.")
-@option("--level", type=Range(int, min=1, max=22), help="The compression's level: 1 to 9 for gzip, 22 for zstd.")
+@option(
+    "-c",
+    "--change",
+    "changes",
+    metavar="TEXT",
+    multiple=True,
+    help="Apply a Dockerfile instruction to the config; repeatable.",
+)
+@option("-a", "--author", metavar="TEXT", type=ANY, default="", help="Set the author of the image.")
+@option("-m", "--message", metavar="TEXT", type=ANY, default="", help="Set the comment in the image's history.")
+@option(
+    "--compression",
+    type=Choice(list(COMPRESSIONS)),
+    default="gzip",
+    show_default=True,
+    help="The compression of the new layer.",
+)
+@option("--level", type=Range(int, min=1, max=22), help="The compression level: 1 to 9 for gzip, 1 to 22 for zstd.")
 @progress_option
 @json_option
 def commit(
@@ -68,17 +81,20 @@ def commit(
     compression: str,
     level: int | None,
 ) -> None:
-    """Make an image of what a container changed.
+    """Create an image from a container's changes.
 
-    What the container wrote becomes one layer on top of its image's, also when it wrote nothing. --change takes
-    instructions of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR. The time of
-    creation is SOURCE_DATE_EPOCH where that is set.
+    What the container wrote becomes one layer on top of its image's layers, even if it wrote nothing. --change takes
+    instructions of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR. The creation
+    time is SOURCE_DATE_EPOCH if that is set.
 
-    Nothing may run in the container; its root may be mounted, and should not be written to meanwhile. Not in the
-    layer: volumes, sockets, and the empty files and directories that a runtime made to mount something where the
-    image has nothing.
+    The container must not be running. Its root may be mounted, but should not be written to meanwhile. The layer does
+    not contain volumes, sockets, or the empty files and directories that a runtime created as mount points.
 
-    Prints a line: the digest and the name.
+    Prints the digest of the image and its name.
+
+    Example:
+
+    arstore commit box app:2 --change 'CMD ["/bin/app"]'
     """
     from arstore.oci.instruction import Instruction
     from arstore.rootfs.commit import CommitOptions
@@ -86,7 +102,7 @@ def commit(
     from arstore.tar.compression import Compression
 
     if level is not None and level > COMPRESSIONS[compression]:
-        raise UsageError(f"--level {level}", f"is none of {compression}'s levels")
+        raise UsageError(f"--level {level}", f"is not a level of {compression}")
     instructions = tuple(Instruction.parse(text) for text in changes)
     created = creation_time()
     with session.store() as store:
@@ -121,12 +137,12 @@ def _require_stopped(container: Container) -> None:
     except (NotFoundError, StoreDamagedError):
         running = False
     if running or container_is_owned(container):
-        hint = f"`arstore kill {container.id}` ends it"
-        raise InUseError(f"container {container.id}", "is running, and an image needs files that stay", hint)
+        hint = f"stop it with `arstore stop {container.id}`"
+        raise InUseError(f"container {container.id}", "is running, so its files may change", hint)
 
 
 def _mount_points(store: Store, container: Container) -> frozenset[bytes]:
-    """Where a runtime mounts something in this container, as paths relative to its root."""
+    """Return the mount points of this container, as paths relative to its root."""
     from arstore.runtime.lifecycle.state import status
     from arstore.runtime.spec.defaults import mounts
 
@@ -141,7 +157,7 @@ def _tell_of_sockets(session: Session, sockets: SkippedEntries) -> None:
     if sockets.count:
         paths = ", ".join("/" + os.fsdecode(path) for path in sockets.paths)
         more = ", ..." if sockets.count > len(sockets.paths) else ""
-        session.note(f"an image cannot hold sockets, so it is without {sockets.count}: {paths}{more}")
+        session.note(f"sockets left out, because an image cannot hold them: {sockets.count}: {paths}{more}")
 
 
 @exit_statuses(*IMAGE_ERRORS, *MOUNT_ERRORS, errors.PlatformError, *_LAYER_ERRORS)
@@ -151,16 +167,20 @@ def _tell_of_sockets(session: Session, sockets: SkippedEntries) -> None:
 @progress_option
 @json_option
 def diff(session: Session, a: str, b: str | None) -> None:
-    """Tell what differs between root file systems.
+    """Show the differences between root file systems.
 
-    Of one container, what it changed in its image; of one image, what its top layer changed in those below; of two
-    things, what makes the second of the first. A word that is both a container's id and an image's name means the
-    container: NAME:TAG always means the image.
+    With one container: what it changed in its image. With one image: what its top layer changed in the layers below.
+    With two arguments: what turns the first into the second. If a word is both a container's id and an image's name, it
+    means the container; NAME:TAG always means the image.
 
-    Prints a line a path: A for what was added, C for what was changed, D for what was deleted. Of a deleted directory
-    only itself is told. With --json, a list of {"path", "kind", "what"}: for C, `what` lists type, mode, owner, size,
-    content, target, device, mtime and xattrs, as they differ. Bytes of a path that are no UTF-8 are lone surrogates in
-    JSON (PEP 383). Which names are hard links to one file is not compared.
+    Prints a line for each path: A for added, C for changed, D for deleted. For a deleted directory only the directory
+    is printed. With --json, prints a list of {"path", "kind", "what"}; for C, `what` lists which of type, mode, owner,
+    size, content, target, device, mtime and xattrs differ. Bytes of a path that are not UTF-8 are lone surrogates in
+    JSON (PEP 383). Hard links are not compared.
+
+    Example:
+
+    arstore diff app:1 app:2
     """
     from arstore.rootfs.diff import differences, opened_stacks
 
@@ -184,7 +204,7 @@ def _stack(session: Session, store: Store, stacks: Stacks, text: str) -> Stack:
 
 
 def _container_or_image(store: Store, text: str) -> tuple[Container | None, StoredImage]:
-    """The container that *text* means, if any, and the image that is meant or that it stands on."""
+    """Return the container that *text* names, or None, and its image or the image that *text* names."""
     container = container_meant(store, text)
     if container is None:
         return None, store.find_image(text)

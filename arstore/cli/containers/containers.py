@@ -1,4 +1,4 @@
-"""`ps`, `logs`, `exec`, `kill` and `container rm`: containers after they were started."""
+"""`ps`, `logs`, `exec`, `stop`, `wait`, `kill` and `container rm`: manage existing containers."""
 
 from __future__ import annotations
 
@@ -29,18 +29,22 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 FOLLOW_INTERVAL = 0.2
-"""Seconds between two looks at a log that is followed."""
+"""Seconds between two reads of a log that is followed."""
 
 
 @exit_statuses()
 @command("ps")
-@option("-a", "--all", "every", is_flag=True, help="Also those in which nothing runs.")
+@option("-a", "--all", "every", is_flag=True, help="Also list containers that are not running.")
 @json_option
 def ps(session: Session, every: bool) -> None:
     """List the containers.
 
-    Without --all, those that run. STATUS is starting, running, exited, failed (its command never began), dead (its
-    launcher was killed) or created (nothing was ever run in it).
+    By default only those that are running. STATUS is starting, running, exited, failed (its command never began), dead
+    (its launcher was killed) or created (no command was ever run in it).
+
+    Example:
+
+    arstore ps --all
     """
     with session.store() as store:
         names = {str(image.digest): image.label for image in store.images()}
@@ -87,7 +91,7 @@ def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
 
 
 def _state(container: Container) -> RunState | None:
-    """What is known of its run; None when nothing was ever run in it, or nothing can be read."""
+    """Return the state of its last run; None if nothing was ever run in it, or the state cannot be read."""
     from arstore.runtime.lifecycle.state import status
 
     try:
@@ -99,14 +103,19 @@ def _state(container: Container) -> RunState | None:
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
 @command("logs")
 @argument("container_id", metavar="ID")
-@option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
-@option("-t", "--timestamps", is_flag=True, help="Put the time before each line.")
+@option("-f", "--follow", is_flag=True, help="Print new output until the container ends.")
+@option("-t", "--timestamps", is_flag=True, help="Print the time before each line.")
 @json_option
 def logs(session: Session, container_id: str, follow: bool, timestamps: bool) -> None:
-    """Show what a detached container has written.
+    """Show the output of a detached container.
 
-    What it wrote to stderr goes to stderr. On a terminal, colours are shown and other control characters are escaped.
-    With --json, a list of {"time", "stream", "text"}; bytes that are no UTF-8 are replaced there.
+    What the container wrote to stderr is written to stderr. On a terminal, colours are kept and other control
+    characters are escaped. With --json, prints a list of {"time", "stream", "text"}, in which bytes that are not UTF-8
+    are replaced.
+
+    Example:
+
+    arstore logs --follow web
     """
     from arstore.runtime.stdio.logs import read_log_lines
 
@@ -124,7 +133,7 @@ def logs(session: Session, container_id: str, follow: bool, timestamps: bool) ->
 
 
 def _waiting(container: Container) -> Callable[[], bool]:
-    """For `read_log_lines`: pauses between looks, and says whether the container may write more."""
+    """Return a function for `read_log_lines` that pauses, and returns whether the container may write more."""
     first = True
 
     def wait() -> bool:
@@ -143,11 +152,13 @@ def _waiting(container: Container) -> Callable[[], bool]:
 @argument("args", metavar="CMD [ARG]...", nargs=-1, type=RAW)
 @option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@option("-d", "--detach", is_flag=True, help="Return while the command runs; what it writes goes nowhere.")
-@option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
+@option("-d", "--detach", is_flag=True, help="Run the command in the background, and discard its output.")
+@option(
+    "-e", "--env", metavar="K[=V]", multiple=True, help="Set a variable; K alone takes its value from the environment."
+)
 @option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP)
-@option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="The working directory.")
-@option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Who the command runs as.")
+@option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="Set the working directory.")
+@option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Run the command as this user.")
 @json_option
 def exec_(
     session: Session,
@@ -164,13 +175,17 @@ def exec_(
 ) -> int:
     """Run a command in a running container.
 
-    What no option says is as for the container's own command.
+    Settings without an option are those of the container's own command. The exit status is that of the command.
+
+    Example:
+
+    arstore exec -it web sh
     """
     from arstore.runtime.lifecycle.exec import exec_in, start_exec
     from arstore.runtime.spec.options import ExecOptions
 
     if detach and interactive:
-        raise UsageError("exec", "--detach and --interactive exclude each other: nobody would be there to type")
+        raise UsageError("exec", "--detach and --interactive exclude each other")
 
     options = ExecOptions(variables(env_file, env), workdir, user, tty, interactive)
     with session.store() as store:
@@ -184,20 +199,26 @@ def exec_(
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
 @command("stop")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-t", "--time", "seconds", metavar="S", type=GRACE, help="Seconds until it is killed.")
+@option("-t", "--time", "seconds", metavar="S", type=GRACE, help="Seconds between the stop signal and SIGKILL.")
 @json_option
 def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     """Stop running containers.
 
-    Each gets its stop signal, and then SIGKILL. It has as many seconds as it was started with (`run --stop-timeout`,
-    10) unless -t gives others. One that does not run is left as it is. Prints the ids.
+    Each container gets its stop signal, and SIGKILL if it is still running after S seconds. S is that of -t, or else of
+    `run --stop-timeout`, or else 10. Containers that are not running are left alone.
+
+    Prints the ids.
+
+    Example:
+
+    arstore stop -t 30 web
     """
     from arstore.runtime.lifecycle.control import stop as stop_container
 
     with session.store() as store:
         containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
     for container in containers:
-        # It may end by itself at this moment, or have ended before.
+        # The container may have ended by itself.
         with suppress(NotFoundError):
             stop_container(container.path, seconds)
         if not session.json:
@@ -213,8 +234,12 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
 def wait(session: Session, ids: tuple[str, ...]) -> None:
     """Wait until containers have ended.
 
-    Prints their exit statuses, a line each, in the order in which they are named; -1 for one that never began, or whose
+    Prints their exit statuses, one per line, in the given order; -1 for a container whose command never began, or whose
     launcher was killed.
+
+    Example:
+
+    arstore wait web
     """
     from arstore.runtime.lifecycle.control import wait as wait_for
 
@@ -233,12 +258,16 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
 @command("kill")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-s", "--signal", "signal_name", metavar="SIGNAL", default="KILL", show_default=True, help="Which one.")
+@option("-s", "--signal", "signal_name", metavar="SIGNAL", default="KILL", show_default=True, help="The signal.")
 @json_option
 def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
-    """Send a signal to a running container.
+    """Send a signal to running containers.
 
-    SIGNAL is a name, with or without SIG, or a number; the container's first process gets it.
+    SIGNAL is a name, with or without SIG, or a number. The container's first process gets it. Prints nothing.
+
+    Example:
+
+    arstore kill --signal HUP web
     """
     from arstore.runtime.lifecycle.control import kill as send
     from arstore.runtime.lifecycle.signals import parse_signal
@@ -248,7 +277,7 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
         containers = {found.id: found for found in map(store.containers.find, ids)}
     for container in containers.values():
         send(container.path, number)
-    session.done = f"signal {number} is sent"
+    session.done = f"signal {number} was sent"
     if session.json:
         write_json({"killed": list(containers), "signal": number})
 
@@ -263,7 +292,9 @@ container = Group(
     _container,
     {
         "Commands": {
-            "rm": CommandEntry("containers.containers", "container_rm", "Remove containers, with all that they wrote.")
+            "rm": CommandEntry(
+                "containers.containers", "container_rm", "Remove containers, with everything that they wrote."
+            )
         }
     },
 )
@@ -278,19 +309,23 @@ container = Group(
 )
 @command("rm")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--force", is_flag=True, help="Kill what runs in it, and unmount it, first.")
+@option("-f", "--force", is_flag=True, help="Kill its processes and unmount its root first.")
 @json_option
 def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
-    """Remove containers, with all that they wrote.
+    """Remove containers, with everything that they wrote.
 
-    ID is a container's id, or a unique start of one. Without --force, a container in which something runs, or whose
-    root is mounted, is not removed.
+    ID is a container's id, or a unique prefix of one. A container that is running, or whose root is mounted, is removed
+    only with --force. Prints nothing.
+
+    Example:
+
+    arstore container rm --force web
     """
     with session.store() as store:
         wanted = list(dict.fromkeys(store.containers.find(container_id).id for container_id in ids))
         for container_id in wanted:
             _remove(store, container_id, force)
-    session.done = "the containers are removed"
+    session.done = "the containers were removed"
     if session.json:
         write_json({"removed": wanted})
 
@@ -307,9 +342,9 @@ def _remove(store: Store, container_id: str, force: bool) -> None:
 
 
 def _make_idle(store: Store, container: Container) -> bool:
-    """Unmount the root of *container*, and kill what runs in it; whether anything was ever run in it.
+    """Unmount the root of *container* and kill its processes; return whether anything was ever run in it.
 
-    It may end by itself at this moment, and a `run` in the foreground removes its container then.
+    The container may end by itself at the same time, and a `run` in the foreground then removes it.
     """
     from arstore.rootfs.mount import umount_container
     from arstore.runtime.lifecycle import control

@@ -1,4 +1,4 @@
-"""How `run` and `exec` end when the command in the container has ended."""
+"""Exit status of `run` and `exec` after the command in the container has ended."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 def status_of(session: Session, ended: Ended) -> int:
-    """Return the status of the command in the container.
+    """Return the exit status of the command in the container.
 
-    If its output could not be passed on, that is reported: as a warning, or as HostError when the command itself
-    ended with 0, because its caller would take the output for whole.
+    Output that could not be written is reported as a warning. If the command ended with 0, HostError is raised instead,
+    because the caller would take the output for complete.
 
-    Raises: HostError.
+    Raises HostError.
     """
     if ended.unwritten is None:
         return ended.status
     stream = STDOUT if ended.unwritten.stream == "stdout" else STDERR
     error = unwritten(OSError(ended.unwritten.errno, os.strerror(ended.unwritten.errno)), stream)
     if ended.status != 0:
-        session.warn(f"{error}; what the command wrote is incomplete")
+        session.warn(f"{error}; the output of the command is incomplete")
         return ended.status
-    session.done = "the command ended with 0, but what it wrote is incomplete"
+    session.done = "the command ended with 0, but its output is incomplete"
     error.hint = session.done
-    # A failure after the command, which has a status of its own.
+    # A failure after the command has its own status.
     session.command = None
     raise error

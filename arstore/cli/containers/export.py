@@ -1,4 +1,4 @@
-"""`export`: the root file system of a container, or of an image, as a plain tar."""
+"""`export`: write the root file system of a container or an image as a tar."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ if TYPE_CHECKING:
 )
 @command("export")
 @argument("what", metavar="CONTAINER|IMAGE")
-@option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, and the default.")
+@option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, the default.")
 @progress_option
 @json_option
 def export(session: Session, what: str, output: str) -> None:
     """Write a container's root file system as a tar.
 
-    The tar is plain: no image's layers and documents, but the files that a mount shows, with owners, modes, times,
-    extended attributes, devices, hard links and holes, always in the same order. What is mounted in the container,
-    volumes too, is not in it. The container may run; what it writes meanwhile may be in the tar or not. Of an image it
-    is the root file system that a new container would have. FILE is replaced when the new one is whole.
+    The tar contains the files that a mount would show, with owners, modes, times, extended attributes, devices, hard
+    links and holes, always in the same order. It has no layers and no image documents, and does not contain what is
+    mounted in the container, such as volumes. The container may be running; files that it changes meanwhile may or may
+    not be included. For an image, it is the root file system that a new container would have. FILE is replaced only
+    when the new one is complete.
 
-    Prints nothing beside the tar; sockets, which no tar holds, are reported on stderr. Example:
+    Prints nothing but the tar; sockets, which a tar cannot hold, are reported on stderr.
+
+    Example:
 
     arstore export web | arstore import --rootfs - web-flat:1
     """
@@ -47,7 +50,7 @@ def export(session: Session, what: str, output: str) -> None:
     from arstore.transport.sinks.archive import ArchiveFile, refuse_terminal
 
     if not output:
-        raise errors.UsageError("--output", "is empty", "name a file, or - for stdout")
+        raise errors.UsageError("--output", "is empty", "give a file, or - for stdout")
     refuse_terminal(output)
     with session.store(reads=True) as store:
         container = container_meant(store, what)
@@ -63,8 +66,8 @@ def export(session: Session, what: str, output: str) -> None:
             done.write(write)
             archive.finish()
             progress.finish(what)
-    _tell_of(session, "a tar cannot hold sockets, so it is without", done.sockets)
-    _tell_of(session, "names that begin with .wh. mean removals to those who take the tar for a layer:", done.marks)
+    _tell_of(session, "sockets left out, because a tar cannot hold them:", done.sockets)
+    _tell_of(session, "names that begin with .wh., which mean removals if the tar is used as a layer:", done.marks)
     if session.json and output != "-":
         write_json(
             {

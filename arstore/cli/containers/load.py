@@ -1,4 +1,4 @@
-"""`load`: the pipeline, from an archive to the images that its image makes."""
+"""`load`: import a pipeline image, run it, and import the images that it makes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
 
 _TOLD = 10
-"""Paths in the images directory that stayed there, or could not be imported, and are named one by one."""
+"""Most paths that are listed one by one: those that stayed in the images directory, or could not be imported."""
 
 
 class _Words(ContainerWords, PullWords):
-    """The options that say how the container is to be, and when the pipeline is pulled."""
+    """The options of the container, and when to pull the pipeline image."""
 
 
 @exit_statuses(
@@ -64,22 +64,41 @@ class _Words(ContainerWords, PullWords):
 )
 @command("load")
 @argument("image", metavar="[NAME]", default="")
-@option("-i", "--input", "archive", metavar="FILE", default="", help="The pipeline image's archive; - for stdin.")
-@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
-@option("--timeout", metavar="S", type=SECONDS, help="The most seconds for everything.")
+@option(
+    "-i",
+    "--input",
+    "archive",
+    metavar="FILE",
+    default="",
+    help="Load the pipeline image from this archive; - is stdin.",
+)
+@option(
+    "--name",
+    metavar="NAME[:TAG]",
+    default="",
+    help="Give the pipeline image this name instead of the name in the archive.",
+)
+@option("--timeout", metavar="S", type=SECONDS, help="Limit the whole command to this many seconds.")
 @option("--timeout-total", "total", metavar="S", type=SECONDS, help="The same as --timeout.")
 @option(
     "--timeout-part",
     "parts",
     metavar="PART=S",
     multiple=True,
-    help="The most seconds for a part: import (of the pipeline), run, or leavings (importing and clearing them).",
+    help="Limit a part: import (of the pipeline), run, or leavings (importing and clearing what it left).",
 )
-@option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
-@option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
-@option("--rerun", is_flag=True, help="Run it again, although what its last run left was only to be imported.")
-@option("--resume-leavings", "resume", is_flag=True, help="Leave what a failed run left where it is, for this run.")
-@option("--discard-failed", "discard", is_flag=True, help="Delete what failed runs of NAME left, and do nothing else.")
+@option("--runtime", "runtime_path", metavar="PATH", help="Use this OCI runtime; by default the first that works.")
+@option("--keep-images", is_flag=True, help="Do not empty the images directory after the import.")
+@option(
+    "--rerun", is_flag=True, help="Run the pipeline even if only the import of its last run's images is left to do."
+)
+@option(
+    "--resume-leavings",
+    "resume",
+    is_flag=True,
+    help="Keep what a failed run left in the images directory, for this run.",
+)
+@option("--discard-failed", "discard", is_flag=True, help="Only delete what failed runs of NAME left.")
 @option("--dry-run", is_flag=True, help="With --discard-failed: only print what would be deleted.")
 @option("--require-label", is_flag=True, help="Refuse an image without the label arstore.pipeline=true.")
 @container_options
@@ -110,16 +129,20 @@ def load(
     """Import a pipeline image, run it, and import the images it makes.
 
     The pipeline is an archive (-i FILE) or an image of the store (NAME). It runs once, with ROOT/pipelines and
-    ROOT/NAME/images mounted at these same paths, which ARSTORE_PIPELINES and ARSTORE_IMAGES tell it. Every archive and
-    image directory that it leaves in the latter is imported, and the directory is emptied when all of that has worked.
-    To import an image without running it, use `arstore import`.
+    ROOT/NAME/images mounted at the same paths; ARSTORE_PIPELINES and ARSTORE_IMAGES contain these paths. Every archive
+    and image directory that it leaves in ROOT/NAME/images is imported. When all of them are imported, the directory is
+    emptied. To import an image without running it, use `arstore import`.
 
-    When it fails, nothing is deleted: the next load moves what it left to ROOT/NAME/failed and starts empty. When it
-    ended well and something could not be imported, the next load imports it first, without running it again. A
-    pipeline is loaded by one process at a time; a second one is refused.
+    If the run fails, nothing is deleted: the next load moves what it left to ROOT/NAME/failed and starts with an empty
+    directory. If the run succeeds but something cannot be imported, the next load imports it first, without another
+    run. Only one process at a time can load a pipeline; a second one is refused.
 
-    Prints a line an image: its digest and its names, the pipeline's first. What the pipeline itself writes goes to
-    stderr.
+    Prints a line for each image, the pipeline's first: its digest and its names. The output of the pipeline itself goes
+    to stderr.
+
+    Example:
+
+    arstore load -i pipeline.tar.gz
     """
     from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
     from arstore.tar.limits import Limits, changed
@@ -166,14 +189,14 @@ def _find(session: Session, words: _Words, store: Store, text: str) -> StoredIma
 
 
 def _timeouts(texts: tuple[str, ...]) -> dict[str, float]:
-    """Seconds by the name of the part. Raises UsageError."""
+    """Return the seconds by name of the part. Raises UsageError."""
     from arstore.pipeline.clock import PARTS
 
     found = {}
     for text in texts:
         name, _, seconds = text.partition("=")
         if name not in PARTS:
-            raise UsageError(f"--timeout-part {text}", "names no part", f"there are {', '.join(PARTS)}")
+            raise UsageError(f"--timeout-part {text}", "is not a part", f"the parts are {', '.join(PARTS)}")
         try:
             found[name] = float(str(SECONDS.read(seconds)))
         except ValueError:
@@ -200,14 +223,14 @@ def _load(
 
 
 def _discard(session: Session, image: str, dry_run: bool) -> None:
-    """Delete what failed runs of the pipeline of this name left: the plan is what is printed, and then done."""
+    """Delete what failed runs of the pipeline called *image* left; with *dry_run*, only print it."""
     from arstore.oci.reference import parse_name
     from arstore.pipeline.place import discard, failed_runs, images_directory
 
     with session.store() as store:
         place = os.path.dirname(images_directory(store.directories.root, "", (str(parse_name(image)),)))
         if not os.path.isdir(place):
-            hint = f"what failed runs left is in {store.directories.root}/NAME/failed"
+            hint = f"failed runs are kept in {store.directories.root}/NAME/failed"
             raise errors.NotFoundError(image, "no pipeline of this name has run", hint)
         runs: list[FailedRun] = failed_runs(place)
         if not dry_run:
@@ -235,27 +258,27 @@ def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions
     if len(loaded.failed) > _TOLD:
         session.warn(f"{len(loaded.failed) - _TOLD} more could not be imported")
     for path in loaded.kept[:_TOLD]:
-        session.warn(f"{path}: stays in the images directory, because it came or was changed during the import")
+        session.warn(f"{path}: kept in the images directory, because it was created or changed during the import")
     if len(loaded.kept) > _TOLD:
-        session.warn(f"{len(loaded.kept) - _TOLD} more stay there")
+        session.warn(f"{len(loaded.kept) - _TOLD} more were kept there")
     if loaded.oom_killed:
         session.warn(out_of_memory(loaded.label, options.container.memory))
     if loaded.set_aside:
-        session.note(f"{loaded.label}: what an earlier run had left is now in {loaded.set_aside}")
+        session.note(f"{loaded.label}: what an earlier run had left was moved to {loaded.set_aside}")
     for line in _summary(loaded):
         session.note(f"{loaded.label}: {line}")
 
 
 def _summary(loaded: Loaded) -> list[str]:
-    """What was done, in words."""
+    """Return the lines of the summary."""
     lines = []
     if loaded.exit_code == 0 and not loaded.imported and not loaded.failed:
         lines.append("the run left no images")
     if not loaded.has_run and loaded.imported and loaded.exit_code is None:
-        lines.append("its last run had ended well, so it was not run again (--rerun does that)")
+        lines.append("its last run had succeeded, so it was not run again (use --rerun for that)")
     if loaded.imported:
         known = sum(is_known(image) for image in loaded.imported)
-        there = f", {known} of them there already" if known else ""
+        there = f", {known} of them already in the store" if known else ""
         lines.append(f"imported {len(loaded.imported)} image{'s' if len(loaded.imported) > 1 else ''}{there}")
     parts = {"import": "importing the pipeline", "run": "the run", "leavings": "importing what it left"}
     told = [f"{words} {loaded.seconds[part]:.1f} s" for part, words in parts.items() if part in loaded.seconds]
@@ -265,7 +288,7 @@ def _summary(loaded: Loaded) -> list[str]:
 
 
 def is_known(image: Any) -> bool:  # noqa: ANN401 - a TakenImage, whose module is not loaded yet
-    """Whether the store had every layer of *image* already."""
+    """Return whether the store already had every layer of *image*."""
     return all(layer.reused for layer in image.layers)
 
 

@@ -1,4 +1,4 @@
-"""What a word on the command line means where it may be a container or an image."""
+"""Resolve a word on the command line that may mean a container or an image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def container_meant(store: Store, text: str) -> Container | None:
-    """The container that *text* means; None when it means an image, or nothing.
+    """Return the container that *text* means; None if it means an image, or nothing.
 
-    A container's id comes first, then an image's name, then the start of an id or of a digest. Raises AmbiguousError.
+    A container's id has precedence over an image's name, and that over the prefix of an id or digest. Raises
+    AmbiguousError.
     """
     try:
         return store.containers.get(text)
@@ -28,7 +29,7 @@ def container_meant(store: Store, text: str) -> Container | None:
     except NotFoundError:
         return None
     if image is not None:
-        raise AmbiguousError(text, f"is the start of container {container.id} and of image {image.digest.short}")
+        raise AmbiguousError(text, f"is a prefix of container {container.id} and of image {image.digest.short}")
     return container
 
 

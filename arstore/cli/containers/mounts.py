@@ -1,4 +1,4 @@
-"""`mount`, `umount` and `mounts`: root file systems for people and scripts to look at."""
+"""`mount`, `umount` and `mounts`: mount root file systems."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 
 _ORPHANED = "orphaned"
-"""The state of a mount whose store is gone."""
+"""State of a mount whose store is gone."""
 
 
 class _Allowed(TypedDict):
-    """What the mount is allowed that mounts of images usually are not."""
+    """Privileges that a mount has only if they are given explicitly."""
 
     suid: bool
     dev: bool
 
 
 class _Words(_Allowed, PolicyWords):
-    """The same, and the policy."""
+    """The same, and the options of policies."""
 
 
 @exit_statuses(
@@ -63,10 +63,10 @@ class _Words(_Allowed, PolicyWords):
 @command("mount")
 @argument("what", metavar="IMAGE|CONTAINER")
 @argument("target", required=False, type=FilePath())
-@option("--rw", "writable", is_flag=True, help="The writable root of a new container over the image.")
-@option("--name", "container_id", metavar="ID", help="The new container's id.")
-@option("--suid", is_flag=True, help="Let set-user-ID programs and file capabilities in it raise who runs them.")
-@option("--dev", is_flag=True, help="Let the device nodes in it be opened.")
+@option("--rw", "writable", is_flag=True, help="Create a container from the image and mount its writable root.")
+@option("--name", "container_id", metavar="ID", help="With --rw: the id of the new container.")
+@option("--suid", is_flag=True, help="Enable set-user-ID programs and file capabilities in the image.")
+@option("--dev", is_flag=True, help="Enable device nodes in the image.")
 @policy_options
 @progress_option
 @json_option
@@ -80,18 +80,23 @@ def mount(
 ) -> None:
     """Mount an image read-only, or a container's writable root.
 
-    TARGET is an existing directory; without one, a directory is made below the runroot. A word that is both a
-    container's id and an image's name means the container, unless --rw asks for a new one: NAME:TAG always means the
-    image.
+    TARGET is an existing directory; by default a directory is created below the runroot. If a word is both a
+    container's id and an image's name, it means the container, unless --rw asks for a new one. NAME:TAG always means
+    the image.
 
-    An image is somebody else's: unless --suid and --dev allow it, no program in it raises anybody's rights, and no
-    device in it can be opened. At a TARGET that other users can reach, they see what the modes in the image let them
-    see.
+    Images are untrusted: set-user-ID programs and device nodes are disabled unless --suid or --dev is given. If other
+    users can reach TARGET, they can read what the modes in the image allow.
 
-    Prints the path, alone.
+    Prints the path, and nothing else.
+
+    Examples:
+
+    arstore mount app:1
+
+    arstore mount --rw --name box app:1 /mnt
     """
     if container_id is not None and not writable:
-        raise UsageError("mount", "--name names a new container, which --rw makes")
+        raise UsageError("mount", "--name needs --rw")
     with session.store(makes=True) as store:
         container = None if writable else container_meant(store, what)
         record = _mount(session, store, what, target, container, writable, container_id or "", words)
@@ -101,14 +106,14 @@ def mount(
             else:
                 write_path(record.target)
         except BaseException:
-            # Nobody knows of it, so nobody would end it.
+            # The caller does not know the path, so it would never unmount it.
             _undo(store, record, writable)
-            session.done = "nothing stays mounted"
+            session.done = "the mount was undone"
             raise
 
 
 def _undo(store: Store, record: MountRecord, writable: bool) -> None:
-    """End a mount, and remove the container that was made for it if it is *writable*."""
+    """Unmount, and if *writable*, remove the container that was created for the mount."""
     from arstore.mounts.table import MountTable
 
     MountTable(store.directories).umount(record.id, lazy=True)
@@ -137,7 +142,7 @@ def _mount(
         trees = store.stack_records(image, progress)
     if not writable:
         return mount_image(store, image, target, trees=trees, **allowed)
-    # Nobody knows of it before it is mounted: until then it goes with this process.
+    # Until it is mounted, the container is ephemeral: it is removed if this process dies.
     container = create_container(store, image, container_id, ephemeral=True, trees=trees)
     try:
         return mount_container(store, container, target, trees=trees, **allowed)
@@ -149,28 +154,34 @@ def _mount(
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError, *MOUNT_ERRORS)
 @command("umount")
 @argument("which", metavar="[PATH|ID]...", nargs=-1)
-@option("-a", "--all", "every", is_flag=True, help="All mounts of this store.")
-@option("-f", "--force", is_flag=True, help="Detach what is in use: it vanishes once nobody uses it any more.")
+@option("-a", "--all", "every", is_flag=True, help="Unmount all mounts of this store.")
+@option("-f", "--force", is_flag=True, help="Detach mounts that are in use: they end when their last user does.")
 @json_option
 def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -> None:
-    """End mounts.
+    """Unmount images and containers.
 
-    Name a mount by its path, by its id, or by its container's id; a unique start of an id is enough. A container stays
-    when its root is unmounted; `arstore container rm` removes it. Mounts can be ended also when the disk of the store
-    has gone.
+    Give a mount by its path, its id, or the id of its container; a unique prefix of an id is enough. Unmounting the
+    root of a container keeps the container; `arstore container rm` removes it. Mounts can be unmounted even if the disk
+    of the store is gone.
+
+    Prints nothing.
+
+    Example:
+
+    arstore umount --all
     """
     if every == bool(which):
         raise UsageError("umount", "give either paths or ids, or --all")
     with _table(session) as (table, directories):
         done = list(_umount_each(session, _chosen(table, directories, which), force))
-    session.done = "the mounts are ended"
+    session.done = "the mounts were unmounted"
     if session.json:
         write_json({"unmounted": done})
 
 
 @contextmanager
 def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
-    """The mount table; when the store is not there, but mounts of it are, one without records."""
+    """Yield the mount table; if the store is gone but its mounts are not, a table without records."""
     from arstore.disk.paths import Directories
     from arstore.mounts.source import orphaned_mounts
     from arstore.mounts.table import MountTable
@@ -184,7 +195,7 @@ def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
             directories = stack.enter_context(session.store()).directories
             table = MountTable(directories)
         except errors.NoStoreError:
-            # Where the root is gone, what was mounted is still there and can be ended.
+            # The root is gone, but its mounts may still exist and can be unmounted.
             table = MountTable(directories)
             if not table.list():
                 raise
@@ -192,14 +203,14 @@ def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
 
 
 class _Chosen(NamedTuple):
-    """A mount that is to be ended, as a call that takes whether to detach it; the call says if nothing uses it more."""
+    """A mount to unmount. `end` takes whether to detach it, and returns whether it is no longer in use."""
 
     name: str
     end: Callable[[bool], bool]
 
 
 def _chosen(table: MountTable, directories: Directories, which: tuple[str, ...]) -> list[_Chosen]:
-    """The mounts that *which* means, each once; all where that is empty."""
+    """Return the mounts that *which* names, each once; all mounts if it is empty."""
     from arstore.mounts.source import orphaned_mounts, unrecorded_at
     from arstore.mounts.table import MountState
 
@@ -226,7 +237,7 @@ def _end_recorded(table: MountTable, mount_id: str, lazy: bool) -> bool:
     try:
         return table.umount(mount_id, lazy=lazy)
     except NotFoundError:
-        # Another process was faster.
+        # Another process has unmounted it.
         return True
 
 
@@ -234,17 +245,17 @@ def _end_unrecorded(place: str, lazy: bool) -> bool:
     from arstore.mounts.source import remove_stray
 
     if not remove_stray(place, lazy):
-        raise InUseError(place, "is in use", "`arstore umount --force` detaches it all the same")
+        raise InUseError(place, "is in use", "detach it with `arstore umount --force`")
     return True
 
 
 def _umount_each(session: Session, chosen: list[_Chosen], force: bool) -> Iterator[str]:
-    """End every mount that can be ended; then raise the first error, if there was one."""
+    """Unmount everything that can be unmounted and yield its names; then raise the first error, if any."""
     failure: errors.ArstoreError | OSError | None = None
     for name, end in chosen:
         try:
             if not end(force):
-                session.warn(f"{name}: is unmounted, and still in use by a process or in another mount namespace")
+                session.warn(f"{name}: is unmounted, but still in use by a process or in another mount namespace")
             yield name
         except (errors.ArstoreError, OSError) as error:
             failure = failure or error
@@ -258,10 +269,13 @@ def _umount_each(session: Session, chosen: list[_Chosen], force: bool) -> Iterat
 def mounts(session: Session) -> None:
     """List the mounts.
 
-    STATE is mounted, detached (unmounted, and still in use by a process or in another mount namespace), pending (a
-    process is at work on it, or it is mounted where this process cannot look), stale (somebody unmounted it by
-    other means; `arstore gc` drops its record) or orphaned (the store that has its record is gone; `arstore umount`
-    ends it).
+    STATE is one of: mounted; detached (unmounted, but still in use by a process or in another mount namespace); pending
+    (a process is working on it, or it is mounted where this process cannot see it); stale (unmounted by other means;
+    `arstore gc` drops its record); orphaned (the store that has its record is gone; `arstore umount` unmounts it).
+
+    Example:
+
+    arstore mounts
     """
     from arstore.mounts.source import orphaned_mounts
 
@@ -292,7 +306,7 @@ def _entry_json(entry: MountEntry) -> dict[str, Any]:
 
 
 def _orphan(path: str) -> dict[str, Any]:
-    """What is known of a mount without its store: where it is, and so its id."""
+    """Return the JSON of a mount whose store is gone: only its path, and so its id, are known."""
     unknown = {"image": None, "container": None, "read_only": None, "created": None}
     return {"id": os.path.basename(path), "path": path, **unknown, "state": _ORPHANED, "places": [path]}
 

@@ -1,6 +1,6 @@
-"""The options that say how a container is to be, the same words for `run` and `load`, and what they mean.
+"""The container options that `run` and `load` share, and their meaning.
 
-Each command adds its own: `run` those that only make sense for a person at a terminal, `load` none of these.
+`run` adds those that only make sense for a person at a terminal; `load` does not have them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 NETWORKS = ("none", "host")
 _MOST_SECONDS = 1_000_000_000
-"""More than thirty years, and less than what the kernel's timers take."""
+"""More than thirty years, and less than the limit of the kernel's timers."""
 SECONDS = Range(float, min=0, max=_MOST_SECONDS, min_open=True)
 GRACE = Range(float, min=0, max=_MOST_SECONDS)
 ENV_FILE_HELP = (
-    "A file of variables, K[=V] on each line; # begins a comment. Use it for secrets: every user of the host can read "
-    "what -e gives, in /proc/PID/cmdline."
+    "Set the variables in FILE, with K[=V] on each line; # begins a comment. Use it for secrets: every user of the "
+    "host can read the values of -e in /proc/PID/cmdline."
 )
 _ENV_FILE_LIMIT = 16 << 20
 
@@ -57,58 +57,78 @@ class ContainerWords(TypedDict):
 
 
 _OPTIONS = (
-    option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value."),
+    option(
+        "-e",
+        "--env",
+        metavar="K[=V]",
+        multiple=True,
+        help="Set a variable; K alone takes its value from the environment.",
+    ),
     option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP),
     option(
-        "-v", "--volume", metavar="SRC:DST[:OPT,...]", multiple=True, help="A host path, seen at DST; ro: read-only."
+        "-v", "--volume", metavar="SRC:DST[:OPT,...]", multiple=True, help="Mount a host path at DST; ro is read-only."
     ),
-    option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Who the command runs as."),
-    option("--group-add", metavar="GROUP", multiple=True, help="One more group for it."),
-    option("-m", "--memory", metavar="N", help="The most memory, such as 512m or 2g."),
-    option("--cpus", metavar="N", help="The most processors, such as 1.5."),
+    option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Run the command as this user."),
+    option("--group-add", metavar="GROUP", multiple=True, help="Add the command to this group; repeatable."),
+    option("-m", "--memory", metavar="N", help="Limit the memory, such as 512m or 2g."),
+    option("--cpus", metavar="N", help="Limit the CPUs, such as 1.5."),
     option(
         "--pids-limit",
         metavar="N",
         type=Range(int, min=-1),
-        help="The most processes and threads; 2048 by default, -1 for no limit.",
+        help="Limit the processes and threads; 2048 by default, -1 for no limit.",
     ),
     option(
         "--cgroups",
         type=Choice(("enabled", "disabled")),
         default="enabled",
         show_default=True,
-        help="disabled: make no control groups, where nobody may; nothing is limited then.",
+        help="disabled: create no control groups, for hosts that do not allow it; limits are not available then.",
     ),
-    option("--network", type=Choice(NETWORKS), default="none", show_default=True, help="The network."),
-    option("--device", metavar="HOST[:PATH][:rwm]", multiple=True, help="A device, or a directory of devices."),
-    option("--cap-add", metavar="CAP", multiple=True, help="Add a capability; all for every one."),
-    option("--cap-drop", metavar="CAP", multiple=True, help="Drop a capability; all for every one."),
+    option(
+        "--network",
+        type=Choice(NETWORKS),
+        default="none",
+        show_default=True,
+        help="none has loopback only; host is the host's network.",
+    ),
+    option("--device", metavar="HOST[:PATH][:rwm]", multiple=True, help="Add a device, or a directory of devices."),
+    option("--cap-add", metavar="CAP", multiple=True, help="Add a capability, or all."),
+    option("--cap-drop", metavar="CAP", multiple=True, help="Drop a capability, or all."),
     option(
         "--security-opt",
         metavar="OPT",
         multiple=True,
         help="seccomp=FILE|unconfined|default, no-new-privileges, unmask=ALL|PATH[:PATH...] or mask=PATH[:PATH...].",
     ),
-    option("--privileged", is_flag=True, help="Give it every capability and device, and no seccomp profile."),
-    option("--init", is_flag=True, help="Run the command under catatonit or tini, which reaps processes."),
-    option("--tmpfs", metavar="PATH[:OPT,...]", multiple=True, help="A file system in memory, such as /tmp:size=1g."),
-    option("--ulimit", metavar="KIND=SOFT[:HARD]", multiple=True, help="A resource limit, such as nofile=1024:4096."),
-    option("--shm-size", metavar="N", help="The size of /dev/shm; 64m by default."),
-    option("--stop-timeout", metavar="S", type=GRACE, help="Seconds from the stop signal to SIGKILL; 10."),
+    option(
+        "--privileged", is_flag=True, help="Give the container all capabilities and devices, and no seccomp profile."
+    ),
+    option("--init", is_flag=True, help="Run the command under catatonit or tini, which reap zombie processes."),
+    option(
+        "--tmpfs", metavar="PATH[:OPT,...]", multiple=True, help="Mount a file system in memory, such as /tmp:size=1g."
+    ),
+    option(
+        "--ulimit", metavar="KIND=SOFT[:HARD]", multiple=True, help="Set a resource limit, such as nofile=1024:4096."
+    ),
+    option("--shm-size", metavar="N", help="Set the size of /dev/shm; 64m by default."),
+    option(
+        "--stop-timeout", metavar="S", type=GRACE, help="Seconds between the stop signal and SIGKILL; 10 by default."
+    ),
 )
 
 
 def container_options(function: F) -> F:
-    """Give a command the options of ContainerWords."""
+    """Add the options of ContainerWords to a command."""
     for decorate in reversed(_OPTIONS):
         function = decorate(function)
     return function
 
 
 def run_options(words: ContainerWords) -> RunOptions:
-    """What the options ask for, before the command's own are added.
+    """Return the options as values; the command then adds its own.
 
-    Raises UsageError, NotFoundError for a volume, device or file that does not exist, HostError.
+    Raises UsageError, HostError; NotFoundError for a volume, device or file that does not exist.
     """
     from arstore.runtime.lifecycle.state import STOP_TIMEOUT
     from arstore.runtime.spec.defaults import SHM_SIZE
@@ -149,7 +169,7 @@ def run_options(words: ContainerWords) -> RunOptions:
 
 
 def _split(words: Sequence[str]) -> tuple[str, ...]:
-    """Several in one word, with commas between them, as podman takes them."""
+    """Split words at commas, as podman does."""
     return tuple(one for word in words for one in word.split(","))
 
 
@@ -159,11 +179,14 @@ def _refuse_limits_without_cgroups(words: ContainerWords) -> None:
     limits = {"--memory": words["memory"], "--cpus": words["cpus"], "--pids-limit": words["pids_limit"]}
     for name, value in limits.items():
         if value is not None and value != -1:
-            raise UsageError(name, "needs control groups, and --cgroups=disabled makes none")
+            raise UsageError(name, "needs control groups, but --cgroups=disabled is given")
 
 
 def environment(texts: Sequence[str]) -> tuple[str, ...]:
-    """What `--env` gives: `K=V`, and for `K` alone the value that this process has, if any. Raises UsageError."""
+    """Return the variables of `--env`: `K=V`, and for `K` alone the value in the environment, if any.
+
+    Raises UsageError.
+    """
     from arstore.runtime.spec.options import parse_env
 
     found = (parse_env(text, os.environ) for text in texts)
@@ -171,16 +194,19 @@ def environment(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def variables(paths: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
-    """What `--env-file` and `--env` give, the latter last, so that it wins. Raises as `environment` and `env_file`."""
+    """Return the variables of `--env-file`, then those of `--env`, which override them.
+
+    Raises UsageError, NotFoundError, PermissionDeniedError, HostError.
+    """
     found = [variable for path in paths for variable in env_file(path)]
     return (*found, *environment(texts))
 
 
 def env_file(path: str) -> tuple[str, ...]:
-    """The variables in the file *path*, as podman and docker read it: a line each, blank ones and comments left out.
+    """Return the variables in the file *path*, which is read as podman and docker do.
 
-    A value is all that follows the first `=`, quotes included. Raises UsageError, which names the line, NotFoundError,
-    PermissionDeniedError, HostError.
+    Each line has one variable; blank lines and comments are ignored. The value is everything after the first `=`,
+    quotes included. Raises UsageError with the number of the line, NotFoundError, PermissionDeniedError, HostError.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
@@ -200,16 +226,18 @@ def env_file(path: str) -> tuple[str, ...]:
 
 
 def _check_line(line: str, where: str) -> None:
-    """Raise UsageError, which never shows the value, for a line that gives no variable."""
+    """Raise UsageError for a line without a variable. The error does not contain the value, which may be secret."""
     name = line.partition("=")[0]
     why = ""
     if not name:
         why = "has no name before ="
     elif any(character.isspace() for character in name):
-        why = "has white space in the variable's name"
+        why = "has white space in the name of the variable"
     elif "\0" in line:
         why = "contains NUL"
     elif any("\udc80" <= character <= "\udcff" for character in line):
         why = "is not valid UTF-8"
     if why:
-        raise UsageError(where, why, "write NAME=VALUE, NAME for the host's value, or # and a comment")
+        raise UsageError(
+            where, why, "write NAME=VALUE, NAME alone for the value in the environment, or # and a comment"
+        )

@@ -1,4 +1,4 @@
-"""`run`: a command in a new container."""
+"""`run`: run a command in a new container."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Words(ContainerWords, PullWords):
-    """The options that say how the container is to be, as they were typed."""
+    """The options of the container, as they were typed."""
 
     interactive: bool
     tty: bool
@@ -42,20 +42,22 @@ class _Words(ContainerWords, PullWords):
 @command("run", cls=ContainerCommand, interspersed=False)
 @argument("image")
 @argument("args", metavar="[ARG]...", nargs=-1, type=RAW)
-@option("--name", metavar="ID", type=ANY, default="", help="The container's id; made up by default.")
-@option("-d", "--detach", is_flag=True, help="Print the id and leave the container running.")
+@option("--name", metavar="ID", type=ANY, default="", help="Set the container's id; by default it is random.")
+@option("-d", "--detach", is_flag=True, help="Print the id and leave the container running in the background.")
 @option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="The working directory.")
-@option("--entrypoint", metavar="X", type=ANY, help="In place of the image's ENTRYPOINT and CMD; empty for neither.")
-@option("--read-only", is_flag=True, help="Let the root file system not be written to.")
-@option("--hostname", metavar="NAME", type=ANY, default="", help="The host name; by default the container's id.")
-@option("-l", "--label", metavar="K[=V]", multiple=True, help="A label, besides the image's.")
-@option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="In place of the image's.")
-@option("--timeout", metavar="S", type=SECONDS, help="The most seconds, then it is stopped.")
-@option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
-@option("--keep", is_flag=True, help="Keep the container when the command has ended.")
-@option("--rm", "remove", is_flag=True, help="Remove it then, which is the default.")
+@option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="Set the working directory.")
+@option("--entrypoint", metavar="X", type=ANY, help="Replace the image's ENTRYPOINT and CMD; empty for none.")
+@option("--read-only", is_flag=True, help="Make the root file system read-only.")
+@option(
+    "--hostname", metavar="NAME", type=ANY, default="", help="Set the host name; by default it is the container's id."
+)
+@option("-l", "--label", metavar="K[=V]", multiple=True, help="Add a label to those of the image.")
+@option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="Replace the image's stop signal.")
+@option("--timeout", metavar="S", type=SECONDS, help="Stop the container after this many seconds.")
+@option("--runtime", "runtime_path", metavar="PATH", help="Use this OCI runtime; by default the first that works.")
+@option("--keep", is_flag=True, help="Keep the container after the command has ended.")
+@option("--rm", "remove", is_flag=True, help="Remove the container after the command has ended; this is the default.")
 @container_options
 @pull_options
 @progress_option
@@ -75,9 +77,17 @@ def run(
 ) -> int:
     """Run a command in a new container.
 
-    ARG... replaces the image's CMD. Everything from the first ARG on is the command's own. The container has the
-    image's root file system, which it may write to without changing the image, and what it wrote goes with it unless
-    --keep says otherwise.
+    ARG... replaces the image's CMD; everything from the first ARG on belongs to the command. The container can write to
+    its root file system without changing the image. The container is removed when the command ends, unless --keep or
+    --detach is given.
+
+    Prints what the command prints; with --detach, the container's id. The exit status is that of the command.
+
+    Examples:
+
+    arstore run base:1 echo hello
+
+    arstore run -it -v /srv/data:/data:ro base:1 sh
     """
     from arstore.runtime.lifecycle import containers
 
@@ -96,8 +106,8 @@ def run(
                 session.warn(out_of_memory(found.label, options.memory))
             return status_of(session, ended)
         container_id = containers.start(store, request)
-    # The command was started: what fails from here on has its own status, and not that of a `run` that failed.
-    session.done = f"container {container_id} was started and goes on"
+    # The command was started: errors from here on have their own status, not that of a failed `run`.
+    session.done = f"container {container_id} was started and is running"
     session.command = None
     if session.json:
         write_json({"container": container_id, "image": found.digest})
@@ -107,7 +117,7 @@ def run(
 
 
 def out_of_memory(what: str, limit: int | None) -> str:
-    """The line that says why a container's process was killed; *limit* is its `--memory`."""
+    """Return the message about a process killed for lack of memory; *limit* is `--memory` in bytes."""
     why = "the host had no memory left" if limit is None else f"it reached its limit of {human_size(limit)} (--memory)"
     return f"{what}: the kernel killed a process in the container: {why}"
 
@@ -116,15 +126,15 @@ def _refuse_contradictions(detach: bool, keep: bool, remove: bool, timeout: floa
     if keep and remove:
         raise UsageError("run", "--keep and --rm exclude each other")
     if detach and remove:
-        raise UsageError("run", "--detach and --rm exclude each other", "`arstore container rm` removes it later")
+        raise UsageError("run", "--detach and --rm exclude each other", "use `arstore container rm` later")
     if detach and words["interactive"]:
-        raise UsageError("run", "--detach and --interactive exclude each other: nobody would be there to type")
+        raise UsageError("run", "--detach and --interactive exclude each other")
     if detach and timeout is not None:
         raise UsageError("run", "--detach and --timeout exclude each other")
 
 
 def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
-    """Warn of what the image's config says and no process can be given. Raises MissingBlobError, ManifestError."""
+    """Warn of parts of the image's config that cannot be applied. Raises MissingBlobError, ManifestError."""
     left = [one for one in store.config(image).left_out if one.startswith(("config.", "config "))]
     if left:
         session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
@@ -133,9 +143,9 @@ def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
 def working_runtime(
     session: Session, store: Store, explicit: str | None, *, cgroups: bool, timeout: float | None
 ) -> Runtime:
-    """The OCI runtime to use; *timeout* (seconds) limits trying. The graph is closed meanwhile, because trying forks.
+    """Return the OCI runtime to use; *timeout* (seconds) limits the search.
 
-    Raises as `find_runtime`.
+    The graph is closed first, because the search forks. Raises RuntimeMissingError, UsageError, HostError.
     """
     from arstore.runtime.discovery import find_runtime
 
@@ -167,7 +177,7 @@ def _options(args: tuple[str, ...], words: _Words) -> RunOptions:
 
 
 def parse_entrypoint(text: str) -> tuple[str, ...]:
-    """One word, or a JSON list of words; "" stands for no entrypoint. Raises UsageError."""
+    """Parse one word, or a JSON list of words; "" means without an entrypoint. Raises UsageError."""
     if not text.startswith("["):
         return (text,) if text else ()
     import json
@@ -179,7 +189,7 @@ def parse_entrypoint(text: str) -> tuple[str, ...]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         from arstore.oci.document import shown
 
-        raise UsageError(shown(text), "neither a word nor a JSON list of words")
+        raise UsageError(shown(text), "is neither a word nor a JSON list of words")
     return tuple(words)
 
 

@@ -1,4 +1,4 @@
-"""`copy` and `save`: images from one medium to another."""
+"""`copy` and `save`: copy images from one medium to another."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @argument("source")
 @argument("destination")
 @format_option
-@option("--src-creds", metavar="USER:PASSWORD", help="Credentials for the registry that is read, in place of --creds.")
-@option("--dest-creds", metavar="USER:PASSWORD", help="Those for the registry that is written to.")
+@option("--src-creds", metavar="USER:PASSWORD", help="Credentials for the source registry, instead of --creds.")
+@option("--dest-creds", metavar="USER:PASSWORD", help="Credentials for the destination registry, instead of --creds.")
 @export_options
 @encryption_options
 @decryption_option
@@ -51,16 +51,21 @@ def copy(
 ) -> None:
     """Copy images from one medium to another.
 
-    Both are TRANSPORT:REFERENCE: docker://NAME for a registry, oci:PATH[:NAME], oci-archive:PATH[:NAME],
-    docker-archive:PATH[:NAME], dir:PATH, or store:NAME for an image of the store. SOURCE may also be a path, - for a
-    stream on stdin, or an image of the store; DESTINATION a path, or - for an OCI archive on stdout. A path that is a
-    directory, or ends in a slash, is written as an OCI layout, any other as an OCI archive.
+    SOURCE and DESTINATION are TRANSPORT:REFERENCE: docker://NAME for a registry, oci:PATH[:NAME],
+    oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH, or store:NAME for an image of the store. SOURCE may
+    also be a path, - for a stream on stdin, or the name of an image of the store. DESTINATION may also be a path, or -
+    for an OCI archive on stdout. A path that is a directory, or ends in a slash, is written as an OCI layout; any other
+    path as an OCI archive.
 
-    Manifests, layers and digests stay as they are, unless an option asks for a conversion or the destination needs one:
-    a docker-archive has uncompressed layers and no manifests. Blobs that the destination has are not copied again. An
-    OCI layout keeps the images that it has; a file is replaced when the new one is whole.
+    Manifests, layers and digests stay the same, unless an option asks for a conversion or the destination needs one: a
+    docker-archive has uncompressed layers and no manifests. Blobs that the destination already has are not copied
+    again. An OCI layout keeps the images that it has. A file is replaced only when the new one is complete.
 
     Prints a line for each image: its digest at the destination, and its names.
+
+    Example:
+
+    arstore copy docker://registry.example.com/team/app:1 oci:layout:app:1
     """
     from arstore.transport.skipped import SkippedTop
 
@@ -97,27 +102,31 @@ def copy(
 @exit_statuses(*COPY_ERRORS)
 @command("save")
 @argument("images", nargs=-1, required=True)
-@option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, and the default.")
+@option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, the default.")
 @option(
     "--format",
     "kind",
     type=Choice(("oci-archive", "docker-archive", "docker-oci-archive", "oci", "dir")),
     default="oci-archive",
     show_default=True,
-    help="What to write; docker-oci-archive is both kinds of archive in one, as Docker 25 and later write.",
+    help="The format; docker-oci-archive is both kinds of archive in one file, as Docker 25 and later write.",
 )
 @export_options
 @encryption_options
 def save(session: Session, images: tuple[str, ...], output: str, kind: str, **words: Unpack[SaveWords]) -> None:
     """Write images of the store to a file.
 
-    IMAGE is a name, a digest, or a unique start of one. An image named by a digest is written with all its names.
-    Manifests, layers and digests stay as they are, but in a docker-archive, which has uncompressed layers and no
-    manifests. FILE is replaced when the new one is whole; with --format oci or dir it is a directory. Signatures,
-    attestations and SBOMs that the store has of an image are written with it. `podman load` reads an OCI archive of one
-    entry only: for podman, use --format docker-oci-archive, or --no-referrers.
+    Each IMAGE is a name, a digest, or a unique prefix of one. An image given by digest is written with all its names.
+    Manifests, layers and digests stay the same, except in a docker-archive, which has uncompressed layers and no
+    manifests. FILE is replaced only when the new one is complete; with --format oci or dir it is a directory.
+    Signatures, attestations and SBOMs that the store has of an image are written with it. `podman load` only reads OCI
+    archives with one entry: for podman, use --format docker-oci-archive or --no-referrers.
 
     Prints a line for each image, unless the archive goes to stdout: its digest in the file, and its names.
+
+    Example:
+
+    arstore save app:1 base:1 -o images.tar
     """
     from arstore.transport.export.copying import export_stored
     from arstore.transport.sinks.archive import refuse_terminal
@@ -142,8 +151,8 @@ def _into_store(
     from arstore.transport.copy import ImportOptions, import_reference
 
     if how_to_copy(words, words["format"], encryption(words)).converts:
-        why = "keeps images as they come, so there is nothing to convert"
-        raise errors.ConversionError(destination, why, "copy to another medium")
+        why = "the store keeps images unchanged, so no conversion is possible"
+        raise errors.ConversionError(destination, why, "leave the option out, or copy to another medium")
     name = destination.removeprefix("store:").strip()
     if is_stored(source):
         raise errors.UsageError(source, "is in the store already", "`arstore tag` gives it another name")
@@ -165,22 +174,22 @@ def _into_store(
 
 
 def _access(session: Session, words: AllWords, creds: str | None) -> RegistryOptions:
-    """How one of the two registries is reached."""
+    """Return the access options for the source or destination registry."""
     access: AccessWords = words
     return registry_access(session, {**access, "creds": creds or access["creds"]})
 
 
 def _require_image(store: Store, source: str) -> None:
-    """Raise NotFoundError for a text that names nothing at all."""
+    """Raise NotFoundError if *source* is not an image of *store*."""
     try:
         store.find(source)
     except errors.NotFoundError as error:
-        why = "is neither a file or directory here nor an image of the store"
+        why = "is neither a file, nor a directory, nor an image of the store"
         raise errors.NotFoundError(source, why, error.hint) from error
 
 
 def is_stored(source: str) -> bool:
-    """Whether *source* means an image of the store: it says so, or is nothing that exists outside."""
+    """Return whether *source* means an image of the store: it has the prefix store:, or is not an existing path."""
     import os
 
     from arstore.oci.reference import parse_transport

@@ -1,4 +1,4 @@
-"""What `copy`, `save` and `push` have in common: their options, what these mean, and what is printed."""
+"""Parts that `copy`, `save` and `push` share: options, their meaning, and output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COPY_ERRORS = (
     errors.ConflictError,
     errors.InUseError,
 )
-"""What can end a copy."""
+"""Errors of commands that copy images."""
 
 
 class ExportWords(ReferrersWords, PolicyWords, SigningWords):
@@ -52,32 +52,42 @@ class ExportWords(ReferrersWords, PolicyWords, SigningWords):
 
 
 class CopyWords(ExportWords, AccessWords):
-    """These, those of registries, and --format."""
+    """The options of `export_options`, of registries, and --format, as they were typed."""
 
     format: str | None
 
 
 class PushWords(CopyWords, EncryptionWords):
-    """These, and those that encrypt."""
+    """The options of `CopyWords`, and those that encrypt."""
 
 
 class AllWords(PushWords, DecryptionWords):
-    """All that a copy from anywhere to anywhere has."""
+    """The options of `copy`."""
 
 
 class SaveWords(ExportWords, EncryptionWords):
-    """Those for a copy to a file."""
+    """The options of `save`."""
 
 
 def export_options(function: F) -> F:
-    """Give a command the options that say what is copied, and in which form."""
+    """Add the options that decide what is copied, and in which format, to a command."""
     for one in (
-        option("--platform", metavar="OS/ARCH[/VARIANT]", help="Copy the image for this platform; else the host's."),
+        option(
+            "--platform", metavar="OS/ARCH[/VARIANT]", help="Copy the image for this platform; by default the host's."
+        ),
         option("--all-platforms", is_flag=True, help="Copy an index with all its images and attestations."),
         *REFERRERS,
-        option("--compression", type=Choice(("gzip", "zstd", "none")), help="Compress all layers in this way."),
-        option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
-        option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
+        option(
+            "--compression",
+            type=Choice(("gzip", "zstd", "none")),
+            help="Recompress layers that have another compression.",
+        ),
+        option(
+            "--compression-level",
+            type=Range(int, 1, 22),
+            help="The compression level; by default 6 for gzip and 3 for zstd.",
+        ),
+        option("--preserve-digests", is_flag=True, help="Fail if a digest would change."),
         policy_options,
         signing_options,
         limit_option,
@@ -89,13 +99,15 @@ def export_options(function: F) -> F:
 
 
 format_option = option(
-    "--format", type=Choice(("oci", "v2s2")), help="Convert documents to OCI's format, or to Docker's schema 2."
+    "--format",
+    type=Choice(("oci", "v2s2")),
+    help="Convert manifests and indexes to OCI's format, or to Docker's schema 2.",
 )
-"""Gives a command `--format`."""
+"""Adds `--format` to a command."""
 
 
 def wanted_platforms(words: ExportWords) -> Wanted:
-    """Which images of an index are copied. Raises UsageError."""
+    """Return which images of an index are to be copied. Raises UsageError."""
     from arstore.oci.platform import parse
     from arstore.transport.selection.selector import Wanted
 
@@ -106,7 +118,7 @@ def wanted_platforms(words: ExportWords) -> Wanted:
 
 
 def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encryption | None = None) -> ExportOptions:
-    """What the options mean; *form* is the word behind --format. Raises UsageError."""
+    """Return the options as values; *form* is the value of --format. Raises UsageError."""
     from arstore.tar.compression import Compression
     from arstore.tar.limits import Limits, changed
     from arstore.transport.export.export import ExportOptions
@@ -131,21 +143,21 @@ def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encrypt
 
 
 def render_copied(session: Session, target: Destination, done: Exported, skipped: SkippedTop) -> None:
-    """Print what was copied: a line for each image, or one JSON document; nothing beside an archive on stdout."""
+    """Print a line for each copied image, or one JSON document; nothing if the archive goes to stdout."""
     for line in skipped.lines():
         session.note(line)
     if done.sparse:
         noun = "entry" if done.sparse == 1 else "entries"
-        session.note(f"{target.what}: {done.sparse} {noun} of an index did not come along; the index lists them still")
+        session.note(f"{target.what}: did not copy {done.sparse} {noun} of an index; the index still lists them")
     if done.dropped:
         noun = "entry" if done.dropped == 1 else "entries"
-        session.note(f"{target.what}: {done.dropped} {noun} of an index did not come along; the new index has no such")
+        session.note(f"{target.what}: did not copy {done.dropped} {noun} of an index; the new index leaves them out")
     if done.locked:
         noun = "layer was" if done.locked == 1 else "layers were"
-        session.note(f"{target.what}: {done.locked} encrypted {noun} copied without being opened")
+        session.note(f"{target.what}: {done.locked} encrypted {noun} copied without decryption")
     if done.left:
         noun = "attachment" if done.left == 1 else "attachments"
-        session.note(f"{target.what}: {done.left} {noun} did not come along: {_why_left(target)}")
+        session.note(f"{target.what}: did not copy {done.left} {noun}: {_why_left(target)}")
     if session.json:
         document = {
             "images": [_document(image) for image in done.tops],
@@ -169,8 +181,8 @@ def _why_left(target: Destination) -> str:
     from arstore.transport.sinks.destination import DIR, DOCKER_ARCHIVE
 
     if target.kind == DOCKER_ARCHIVE:
-        return "a docker-archive has no place for them"
-    return "a dir: holds simple signatures only" if target.kind == DIR else "what they belong to was converted"
+        return "a docker-archive cannot hold them"
+    return "a dir: can only hold simple signatures" if target.kind == DIR else "their image was converted"
 
 
 def _document(image: OutgoingImage) -> dict[str, Any]:

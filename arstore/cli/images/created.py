@@ -1,4 +1,4 @@
-"""When an image that is made here was created: what the user says, so that equal input gives equal bytes."""
+"""The creation time of new images, which the user can set so that equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from arstore.errors import UsageError
 
 
 def creation_time() -> int:
-    """SOURCE_DATE_EPOCH (reproducible-builds.org), else now; seconds since the epoch. Raises UsageError."""
+    """Return SOURCE_DATE_EPOCH (reproducible-builds.org), or else now, in seconds since 1970. Raises UsageError."""
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not given:
         return int(time.time())
     if not (given.isascii() and given.isdigit() and len(given) <= 12):
-        raise UsageError("SOURCE_DATE_EPOCH", f"{given!r} is no number of seconds since 1970")
+        raise UsageError("SOURCE_DATE_EPOCH", f"{given!r} is not a number of seconds since 1970")
     return int(given)

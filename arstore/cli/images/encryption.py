@@ -1,4 +1,4 @@
-"""The options about encrypted layers, and what they mean."""
+"""The options for encrypted layers, and their meaning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 KEY_ERRORS: tuple[type[errors.ArstoreError], ...] = (errors.DecryptionError, errors.KeyFileError)
-"""Errors of encrypted layers, and of the keys for them."""
+"""Errors of commands that decrypt layers."""
 
 
 class DecryptionWords(TypedDict):
@@ -38,26 +38,27 @@ decryption_option = option(
     "--decryption-key",
     metavar="KEYFILE[:file=PASSFILE]",
     multiple=True,
-    help="Open encrypted layers with this private key; its passphrase comes from PASSFILE, or from :fd=NUMBER.",
+    help="Decrypt layers with this private key; repeatable. Its passphrase is read from PASSFILE, or from the "
+    "descriptor in :fd=NUMBER.",
 )
-"""Gives a command `--decryption-key`, as often as wanted."""
+"""Adds the repeatable option `--decryption-key` to a command."""
 
 
 def encryption_options(function: F) -> F:
-    """Give a command `--encryption-key` and `--encrypt-layer`."""
+    """Add `--encryption-key` and `--encrypt-layer` to a command."""
     for one in (
         option(
             "--encryption-key",
             metavar="jwe:KEYFILE",
             multiple=True,
-            help="Encrypt layers for the owner of this public key or certificate; once for each who may read them.",
+            help="Encrypt layers for the owner of this public key or certificate; repeatable for more readers.",
         ),
         option(
             "--encrypt-layer",
             metavar="N",
             type=Range(int, -10_000, 9_999),
             multiple=True,
-            help="Encrypt this layer only: 0 is the first, -1 the last; by default all are encrypted.",
+            help="Encrypt only this layer: 0 is the first, -1 the last; repeatable. By default all are encrypted.",
         ),
     )[::-1]:
         function = one(function)
@@ -65,7 +66,7 @@ def encryption_options(function: F) -> F:
 
 
 def decryption_keys(session: Session, words: DecryptionWords) -> DecryptionKeys | None:
-    """Return the keys for encrypted layers; None without any. Raises UsageError."""
+    """Return the keys to decrypt layers with; None if there are none. Raises UsageError."""
     if not words["decryption_key"]:
         return None
     from arstore.transport.decryption.keys import DecryptionKeys
@@ -75,10 +76,13 @@ def decryption_keys(session: Session, words: DecryptionWords) -> DecryptionKeys 
 
 
 def encryption(words: EncryptionWords) -> Encryption | None:
-    """Return for whom layers are encrypted, and which; None without a key. Raises UsageError, KeyFileError."""
+    """Return the readers of encrypted layers and which layers to encrypt; None without a key.
+
+    Raises UsageError, KeyFileError.
+    """
     if not words["encryption_key"]:
         if words["encrypt_layer"]:
-            raise errors.UsageError("--encrypt-layer", "says which layers, and not for whom", "add --encryption-key")
+            raise errors.UsageError("--encrypt-layer", "needs --encryption-key")
         return None
     from arstore.transport.export.encryption import Encryption
 

@@ -1,4 +1,4 @@
-"""`images`: the images in the store."""
+"""`images`: list the images of the store."""
 
 from __future__ import annotations
 
@@ -28,15 +28,19 @@ if TYPE_CHECKING:
 def images(session: Session) -> None:
     """List the images.
 
-    An image with several names has a line for each; one without a name has a line with - in its place. SIZE is that
-    of its blobs, as they came: what it takes on disk is told by `arstore du`.
+    An image with several names has a line for each; an image without a name has a line with - instead. SIZE is the
+    total size of its blobs as they were imported; `arstore du` shows what it occupies on disk.
 
-    Where the last `arstore check` found damage, and what is damaged has not changed since, a column STATE marks the
-    images that need it.
+    If the last `arstore check` found damage that has not changed since, a column STATE marks the images that are
+    affected.
 
-    Images of additional stores come after those of the store, with the place of theirs in a column STORE; a name that
-    means another image before is marked as hidden. They are read-only. An additional store that cannot be read ends the
-    command with an error, after all else has been listed.
+    Images of additional stores are listed after those of the store, with the path of their store in a column STORE.
+    They are read-only. A name that is already used by an image listed before is marked as hidden. If an additional
+    store cannot be read, the other images are listed, and then the command fails.
+
+    Example:
+
+    arstore images
     """
     with session.store(reads=True) as store:
         with store.graph.read() as snapshot:
@@ -47,7 +51,7 @@ def images(session: Session) -> None:
         else:
             _write(found, damage, _elsewhere(store))
         if store.elsewhere is not None:
-            # What was listed is right; that it is not all has to be told.
+            # The list is correct but incomplete, which has to be reported.
             store.elsewhere.stores.require_all()
 
 
@@ -95,7 +99,7 @@ class _Records(NamedTuple):
 
 
 class _Listed(NamedTuple):
-    """What a line tells of an image or, without *is_image*, an index; *parts* counts layers, or manifests."""
+    """The columns of an image or, without *is_image*, of an index; *parts* is the number of layers, or of manifests."""
 
     digest: str
     names: tuple[str, ...]
@@ -107,7 +111,7 @@ class _Listed(NamedTuple):
 
 
 def _listed(snapshot: Snapshot) -> list[_Listed]:
-    """All images and indexes, in the order of their names. Their layers, which may be thousands, are only counted."""
+    """Return all images and indexes, ordered by name. Their layers, which may be thousands, are only counted."""
     names = snapshot.names_by_digest()
     found = [
         _Listed(
@@ -126,7 +130,7 @@ def _listed(snapshot: Snapshot) -> list[_Listed]:
 
 
 def _documents(store: Store, images: Sequence[_Listed], damage: Mapping[str, list[str]]) -> Iterator[dict[str, Any]]:
-    """Every image as JSON tells it; one that was removed meanwhile is left out."""
+    """Return every image for JSON output; images that were removed meanwhile are left out."""
     from arstore.digest import Digest
     from arstore.store.store import StoredImage
 
@@ -144,13 +148,13 @@ def _documents(store: Store, images: Sequence[_Listed], damage: Mapping[str, lis
 
 
 def _lenders(store: Store) -> dict[str, str]:
-    """Where the blobs lie that images of this store need and additional stores have."""
+    """Return the additional stores that hold blobs for images of this store, by digest of the blob."""
     with store.graph.read() as snapshot:
         return {digest: one.place for digest, one in snapshot.all_lent()}
 
 
 def _damage(store: Store) -> dict[str, list[str]]:
-    """The kinds of damage that are known of images, by digest."""
+    """Return the recorded kinds of damage, by digest of the image."""
     if not os.path.exists(store.directories.damage):
         return {}
     from arstore.maintenance.verdicts import known
@@ -163,7 +167,7 @@ def _damage_member(kinds: list[str] | None) -> dict[str, list[str]]:
 
 
 def name_order(names: Sequence[str], digest: str) -> tuple[bool, tuple[str, ...], str]:
-    """Where an image stands in lists: by its names, and at last those without."""
+    """Return the sort key of an image: by its names; images without a name come last."""
     return not names, tuple(names), digest
 
 
@@ -175,7 +179,7 @@ def _cells(image: _Listed) -> tuple[str, ...]:
 
 
 def image_summary(image: StoredImage) -> dict[str, Any]:
-    """An image, or an index, as JSON tells it in a list; `layers` are blobs, bottom first."""
+    """Return an image or index for a JSON list; `layers` are the digests of its blobs, bottom first."""
     record = image.record
     summary: dict[str, Any] = {
         "digest": image.digest,

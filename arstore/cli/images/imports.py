@@ -1,4 +1,4 @@
-"""`import`: images from files and streams into the store."""
+"""`import`: bring images from files, streams and registries into the store."""
 
 from __future__ import annotations
 
@@ -51,11 +51,21 @@ class ImportWords(AccessWords, DecryptionWords, PolicyWords, ReferrersWords):
 
 
 def import_options(function: F) -> F:
-    """Give a command the options of `import` and `pull` that read alike in both."""
+    """Add the options that `import` and `pull` share to a command."""
     for one in (
-        option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index."),
+        option(
+            "--all-platforms",
+            is_flag=True,
+            help="Store the images of an index for all platforms, and the index itself.",
+        ),
         *REFERRERS,
-        option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees."),
+        option(
+            "--tree",
+            type=Choice((AUTO, *FORMS)),
+            default=AUTO,
+            show_default=True,
+            help="How to keep layers for mounting: erofs is an index over the tar, directory is extracted files.",
+        ),
         limit_option,
         strict_xattrs_option,
         decryption_option,
@@ -72,14 +82,31 @@ def import_options(function: F) -> F:
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)
-@option("--rootfs", is_flag=True, help="SOURCE is a tar of a root file system; make an image called NAME of it.")
-@option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="With --rootfs: a change of the config.")
-@option("-m", "--message", metavar="TEXT", type=ANY, default="", help="With --rootfs: a comment for the history.")
+@option("--rootfs", is_flag=True, help="Make an image called NAME from SOURCE, the tar of a root file system.")
 @option(
-    "--timestamp", type=Range(int, min=0), metavar="SECONDS", help="With --rootfs: when the image was made, since 1970."
+    "-c",
+    "--change",
+    "changes",
+    metavar="TEXT",
+    multiple=True,
+    help="With --rootfs: apply a Dockerfile instruction to the config; repeatable.",
 )
-@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
-@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
+@option(
+    "-m",
+    "--message",
+    metavar="TEXT",
+    type=ANY,
+    default="",
+    help="With --rootfs: set the comment in the image's history.",
+)
+@option(
+    "--timestamp",
+    type=Range(int, min=0),
+    metavar="SECONDS",
+    help="With --rootfs: set the creation time, in seconds since 1970.",
+)
+@option("--name", metavar="NAME[:TAG]", default="", help="Give the image this name instead of the names in the source.")
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Store the images for this platform; by default the host's.")
 @import_options
 def import_(
     session: Session,
@@ -93,32 +120,36 @@ def import_(
 ) -> None:
     """Bring images into the store.
 
-    SOURCE is a path, - for a stream on stdin, or TRANSPORT:REFERENCE with one of oci:PATH[:NAME],
-    oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH, docker://NAME[:TAG|@DIGEST]. What a path holds is
-    told from its content: an OCI archive or layout directory, a docker-archive or a dir:, perhaps compressed with gzip,
-    zstd, xz or bzip2. All its images come in with all their names, or, when anything is wrong, none of them. docker://
-    is an image in a registry, as `arstore pull` takes it.
+    SOURCE is a path, - for a stream on stdin, or TRANSPORT:REFERENCE, which is one of oci:PATH[:NAME],
+    oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH or docker://NAME[:TAG|@DIGEST]. The format of a path
+    is detected from its content: an OCI archive, an OCI layout directory, a docker-archive or a dir: directory.
+    Archives may be compressed with gzip, zstd, xz or bzip2. All images of the source are stored, with all their names;
+    if anything is wrong, none is. docker:// is an image in a registry, as for `arstore pull`.
 
-    Several images with one name are treated as an index of that name: the image for the host's platform is taken, or
-    the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Signatures,
-    attestations and SBOMs of these images come along; from a registry, only with --referrers. Charts and other things
-    that are not images are skipped.
+    Several images with the same name are treated as an index of that name: only the image for this host's platform, or
+    for --platform, is stored. With --all-platforms all of them are stored, and the name is given to an index of them.
+    Signatures, attestations and SBOMs of these images are stored too; from a registry, only with --referrers. Charts
+    and other entries that are not images are skipped.
 
-    With --rootfs, SOURCE is a plain tar of a root file system, a path or -, perhaps compressed. An image of one layer
-    is made of it, as by `docker import`: for --platform or the host, with the instructions of --change as `arstore
-    commit` takes them. The layer is the file as it is; one in xz or bzip2 is compressed with gzip instead.
-    The time of creation is that of --timestamp, or else SOURCE_DATE_EPOCH. Example:
+    With --rootfs, SOURCE is the tar of a root file system, a path or -, optionally compressed. It becomes an image with
+    one layer, as with `docker import`. The image is for --platform, or else for this host's platform. --change takes
+    the same instructions as `arstore commit`. The layer is the file, unchanged, except that xz and bzip2 are replaced
+    by gzip. The creation time is --timestamp, or else SOURCE_DATE_EPOCH, or else now.
 
-    tar -C ROOT -cz . | arstore import --rootfs - base:1 --change 'CMD ["/bin/sh"]'
+    Prints a line for each image: its digest and its names. Skipped entries are printed to stderr, and so is the number
+    of extended attributes that could not be kept.
 
-    Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes
-    that cannot be kept are left out; their number is printed there too.
+    Examples:
+
+    arstore import app.tar
+
+    tar -C ROOT -cz . | arstore import --rootfs - base:1 -c 'CMD ["/bin/sh"]'
     """
     if rootfs:
         from arstore.cli.images.rootfs import root_tar_options
 
         if words["all_platforms"]:
-            raise errors.UsageError("--all-platforms", "a root file system is of one platform", "--platform says which")
+            raise errors.UsageError("--all-platforms", "a root file system is for one platform", "use --platform")
         if words["decryption_key"]:
             raise errors.UsageError("--decryption-key", "a root file system is not encrypted", "leave it out")
         if root_name is not None and words["name"]:
@@ -130,9 +161,9 @@ def import_(
         return
     if root_name is not None or changes or message or timestamp is not None:
         if root_name is not None:
-            raise errors.UsageError(root_name, "is one argument too many", "--name gives the image a name")
+            raise errors.UsageError(root_name, "is one argument too many", "use --name to give the image a name")
         what = "--change" if changes else "--message" if message else "--timestamp"
-        raise errors.UsageError(what, "is for --rootfs only")
+        raise errors.UsageError(what, "needs --rootfs")
     bring(session, (source,), words)
 
 
@@ -158,9 +189,9 @@ def _limits(words: ImportWords) -> Limits:
 
 
 def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
-    """Import the first of *sources* that is there, as `import` and `pull` do, and print what came.
+    """Import the first of *sources* that exists, as `import` and `pull` do, and print its images.
 
-    Raises the last one's error.
+    Raises UsageError, SourceError, RegistryError, StoreError; if no source exists, the error of the last one.
     """
     from arstore.transport.skipped import SkippedTop
 
@@ -187,7 +218,10 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
 def import_first(
     store: Store, sources: Sequence[str], options: ImportOptions, progress: Progress, skipped: SkippedTop
 ) -> list[TakenImage]:
-    """Import the first of *sources* that is there. Raises the last one's error, with those before it in its text."""
+    """Import the first of *sources* that exists.
+
+    Raises the error of the last one, whose text also quotes those of the earlier ones.
+    """
     from arstore.transport.copy import import_reference
 
     *others, last = sources
@@ -202,19 +236,19 @@ def import_first(
     except (errors.RegistryNotFoundError, errors.RegistryAccessError, errors.RegistryUnreachableError) as error:
         if not failed:
             raise
-        why = f"{error.why}; the registries before it: {'; '.join(failed)}"
+        why = f"{error.why}; the registries tried before: {'; '.join(failed)}"
         raise type(error)(error.what, why, error.hint) from error
 
 
 def in_the_store(digests: Sequence[str]) -> str:
-    """What to say of images that came in when their digests cannot be printed."""
+    """Return what to report about imported images if their digests cannot be printed."""
     if len(digests) == 1:
         return f"the image {digests[0]} is in the store"
     return f"{len(digests)} images are in the store; `arstore images` lists them"
 
 
 def refuse_terminal(source: str) -> None:
-    """Raise UsageError when *source* means standard input, and that is a terminal, from which no archive comes."""
+    """Raise UsageError if *source* means standard input and that is a terminal."""
     from arstore.transport.location import STREAM, parse_location
 
     if parse_location(source).path == STREAM and os.isatty(0):
@@ -240,16 +274,16 @@ def _options(
 def _check_tree(store: Store, tree: str) -> None:
     if tree != AUTO and tree not in store.forms:
         known = ", ".join(sorted(store.forms))
-        raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
+        raise errors.UsageError(f"--tree {tree}", "this arstore does not have that tree format", f"it has: {known}")
 
 
 def _tell_of_trees(session: Session, store: Store, tree: str) -> None:
     if not store.tree_forms(tree):
-        session.note("no trees are built, because this user may not; `arstore unpack` needs none")
+        session.note("no layer trees are built, because this user lacks the privileges; `arstore unpack` needs none")
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
-    """The indexes in the store that list any of these images."""
+    """Return the indexes of the store that list any of these images."""
     digests = {image.digest for image in taken}
     return [image for image in store.images() if not digests.isdisjoint(image.record.manifests)]
 
@@ -261,7 +295,7 @@ def render_taken(
     skipped: SkippedTop,
     indexes: Sequence[StoredImage] = (),
 ) -> None:
-    """Print what came in: a line for each index and image, or one JSON document."""
+    """Print the imported images: a line for each index and image, or one JSON document."""
     if session.json:
         document: dict[str, Any] = {
             "images": [image_document(image) for image in taken],
@@ -282,19 +316,19 @@ def render_taken(
 
 
 def besides(store: Store) -> dict[str, Any]:
-    """What a command did besides taking images in, as members of a JSON document.
+    """Return side effects of an import, as members of a JSON document.
 
-    `moved` has the names that stood for another image before, `cleared` the bytes that killed commands had left.
+    `moved` has the names that belonged to another image before, `cleared` the number of bytes that were freed because
+    killed commands had left them.
     """
     return {"moved": [moved._asdict() for moved in store.moved], "cleared": store.cleared}
 
 
 def image_document(image: TakenImage) -> dict[str, Any]:
-    """An image that came in, as JSON tells it.
+    """Return an imported image for JSON output.
 
-    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `attachments` are the digests of what is
-    attached to it and came with it; `dropped_xattrs` counts the extended attributes
-    that its trees do not have.
+    Members: `digest`, `config`, `names`, `layers` (bottom first), `platform`; `attachments`, the digests of the
+    attachments that were imported with it; `dropped_xattrs`, the number of extended attributes that could not be kept.
     """
     return {
         "digest": image.digest,

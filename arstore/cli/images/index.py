@@ -22,7 +22,7 @@ INDEX_ERRORS = (
     errors.MissingBlobError,
     errors.LimitError,
 )
-"""What can be the matter with an index and its images."""
+"""Errors of commands on an index and its images."""
 
 
 @json_option
@@ -35,9 +35,9 @@ index = Group(
     _index,
     {
         "Commands": {
-            "create": CommandEntry("images.index", "index_create", "Make an index of images."),
+            "create": CommandEntry("images.index", "index_create", "Create an index of images."),
             "add": CommandEntry("images.index", "index_add", "Add images to an index."),
-            "rm": CommandEntry("images.index", "index_rm", "Take images out of an index."),
+            "rm": CommandEntry("images.index", "index_rm", "Remove images from an index."),
             "push": CommandEntry("registries.push", "index_push", "Send an index with all its images to a registry."),
         }
     },
@@ -50,13 +50,16 @@ index = Group(
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @json_option
 def index_create(session: Session, name: str, images: tuple[str, ...]) -> None:
-    """Make an index of images.
+    """Create an index of images.
 
-    The index of these images of the store is called NAME. Each IMAGE is listed with the platform that its config says;
-    an index among them stands for its images. Two images of one platform are refused, unless their variants differ. A
-    NAME that stands for something else moves to the index. The index is OCI's, or Docker's where all images are.
+    The index is called NAME and lists the given images of the store, each with the platform in its config. An index
+    among them is replaced by the images that it lists. Two images for the same platform are refused, unless their
+    variants differ. If NAME is already used, it moves to the new index. The index is in OCI's format, or in Docker's if
+    all images are.
 
-    Prints the digest of the index and its name. Example:
+    Prints the digest of the index and its name.
+
+    Example:
 
     arstore index create app:1 app-amd64:1 app-arm64:1
     """
@@ -75,10 +78,15 @@ def index_create(session: Session, name: str, images: tuple[str, ...]) -> None:
 def index_add(session: Session, name: str, images: tuple[str, ...]) -> None:
     """Add images to an index.
 
-    A new index with them takes the NAME; the one before stays, by its digest, until `arstore gc`. An image that is in
-    the index already is passed over, and one for a platform that it has is refused.
+    NAME moves to a new index that also lists these images. The old index stays available by its digest until `arstore
+    gc`. An image that the index already lists is ignored; another image for a platform that it already lists is
+    refused.
 
     Prints the digest of the index and its name.
+
+    Example:
+
+    arstore index add app:1 app-riscv64:1
     """
     from arstore.store.indexes import add_to_index
 
@@ -93,12 +101,16 @@ def index_add(session: Session, name: str, images: tuple[str, ...]) -> None:
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @json_option
 def index_rm(session: Session, name: str, images: tuple[str, ...]) -> None:
-    """Take images out of an index.
+    """Remove images from an index.
 
-    The images stay in the store. IMAGE is a name, a digest, or the start of one, also of an entry that the store does
-    not have. A new index without them takes the NAME.
+    NAME moves to a new index without these images; the images themselves stay in the store. Each IMAGE is a name, a
+    digest or a unique prefix of one. It may also be the digest of an entry that the store does not have.
 
     Prints the digest of the index and its name.
+
+    Example:
+
+    arstore index rm app:1 app-arm64:1
     """
     from arstore.store.indexes import remove_from_index
 

@@ -1,4 +1,4 @@
-"""`inspect` and `history`: one image, in all that its documents say."""
+"""`inspect` and `history`: the details of one image."""
 
 from __future__ import annotations
 
@@ -50,19 +50,23 @@ DOCUMENT_ERRORS = (
     "--config",
     "part",
     flag_value="config",
-    help="The image's config, byte for byte; on a terminal, control characters are escaped.",
+    help="Print the image's config, byte for byte; on a terminal, control characters are escaped.",
 )
-@option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), in the same way.")
+@option("--raw", "part", flag_value="raw", help="Print the image's manifest, or the index, in the same way.")
 @registry_options
 @json_option
 def inspect(session: Session, image: str, part: str | None, **access: Unpack[AccessWords]) -> None:
-    """Tell everything about an image.
+    """Show an image's details.
 
-    IMAGE is a name, a digest, or at least four digits that only one digest starts with; or docker://NAME[:TAG|@DIGEST]
-    for an image in a registry, of which no layer is read. Of an index, its image for this host is told about; --raw
-    writes the index itself.
+    IMAGE is a name, a digest, or a unique prefix of a digest with at least four digits. docker://NAME[:TAG|@DIGEST] is
+    an image in a registry; none of its layers is read. For an index, the details are those of its image for this host,
+    but --raw prints the index itself.
 
-    Writes JSON in any case.
+    Prints JSON, with or without --json.
+
+    Example:
+
+    arstore inspect app:1
     """
     if image.startswith(PREFIX):
         _inspect_remote(session, image, part, access)
@@ -118,7 +122,7 @@ def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str,
 
 
 def _of_config(config: ImageConfig) -> dict[str, Any]:
-    """What a config says besides its layers, as JSON tells it."""
+    """Return the fields of a config, without its layers, for JSON output."""
     return {
         "author": config.author,
         "user": config.user,
@@ -140,9 +144,13 @@ def _of_config(config: ImageConfig) -> dict[str, Any]:
 @argument("image")
 @json_option
 def history(session: Session, image: str) -> None:
-    """Tell how an image came to be.
+    """Show how an image was built.
 
-    The latest step comes first. SIZE is that of the layer's uncompressed tar; a step without a layer has -.
+    The latest step comes first. SIZE is the size of the layer's uncompressed tar; a step without a layer has -.
+
+    Example:
+
+    arstore history app:1
     """
     with session.store(reads=True) as store:
         found = store.find_image(image)
@@ -156,7 +164,7 @@ def history(session: Session, image: str) -> None:
 
 
 def _steps(store: Store, image: StoredImage, config: ImageConfig) -> Iterable[dict[str, Any]]:
-    """The config's history with its layers, oldest first; layers that the history does not account for come last."""
+    """Return the config's history with its layers, oldest first; layers missing in the history come last."""
     layers_left = list(zip(image.record.layers, store.chain(image), strict=False))
     layers_left.reverse()
     for entry in config.history:

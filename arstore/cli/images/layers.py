@@ -1,6 +1,6 @@
-"""`layers`: the layers in the store, whatever their number.
+"""`layers`: list the layers of the store.
 
-A store may have millions of them. What is kept of each are a few numbers; its line is made when it is written.
+A store may have millions of layers. Only a few numbers are held for each; its line is formatted when it is printed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,14 @@ _BATCH = 1000
 def layers(session: Session) -> None:
     """List the layers.
 
-    A layer is named by its chain ID, which stands for it and all below it. SIZE is that of its uncompressed tar; FORM
-    is how its tree is kept, - when it has none yet. Layers of additional stores come after those of the store, with
-    the place of theirs in a column STORE.
+    A layer is identified by its chain ID, which covers the layer and all layers below it. SIZE is the size of its
+    uncompressed tar. FORM is how the layer is kept for mounting: erofs, directory, or - if that has not been prepared
+    yet. Layers of additional stores are listed after those of the store, with the path of their store in a column
+    STORE.
+
+    Example:
+
+    arstore layers
     """
     with session.store(reads=True) as store:
         lenders = [] if store.elsewhere is None else store.elsewhere.stores.there()
@@ -50,7 +55,7 @@ def layers(session: Session) -> None:
 
 
 def _forest(graph: Graph) -> tuple[Forest, list[str]]:
-    """The layers of a store, and its images in the order in which they are counted."""
+    """Return the layers of a store, and its images in the order in which the layers count them."""
     from arstore.store.forest import Forest
 
     with graph.read() as snapshot:
@@ -76,7 +81,7 @@ class _Images(NamedTuple):
 
 
 def _tops(snapshot: Snapshot) -> dict[str, str]:
-    """The chain ID of each image's top layer, by its digest, in the order of the images' names."""
+    """Return the chain ID of each image's top layer, by the image's digest, ordered by the images' names."""
     names = snapshot.names_by_digest()
     found: dict[str, str] = {}
     for digests, images in snapshot.batches("images", _Images):
@@ -96,7 +101,7 @@ class _Trees(NamedTuple):
 
 
 class _Columns:
-    """What the table tells of each layer of *forest*, by its number."""
+    """The columns of the table, by the number of a layer in *forest*."""
 
     def __init__(self, snapshot: Snapshot, forest: Forest) -> None:
         self._forest = forest
@@ -120,7 +125,7 @@ class _Columns:
                 self._forms[number] = forms.get(tree, 0)
 
     def rows(self) -> Iterator[Sequence[str]]:
-        """The cells of each layer."""
+        """Return the cells of each layer."""
         forest = self._forest
         for number in forest.order:
             yield (
@@ -134,9 +139,10 @@ class _Columns:
 
 
 def _documents(graph: Graph, place: str | None = None) -> Iterator[dict[str, Any]]:
-    """Every layer as JSON tells it, of the additional store at *place*; one that was removed meanwhile is left out.
+    """Return every layer for JSON output; *place* is the root of an additional store.
 
-    The graph is read some layers at a time: whoever reads this may be slow, and a snapshot keeps pages from reuse.
+    Layers that were removed meanwhile are left out. The graph is read in batches, because the reader of the output may
+    be slow, and an open snapshot keeps LMDB from reusing pages.
     """
     forest, images = _forest(graph)
     for start in range(0, len(forest.order), _BATCH):

@@ -1,4 +1,4 @@
-"""`--referrers` and `--no-referrers`: whether signatures, attestations and SBOMs come along with images."""
+"""`--referrers` and `--no-referrers`: whether signatures, attestations and SBOMs are copied with their images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from arstore import errors
 from arstore.cli.parameter import option
 
 REFERRERS = (
-    option("--referrers", is_flag=True, help="With a registry: take signatures, attestations and SBOMs along."),
-    option("--no-referrers", is_flag=True, help="Leave them; between files and the store they come along otherwise."),
+    option("--referrers", is_flag=True, help="With a registry: also copy signatures, attestations and SBOMs."),
+    option(
+        "--no-referrers",
+        is_flag=True,
+        help="Do not copy them. By default they are copied, unless a registry is involved.",
+    ),
 )
-"""The options that say whether what is attached to images comes along."""
+"""The options that decide whether attachments are copied with their images."""
 
 
 class ReferrersWords(TypedDict):

@@ -1,4 +1,4 @@
-"""What the options of `import --rootfs` mean."""
+"""The options of `import --rootfs`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def root_tar_options(
     tree: str,
     limits: Limits,
 ) -> RootTarOptions:
-    """The options as values. Raises UsageError, InvalidReferenceError."""
+    """Return the options as values. Raises UsageError, InvalidReferenceError."""
     from arstore.oci.instruction import Instruction
     from arstore.oci.platform import host, parse
     from arstore.transport.root_tar import RootTarOptions
 
     if not name:
-        raise errors.UsageError("--rootfs", "needs a name for the image", "arstore import --rootfs TAR NAME")
+        raise errors.UsageError("--rootfs", "needs a name for the image", "`arstore import --rootfs TAR NAME`")
     return RootTarOptions(
         name,
         host() if platform is None else parse(platform),

@@ -1,4 +1,4 @@
-"""`tag`, `untag` and `rm`: names, and the removal of what they stood for."""
+"""`tag`, `untag` and `rm`: add and remove names, and remove images."""
 
 from __future__ import annotations
 
@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 def tag(session: Session, image: str, name: str) -> None:
     """Give an image a name.
 
-    NAME is REPOSITORY[:TAG], latest where the tag is left out. A name that stands for another image moves to this one,
-    and what it stood for before is reported on stderr.
+    NAME is REPOSITORY[:TAG]; the default tag is latest. If NAME is already used by another image, it moves to this one,
+    and the digest of the other image is printed to stderr.
+
+    Example:
+
+    arstore tag app:1 app:stable
     """
     with session.store(makes=True) as store:
         stored = store.tag(image, name)
         digest = store.find(stored).digest if session.json else ""
-    session.done = f"the image has the name {stored}"
+    session.done = f"the image is named {stored}"
     if session.json:
         document = {"name": stored, "digest": digest}
         if store.moved:
@@ -45,16 +49,20 @@ def tag(session: Session, image: str, name: str) -> None:
 @argument("name")
 @json_option
 def untag(session: Session, name: str) -> None:
-    """Take a name away.
+    """Remove a name from its image.
 
-    The image stays, reachable by its digest, until `arstore gc` finds that nothing holds it. NAME is what
-    `arstore images` prints; latest may be left out, and no other spelling means it.
+    NAME is a name as `arstore images` prints it; only :latest may be left out. The image stays available by its digest
+    until `arstore gc` removes it. No space is freed before that.
 
-    Prints the name. Nothing is freed.
+    Prints the name.
+
+    Example:
+
+    arstore untag app:stable
     """
     with session.store() as store:
         done = store.untag(name)
-    session.done = f"the name {done.name} is gone"
+    session.done = f"the name {done.name} is removed"
     if session.json:
         write_json(
             {
@@ -69,23 +77,27 @@ def untag(session: Session, name: str) -> None:
         return
     write_line("untagged", done.name)
     if not done.left:
-        session.note(f"{done.digest} has no name any more; `arstore gc` removes it unless something else holds it")
+        session.note(f"{done.digest} has no name left; `arstore gc` removes it unless it is in use")
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError)
 @command("rm")
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@option("-n", "--dry-run", is_flag=True, help="Only report what would be removed.")
+@option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
 def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
-    """Remove images, and what nothing else needs.
+    """Remove images, and everything that only they need.
 
-    IMAGE is a name as `arstore images` prints it (latest may be left out, and no other spelling means it), a digest, or
-    a unique start of one. A name of several is only taken away; an image goes with its last name, or with all its names
-    when it is meant by its digest. Everything that is named is removed, or nothing: an image that a container or a
-    mount stands on is in use.
+    Each IMAGE is a name as `arstore images` prints it (only :latest may be left out), a digest, or a unique prefix of
+    one. If an image has other names too, removing a name removes only that name. Removing the last name removes the
+    image, and an image given by digest is removed with all its names. Either everything that is given is removed, or
+    nothing: an image that a container or a mount uses is refused.
 
-    Prints a line for each name and each image that was removed, and the bytes on disk that this has freed.
+    Prints a line for each name and each image that was removed, and the disk space that was freed.
+
+    Example:
+
+    arstore rm --dry-run app:1 base:1
     """
     from arstore.maintenance.remove import plan_removal, remove_images
 

@@ -1,4 +1,4 @@
-"""`unpack`: a plain copy of an image's root file system."""
+"""`unpack`: copy an image's root file system to a directory."""
 
 from __future__ import annotations
 
@@ -48,8 +48,14 @@ if TYPE_CHECKING:
 def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **words: Unpack[PolicyWords]) -> None:
     """Copy an image's root file system to a directory.
 
-    DIR is made, or is empty. This works where nothing may be mounted; an ordinary user gets everything but owners,
-    devices and privileged attributes.
+    DIR is created, or must be empty. No mount is needed. An ordinary user gets everything except owners, devices and
+    privileged attributes.
+
+    Prints nothing; entries that could not be copied exactly are reported on stderr.
+
+    Example:
+
+    arstore unpack app:1 /srv/app
     """
     from arstore.rootfs.unpack import unpack_image
 
@@ -58,7 +64,7 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **
         require_admitted(session, store, found, words)
         with session.progress() as progress:
             report = unpack_image(store, found, directory, progress, strict_xattrs=strict_xattrs)
-    session.done = f"{directory} has the root file system"
+    session.done = f"{directory} contains the root file system"
     if session.json:
         write_json(
             {
@@ -74,13 +80,13 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **
     elif not report.is_exact:
         if report.owners.count or report.devices.count:
             counts = ", ".join(f"{what} of {count}" for what, count in _left_out(report).items() if count)
-            session.note(f"this user may not set everything; left out: {counts} entries")
+            session.note(f"this user lacks the privileges to set everything; left out: {counts} entries")
         if report.attributes.count:
             session.warn(str(report.attributes))
 
 
 def _left_out(report: UnpackReport) -> dict[str, int]:
-    """How many entries lack what could not be set."""
+    """Return the number of entries without their owner, their attributes, or missing as devices."""
     return {
         "owners": report.owners.count,
         "devices": report.devices.count,

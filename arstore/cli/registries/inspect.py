@@ -1,4 +1,4 @@
-"""`inspect docker://…`: an image in a registry, of which only documents are read."""
+"""`inspect docker://…`: the details of an image in a registry; no layer is read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class RemoteImage(NamedTuple):
-    """What `inspect` tells of an image in a registry: `summary` is JSON, `config` the image's own."""
+    """An image in a registry: `summary` is for JSON output, `config` is the image's config."""
 
     summary: dict[str, Any]
     config: ImageConfig
 
 
 def remote_manifest(image: str, options: RegistryOptions) -> bytes:
-    """The manifest or index that *image* means, byte for byte."""
+    """Return the manifest or index that *image* names, byte for byte. Raises RegistryError, InvalidReferenceError."""
     from arstore.transport.registry import open_registry
 
     with open_registry(image.removeprefix(PREFIX), options) as source:
@@ -29,7 +29,7 @@ def remote_manifest(image: str, options: RegistryOptions) -> bytes:
 
 
 def remote_image(image: str, options: RegistryOptions) -> RemoteImage:
-    """The image that *image* means, on this host. Raises the errors of registries and of `Selector`."""
+    """Return the image that *image* names, for this host. Raises RegistryError, SourceError, InvalidReferenceError."""
     from arstore.oci.config import ImageConfig
     from arstore.transport.registry import open_registry
     from arstore.transport.selection.selector import Selector, Wanted

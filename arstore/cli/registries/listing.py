@@ -1,4 +1,4 @@
-"""`list-tags`, `delete` and `referrers`: what a registry has, and taking it away."""
+"""`list-tags`, `delete` and `referrers`: list and delete the content of a registry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _STORE = "store:"
 _MOST_TAGS = 100
-"""Tags that `delete` looks at to say which others will be gone."""
+"""Most tags that `delete` looks up to find other names of the image."""
 
 
 @exit_statuses(*LISTING_ERRORS)
@@ -39,15 +39,19 @@ _MOST_TAGS = 100
 def list_tags(session: Session, repository: str, **words: Unpack[AccessWords]) -> None:
     """List the tags of a repository in a registry.
 
-    REPOSITORY is docker://REGISTRY/NAME. Prints one tag a line, in the registry's order. Nothing is pulled, and no
-    mirror is asked.
+    REPOSITORY is docker://REGISTRY/NAME. Prints one tag per line, in the registry's order. Nothing is downloaded to the
+    store, and mirrors are not asked.
+
+    Example:
+
+    arstore list-tags docker://registry.example.com/team/app
     """
     from arstore.registry.access import Access
     from arstore.registry.tags import list_tags as listed
 
     reference = docker_reference(repository, "")
     if reference.tag or reference.digest:
-        raise errors.UsageError(repository, "names an image, and a repository is wanted", "leave the tag out")
+        raise errors.UsageError(repository, "names an image, not a repository", "leave the tag out")
     with Access(registry_access(session, words)) as access:
         tags = listed(access.to_write(reference))
     if session.json:
@@ -65,10 +69,15 @@ def list_tags(session: Session, repository: str, **words: Unpack[AccessWords]) -
 def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
     """Delete an image from a registry.
 
-    IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST]. Deleted is the manifest, so every other tag that means the same image
-    is gone too; these are printed to stderr. Blobs are left to the registry. Nothing in the store changes.
+    IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST]. The manifest is deleted, and with it every other tag of the same
+    image; these tags are printed to stderr. Blobs are left to the registry's garbage collection. The store is not
+    changed.
 
-    Prints the digest of what was deleted.
+    Prints the digest of the deleted manifest.
+
+    Example:
+
+    arstore delete docker://registry.example.com/team/app:1
     """
     from arstore.registry.access import Access
     from arstore.registry.manifests import delete_manifest, get_manifest, head_manifest
@@ -89,7 +98,7 @@ def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
         if subject is not None:
             forget_referrer(repository, subject, found.digest)
     if others:
-        session.note(f"these tags meant the same image, and are gone too: {', '.join(others)}")
+        session.note(f"other tags of the same image are deleted too: {', '.join(others)}")
     if session.json:
         write_json({"digest": found.digest, "repository": reference.repository, "also": others})
         return
@@ -97,7 +106,7 @@ def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
 
 
 def _delete_left_tag(repository: Repository, tag: str, digest: Digest) -> None:
-    """Delete the tag where it has outlived its manifest: in some registries (crane's), each stands for itself."""
+    """Delete the tag if it still exists: in some registries (crane's) a tag outlives its manifest."""
     from arstore.registry.manifests import delete_tag, head_manifest
 
     left = head_manifest(repository, tag)
@@ -106,7 +115,7 @@ def _delete_left_tag(repository: Repository, tag: str, digest: Digest) -> None:
 
 
 def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:
-    """The other tags of the same manifest, where there are few enough to look at."""
+    """Return the other tags of the same manifest; none if the repository has more than _MOST_TAGS tags."""
     from arstore.registry.manifests import head_manifest
     from arstore.registry.tags import list_tags as listed
 
@@ -129,15 +138,22 @@ def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:
 )
 @command("referrers")
 @argument("image")
-@option("--artifact-type", metavar="TYPE", default="", help="List only what is of this type.")
+@option("--artifact-type", metavar="TYPE", default="", help="List only artifacts of this type.")
 @registry_options
 @json_option
 def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[AccessWords]) -> None:
-    """List what refers to an image, in a registry or in the store.
+    """List the artifacts that refer to an image.
 
-    Signatures, attestations and other artifacts are listed, not read. IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST], or
-    store:NAME for what the store keeps with an image, which may be an index or a digest. A registry without this
-    list is asked for the index that tools keep under a tag instead; what that lists is looked at one by one.
+    Signatures, attestations and other artifacts are listed; their content is not read. IMAGE is
+    docker://REGISTRY/NAME[:TAG|@DIGEST], or store:NAME for what the store keeps with an image or an index. If a
+    registry has no referrers API, the index that tools keep under a tag (sha256-...) is read instead, and each entry of
+    it is looked up.
+
+    Prints a line for each artifact: its digest, type and size.
+
+    Example:
+
+    arstore referrers store:app:1
     """
     if image.startswith(_STORE):
         _stored_referrers(session, image.removeprefix(_STORE), artifact_type)

@@ -1,4 +1,4 @@
-"""`login` and `logout`: credentials for registries, kept where podman and skopeo keep them."""
+"""`login` and `logout`: credentials for registries, in the files of podman and skopeo."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ if TYPE_CHECKING:
     from arstore.registry.auth.credential import Credential
 
 _LONGEST = 64 << 10
-_AUTHFILE = option("--authfile", metavar="FILE", help="The file to write, in place of the user's auth.json.")
+_AUTHFILE = option("--authfile", metavar="FILE", help="The credentials file, instead of the user's auth.json.")
 
 
 @exit_statuses(errors.InvalidReferenceError, *REGISTRY_ERRORS)
 @command("login")
 @argument("registry")
-@option("-u", "--username", metavar="USER", help="The user name; asked for on a terminal otherwise.")
+@option("-u", "--username", metavar="USER", help="The user name; by default it is read from the terminal.")
 @option("--password-stdin", is_flag=True, help="Read the password from stdin.")
-@option("--get-login", is_flag=True, help="Print the user name that is kept for the registry, and do nothing else.")
+@option("--get-login", is_flag=True, help="Only print the user name that is stored for the registry.")
 @_AUTHFILE
-@option("--cert-dir", metavar="DIR", help="CA (*.crt) and client certificates (*.cert with *.key) for the registry.")
-@option("--tls-verify", type=Choice(("true", "false")), help="false: as with `arstore pull`.")
+@option(
+    "--cert-dir",
+    metavar="DIR",
+    help="A directory with CA (*.crt) and client certificates (*.cert with *.key) for the registry.",
+)
+@option(
+    "--tls-verify",
+    type=Choice(("true", "false")),
+    help="false: do not verify the registry's certificate, and use plain HTTP if HTTPS does not work.",
+)
 @json_option
 def login(
     session: Session,
@@ -42,12 +50,14 @@ def login(
 ) -> None:
     """Store credentials for a registry.
 
-    REGISTRY is HOST[:PORT], or the beginning of the names that the credentials are for, such as HOST/NAME. The registry
-    is asked whether it takes them first. They are kept in the user's auth.json, where podman, skopeo and buildah find
-    them too, or with the credential helper that this file names. The password is asked for on a terminal, or read from
-    stdin; it is never an argument. Example:
+    REGISTRY is HOST[:PORT]; HOST/NAME stores credentials for the names that begin so. The registry is asked first
+    whether it accepts them. They are stored in the user's auth.json, where podman, skopeo and buildah find them too, or
+    with the credential helper that this file names. The password is read from the terminal or from stdin; it cannot be
+    an argument.
 
-    arstore login --username me --password-stdin registry.example.com < password
+    Example:
+
+    arstore login -u me --password-stdin registry.example.com < password
     """
     from arstore.registry.access import Access, RegistryOptions
     from arstore.registry.configuration.auth_file import find_credential, own_auth_file, save_credential
@@ -58,38 +68,42 @@ def login(
     if get_login:
         found = find_credential(key, places, authfile)
         if found is None:
-            raise errors.RegistryAccessError(key, "no credentials are kept for it", f"`arstore login {key}`")
+            raise errors.RegistryAccessError(key, "no credentials are stored for it", f"`arstore login {key}`")
         write_json({"registry": key, "username": found.user}) if session.json else write_line(found.user)
         return
     credential = _asked(key, username, password_stdin)
     verify = None if tls_verify is None else tls_verify == "true"
     with Access(RegistryOptions(verify, credential, cert_dir=cert_dir, tell=session.warn, places=places)) as access:
         if not access.to_write(reference).client.accepts_credentials():
-            session.warn(f"{key} asks for no credentials, so these could not be tried")
+            session.warn(f"{key} does not ask for credentials, so these were not tested")
     path = authfile or places.environ.get("REGISTRY_AUTH_FILE") or own_auth_file(places)
     where = save_credential(key, credential, places, path)
     if session.json:
         write_json({"registry": key, "username": credential.user, "kept": where})
         return
-    session.note(f"the credentials for {key} are in {where}")
+    session.note(f"stored the credentials for {key} in {where}")
 
 
 @exit_statuses(errors.InvalidReferenceError, errors.NotFoundError, errors.RegistryConfigError)
 @command("logout")
 @argument("registry", required=False)
-@option("--all", "every", is_flag=True, help="Forget all credentials in the file.")
+@option("--all", "every", is_flag=True, help="Remove all credentials in the file.")
 @_AUTHFILE
 @json_option
 def logout(session: Session, registry: str | None, every: bool, authfile: str | None) -> None:
-    """Forget the credentials for a registry.
+    """Remove the credentials for a registry.
 
-    REGISTRY is as it was given to `arstore login`. What other files of the user have is left as it is.
+    REGISTRY is the same as for `arstore login`. Credentials in other files of the user are not removed.
+
+    Example:
+
+    arstore logout registry.example.com
     """
     from arstore.registry.configuration.auth_file import erase_credential, own_auth_file, saved_keys
     from arstore.registry.configuration.places import Places
 
     if every == (registry is not None):
-        raise errors.UsageError("logout", "wants a registry or --all, and not both")
+        raise errors.UsageError("logout", "give either a registry or --all")
     places = Places.here()
     path = authfile or places.environ.get("REGISTRY_AUTH_FILE") or own_auth_file(places)
     keys = saved_keys(path) if registry is None else [_key(registry)[0]]
@@ -100,11 +114,11 @@ def logout(session: Session, registry: str | None, every: bool, authfile: str | 
         write_json({"registries": gone, "file": path})
         return
     for key in gone:
-        session.note(f"the credentials for {key} are gone from {path}")
+        session.note(f"removed the credentials for {key} from {path}")
 
 
 def _key(text: str) -> tuple[str, DockerReference]:
-    """What credentials are kept under, and a reference to reach its registry by."""
+    """Return the key of the credentials in the file, and a reference to connect to the registry with."""
     from arstore.oci.docker_reference import DockerReference
 
     text = text.rstrip("/")
@@ -113,13 +127,13 @@ def _key(text: str) -> tuple[str, DockerReference]:
     host, slash, path = text.partition("/")
     reference = DockerReference.parse(f"{_with_dot(host)}/{path or 'any'}", "")
     if reference.tag:
-        raise errors.InvalidReferenceError(text, "has a tag", "credentials are for names")
+        raise errors.InvalidReferenceError(text, "has a tag", "leave the tag out")
     reference = reference._replace(domain="docker.io" if host in {"docker.io", "index.docker.io"} else host)
     return (f"{reference.domain}/{path}" if slash else reference.domain), reference
 
 
 def _with_dot(host: str) -> str:
-    """A host as the grammar of references takes it for one; `registry` alone would be a name."""
+    """Return *host* in a form that references accept as a host; `registry` alone would be a name."""
     return host if "." in host or ":" in host or host == "localhost" else f"{host}.x"
 
 
@@ -146,9 +160,7 @@ def _asked(key: str, username: str | None, password_stdin: bool) -> Credential:
             username = sys.stdin.readline().strip()
         text = getpass.getpass("Password: ")
     if not username or ":" in username or not username.isprintable():
-        raise errors.UsageError(
-            "--username", "is empty, or has a character that no user name can have, such as a colon"
-        )
+        raise errors.UsageError("--username", "is empty, or has an invalid character such as a colon")
     if not text or "\n" in text or "\0" in text:
-        raise errors.UsageError("login", "the password is empty, or has several lines")
+        raise errors.UsageError("login", "the password is empty, or has more than one line")
     return Credential(username, text)

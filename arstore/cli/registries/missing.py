@@ -1,4 +1,4 @@
-"""`--pull`: an image that `run` or `load` is to use, from the store or from a registry."""
+"""`--pull`: find the image for `run` or `load` in the store, or pull it from a registry."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class PullWords(AccessWords, DecryptionWords, PolicyWords):
 
 
 def pull_options(function: F) -> F:
-    """Give a command `--pull` and the options that say how a registry is reached."""
+    """Add `--pull`, and the options of policies, decryption and registries, to a command."""
     pull = option(
         "--pull",
         type=Choice((MISSING, ALWAYS, NEVER)),
-        help="When to pull the image: always, never, or when it is missing. By default a missing one is pulled if its "
-        "name says from which registry.",
+        help="When to pull the image: always, never, or if it is missing. By default a missing image is pulled if its "
+        "name contains a registry.",
     )
     return pull(decryption_option(policy_options(registry_options(function))))
 
 
 def may_pull(text: str, words: PullWords) -> bool:
-    """Whether the image that *text* means is pulled when it is missing."""
+    """Return whether the image that *text* names is pulled if it is missing."""
     if words["pull"] is not None:
         return words["pull"] != NEVER
     from arstore.oci.docker_reference import has_domain
@@ -49,9 +49,10 @@ def may_pull(text: str, words: PullWords) -> bool:
 
 
 def found_or_pulled(session: Session, store: Store, text: str, words: PullWords) -> StoredImage:
-    """The image for this host that *text* means, pulled first if it has to be.
+    """Return the image for this host that *text* names, after pulling it if necessary.
 
-    Raises the errors of `Store.find_image` and of a pull.
+    Raises NotFoundError, AmbiguousError, InvalidReferenceError, PlatformError, PolicyError, RejectedError, and for a
+    pull SourceError, RegistryError.
     """
     if words["pull"] != ALWAYS:
         try:
@@ -74,7 +75,7 @@ def found_or_pulled(session: Session, store: Store, text: str, words: PullWords)
 
 
 def _admitted(session: Session, store: Store, text: str, words: PullWords) -> StoredImage:
-    """The image of the store that *text* means, if the policy accepts it."""
+    """Return the image of the store that *text* names. Raises RejectedError if the policy does not accept it."""
     found = store.find_image(text)
     require_admitted(session, store, found, words)
     return found

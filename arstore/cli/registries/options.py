@@ -1,4 +1,4 @@
-"""How a registry is reached: the options of every command that may name one, as skopeo has them."""
+"""Access options for registries, with the names that skopeo uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTING_ERRORS: tuple[type[errors.ArstoreError], ...] = (
     errors.LimitError,
     *REGISTRY_ERRORS,
 )
-"""What can be the matter when one is asked."""
+"""Errors of commands that query a registry."""
 
 PREFIX = "docker://"
 
@@ -40,29 +40,35 @@ class AccessWords(TypedDict):
 
 
 _OPTIONS = (
-    option("--creds", metavar="USER:PASSWORD", help="Credentials for the registry that is named; see `arstore login`."),
-    option("--no-creds", is_flag=True, help="Send no credentials, whatever the files have."),
-    option("--authfile", metavar="FILE", help="The file with credentials, in place of those that are searched."),
     option(
-        "--cert-dir", metavar="DIR", help="CA (*.crt) and client certificates (*.cert with *.key) for the registry."
+        "--creds",
+        metavar="USER:PASSWORD",
+        help="Credentials for the registry. Other users can see them: prefer `arstore login`.",
+    ),
+    option("--no-creds", is_flag=True, help="Send no credentials, even if some are stored."),
+    option("--authfile", metavar="FILE", help="Read credentials from this file only, instead of the usual ones."),
+    option(
+        "--cert-dir",
+        metavar="DIR",
+        help="A directory with CA (*.crt) and client certificates (*.cert with *.key) for the registry.",
     ),
     option(
         "--tls-verify",
         type=Choice(("true", "false")),
-        help="false: do not verify the registry's certificate, and use plain http where https does not work.",
+        help="false: do not verify the registry's certificate, and use plain HTTP if HTTPS does not work.",
     ),
 )
 
 
 def registry_options(function: F) -> F:
-    """Give a command the options; its function takes `**access: Unpack[AccessWords]`."""
+    """Add the options to a command; its function takes `**access: Unpack[AccessWords]`."""
     for one in reversed(_OPTIONS):
         function = one(function)
     return function
 
 
 def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
-    """What the options mean. Raises UsageError."""
+    """Return the options as values. Raises UsageError."""
     from arstore.registry.access import RegistryOptions
     from arstore.registry.auth.credential import Credential
 

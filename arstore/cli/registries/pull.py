@@ -1,4 +1,4 @@
-"""`pull`: an image from a registry into the store."""
+"""`pull`: bring an image from a registry into the store."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 @exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
 @command("pull")
 @argument("image")
-@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it has there.")
-@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take the image for this platform; by default the host's.")
+@option(
+    "--name", metavar="NAME[:TAG]", default="", help="Give the image this name instead of its name in the registry."
+)
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Pull the image for this platform; by default the host's.")
 @import_options
 def pull(session: Session, image: str, **words: Unpack[ImportWords]) -> None:
     """Bring an image from a registry into the store.
 
-    IMAGE is [docker://]REGISTRY/NAME[:TAG][@DIGEST]. Without docker:// it may be a short name, which registries.conf
-    gives a meaning by its aliases and its list of registries to search. Credentials, certificates, mirrors and what is
-    blocked come from the files that podman and skopeo read. Layers that the store has are not fetched.
+    IMAGE is [docker://]REGISTRY/NAME[:TAG][@DIGEST]. Without docker:// it may be a short name, which is resolved with
+    the aliases and the search list of registries.conf. Credentials, certificates, mirrors and blocked registries come
+    from the files that podman and skopeo read. Layers that the store already has are not downloaded.
 
-    Prints the image's digest and its name, as `arstore import` does. Example:
+    Prints the image's digest and its name, as `arstore import` does.
+
+    Example:
 
     arstore pull docker.io/library/busybox:latest
     """
@@ -40,7 +44,7 @@ def pull(session: Session, image: str, **words: Unpack[ImportWords]) -> None:
 
 
 def sources_of(image: str, options: RegistryOptions) -> list[str]:
-    """What *image* may mean, with the transport, in the order in which it is tried.
+    """Return the sources that *image* may mean, with their transport, in the order in which they are tried.
 
     Raises UsageError, InvalidReferenceError, RegistryConfigError.
     """

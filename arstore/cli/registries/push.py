@@ -1,4 +1,4 @@
-"""`push` and `index push`: images of the store to a registry."""
+"""`push` and `index push`: send images of the store to a registry."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 def push(session: Session, image: str, destination: str | None, **words: Unpack[PushWords]) -> None:
     """Send an image of the store to a registry.
 
-    DESTINATION is [docker://]REGISTRY/NAME[:TAG]; without it the image's own name says where it goes. Blobs that the
-    registry has are not sent, and the tag is given last. Any other destination of `arstore copy` works, too.
+    DESTINATION is [docker://]REGISTRY/NAME[:TAG]; by default it is the image's own name. Blobs that the registry
+    already has are not sent, and the tag is set last. Any other destination of `arstore copy` works too.
 
-    Prints the image's digest in the registry, and its name. Example:
+    Prints the image's digest in the registry, and its name.
+
+    Example:
 
     arstore push app:1 docker://registry.example.com/team/app:1
     """
@@ -58,14 +60,18 @@ def push(session: Session, image: str, destination: str | None, **words: Unpack[
 def index_push(session: Session, name: str, destination: str | None, **words: Unpack[PushWords]) -> None:
     """Send an index with all its images to a registry.
 
-    This is `arstore push --all-platforms`: what the index lists and the store has is sent before the index, and the
-    tag is given last.
+    This is `arstore push --all-platforms`: the images that the index lists and the store has are sent first, then the
+    index, and the tag is set last.
 
     Prints the digest of the index in the registry, and its name.
+
+    Example:
+
+    arstore index push app:1 docker://registry.example.com/team/app:1
     """
     with session.store(reads=True) as store:
         if not store.find(name).record.is_index:
-            raise errors.UsageError(name, "is an image, and not an index", "`arstore push` sends it")
+            raise errors.UsageError(name, "is an image, not an index", "use `arstore push`")
     words["all_platforms"] = True
     _push(session, name, destination, words)
 
@@ -79,7 +85,7 @@ def _push(session: Session, image: str, destination: str | None, words: PushWord
 
     target = destination or image
     if not destination and not has_domain(image):
-        raise errors.UsageError(image, "does not say which registry is meant", "name the destination")
+        raise errors.UsageError(image, "has no registry in its name", "give a DESTINATION")
     if not parse_transport(target)[0]:
         target = f"docker://{target}"
     skipped = SkippedTop()

@@ -1,4 +1,4 @@
-"""`sync`: many images from registries or directories to another place."""
+"""`sync`: copy many images from registries or directories to another place."""
 
 from __future__ import annotations
 
@@ -54,36 +54,41 @@ class SyncWords(CopyWords):
 @command("sync")
 @argument("source")
 @argument("destination")
-@option("-s", "--src", type=Choice(("docker", "yaml", "dir", "oci")), help="What SOURCE is, if it does not say it.")
-@option("-d", "--dest", type=Choice(("docker", "dir", "oci")), help="What DESTINATION is, if it does not say it.")
-@option("--scoped", is_flag=True, help="Keep the whole name of an image, with its registry, below DESTINATION.")
+@option("-s", "--src", type=Choice(("docker", "yaml", "dir", "oci")), help="The kind of SOURCE, if it has no prefix.")
+@option("-d", "--dest", type=Choice(("docker", "dir", "oci")), help="The kind of DESTINATION, if it has no prefix.")
+@option("--scoped", is_flag=True, help="Use the whole name of an image, with its registry, below DESTINATION.")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be done.")
 @option("--prune", is_flag=True, help="Delete tags at DESTINATION that SOURCE no longer has, in the same repositories.")
 @option("--fail-fast", is_flag=True, help="Stop at the first image that fails.")
-@option("--keep-going", is_flag=True, help="Go on after an image that fails. This is the default.")
-@option("--src-creds", metavar="USER:PASSWORD", help="Credentials for registries that are read, in place of --creds.")
-@option("--dest-creds", metavar="USER:PASSWORD", help="Those for the registry that is written to.")
+@option("--keep-going", is_flag=True, help="Continue after an image that fails; this is the default.")
+@option("--src-creds", metavar="USER:PASSWORD", help="Credentials for source registries, instead of --creds.")
+@option("--dest-creds", metavar="USER:PASSWORD", help="Credentials for the destination registry, instead of --creds.")
 @format_option
 @export_options
 @registry_options
 def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWords]) -> None:
     """Copy many images from one place to another.
 
-    Given again, it brings the destination up to date.
+    Run it again to bring the destination up to date: images that are already there are not copied, and their manifests
+    are not even downloaded.
 
-    SOURCE is docker://REGISTRY/NAME for all tags of a repository, docker://REGISTRY/NAME:TAG for one,
-    docker://REGISTRY/NAMESPACE/ (with the slash) for all repositories below, where the registry lists them; a YAML file
-    as skopeo reads it (yaml:FILE, or a name that ends in .yaml or .yml); dir:PATH, a tree of dir: images; or oci:PATH,
-    a layout. DESTINATION is docker://REGISTRY[/NAMESPACE], dir:PATH, oci:PATH, or store:[PREFIX] for the store.
+    SOURCE is one of: docker://REGISTRY/NAME for all tags of a repository; docker://REGISTRY/NAME:TAG for one image;
+    docker://REGISTRY/NAMESPACE/ (with the slash) for all repositories below it, if the registry can list them; a YAML
+    file in skopeo's format (yaml:FILE, or a name that ends in .yaml or .yml); dir:PATH for a tree of dir: images;
+    oci:PATH for an OCI layout. DESTINATION is docker://REGISTRY[/NAMESPACE], dir:PATH, oci:PATH, or store:[PREFIX] for
+    the store.
 
-    An image goes to DESTINATION/NAME:TAG by the last component of its name; to an oci: or to store: without a prefix,
-    and with --scoped, by its whole name. An image that is there is passed over: its manifest is not even pulled. Tags
-    of signatures (sha256-...) are not taken for images. An image that fails does not end the run; the exit status tells
-    of it, and giving the command again copies what is missing.
+    An image is copied to DESTINATION/NAME:TAG, where NAME is the last component of its name. With --scoped, and for
+    oci: and for store: without a prefix, NAME is its whole name. Tags of signatures (sha256-...) are not treated as
+    images. If an image fails, the others are still copied, and the exit status is 28; run the command again to copy
+    what is missing.
 
-    Prints a line for each image: copied or current, its digest, and where it is; copy with --dry-run. Example:
+    Prints a line for each image: copied or current, its digest, and its place at the destination. With --dry-run, copy
+    is printed for copied.
 
-    arstore sync docker://registry.example.com/team/app docker://localhost:5000/mirror
+    Example:
+
+    arstore sync docker://registry.example.com/team/app oci:/srv/mirror
     """
     from arstore.sync.place import How
     from arstore.sync.run import COPIED, CURRENT, FAILED
@@ -106,8 +111,8 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
         if session.json and (outcomes or sys.exception() is None):
             write_json({"dry_run": words["dry_run"], **_documents(outcomes)})
     if counts[FAILED]:
-        noun = "thing" if counts[FAILED] == 1 else "things"
-        hint = "give the command again: what is there is passed over"
+        noun = "item" if counts[FAILED] == 1 else "items"
+        hint = "run the command again; images that are already there are not copied again"
         raise errors.SyncFailedError(destination, f"{counts[FAILED]} {noun} failed, {session.done}", hint)
 
 
@@ -127,7 +132,7 @@ def _sync(
     stack.callback(begin.close)
     found = begin.find(words["prune"])
     if found.attached:
-        session.note(f"{source}: passed over {found.attached} tags of signatures and the like")
+        session.note(f"{source}: ignored {found.attached} tags of signatures, attestations and SBOMs")
     one = Sync(found, place, how, tell)
     steps = one.plan()
     dry_run, stops = words["dry_run"], words["fail_fast"]
@@ -140,7 +145,7 @@ def _sync(
 
 
 def _said(text: str, kind: str | None) -> str:
-    """*text* with the transport that --src or --dest names."""
+    """Return *text* with the prefix that --src or --dest names."""
     prefix = _KINDS[kind] if kind is not None else ""
     return text if text.startswith(prefix) else f"{prefix}{text}"
 
@@ -181,7 +186,7 @@ def _place(session: Session, text: str, how: How, words: SyncWords, stack: ExitS
 
 
 def _taken(text: str, kinds: tuple[str, ...]) -> tuple[str, str]:
-    """The transport, and what stands behind it. Raises UsageError."""
+    """Return the transport and the rest of *text*. Raises UsageError."""
     from arstore.transport.location import split_path
 
     for kind in kinds:
@@ -190,7 +195,7 @@ def _taken(text: str, kinds: tuple[str, ...]) -> tuple[str, str]:
             if not rest and kind != _STORE:
                 raise errors.UsageError(text, f"nothing follows {kind}")
             if kind == _OCI and split_path(rest)[1]:
-                why = "names one image of a layout, and all with their own names are synchronised"
+                why = "names one image of a layout, but sync copies all images that have names"
                 raise errors.UsageError(text, why, "leave the name out, or use `arstore copy`")
             return kind, rest
     if _OCI in kinds and os.path.isdir(text):
@@ -198,7 +203,7 @@ def _taken(text: str, kinds: tuple[str, ...]) -> tuple[str, str]:
     if _YAML in kinds and text.endswith((".yaml", ".yml")):
         return _YAML, text
     known = ", ".join(f"{kind}..." for kind in kinds)
-    raise errors.UsageError(text, "is of no kind that is synchronised", f"write one of {known}")
+    raise errors.UsageError(text, "is not a kind of source or destination", f"write one of {known}")
 
 
 def _access(session: Session, words: SyncWords, creds: str | None) -> RegistryOptions:
@@ -221,7 +226,7 @@ def _tell(session: Session, outcome: Outcome) -> None:
 
 
 def _documents(outcomes: list[Outcome]) -> dict[str, Any]:
-    """The outcomes for JSON, by what became of each."""
+    """Return the outcomes for JSON output, grouped by kind."""
     from arstore.sync.run import COPIED, COPY, CURRENT, DELETE, DELETED, FAILED, SKIPPED
 
     found: dict[str, Any] = {what: [] for what in (COPIED, CURRENT, COPY, DELETED, DELETE, SKIPPED, FAILED)}

@@ -1,8 +1,8 @@
-"""Bars for long work on a terminal, never more of them than it has rows.
+"""Progress bars on a terminal, never more than it has rows.
 
-As long as they fit there is one for each layer. When there are more layers, one bar is for all together, some are for
-the largest that are being read, and a line counts the others. On a narrow terminal a row has fewer columns, and is
-always one line. The terminal may change its size at any moment. No threads are used, because the store forks workers.
+If they fit, each layer has a bar. If not, one bar is for all layers together, some are for the largest layers in
+progress, and a line counts the others. A row is always one line; on a narrow terminal it has fewer columns. The
+terminal may be resized at any time. No threads are used, because the store forks workers.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
 INTERVAL = 0.1
-"""Seconds between two pictures."""
+"""Seconds between two updates."""
 
 FEW = 8
-"""Layers that have a row of their own when not all have one."""
+"""Most layers that have their own row if not all have one."""
 
 _KEPT = 64
-"""Layers that are remembered when they are done, the largest: the last picture shows some of them."""
+"""Finished layers that are remembered, the largest ones: the last update shows some of them."""
 
 _NARROW, _TINY = 80, 40
-"""Columns of a terminal below which a row has fewer columns."""
+"""Widths of a terminal, in characters, below which a row has fewer columns."""
 
 
 class _Layer:
-    """A layer that was started: bytes as stored, None where nobody knows how many."""
+    """A layer in progress: its size in bytes as stored, None if unknown."""
 
     __slots__ = ("done", "finished", "label", "number", "steps", "total")
 
@@ -61,18 +61,18 @@ class _Layer:
 
     @property
     def description(self) -> str:
-        """The label, and how much work the layer has asked for so far when that is worth telling."""
+        """Return the label and, once they reach a million, the steps of work so far."""
         millions = self.steps // 1_000_000
         return f"{self.label}, {millions} M steps" if millions and not self.finished else self.label
 
     @property
     def weight(self) -> tuple[bool, int]:
-        """What goes first when not all have a row: those that are being read, the largest first."""
+        """Return the sort key for rows: layers in progress first, then by size."""
         return (self.done > 0 or self.total is None, self.total or 0)
 
 
 class Bars:
-    """The picture on *stream*; *noun* is what one layer is called, in the plural with an s. See `progress`."""
+    """The bars on *stream*; *noun* is the word for one layer, whose plural has an s. See `progress`."""
 
     def __init__(self, stream: TextIO, noun: str) -> None:
         self._noun = noun
@@ -87,7 +87,7 @@ class Bars:
         self._picture.start()
 
     def start(self, key: str, label: str, total: int | None) -> None:
-        """Work on a layer begins; one that was begun before begins anew."""
+        """Start a layer; a layer that was started before is restarted."""
         self._drop_bar(key)
         self._begun += 1
         self._active[key] = _Layer(self._begun, label, total)
@@ -96,7 +96,7 @@ class Bars:
         self._draw_now_and_then()
 
     def advance(self, key: str, count: int) -> None:
-        """Some more bytes of it are done."""
+        """Add *count* bytes to the layer."""
         layer = self._active.get(key)
         if layer is not None:
             layer.done += count
@@ -104,14 +104,14 @@ class Bars:
             self._draw_now_and_then()
 
     def worked(self, key: str, steps: int) -> None:
-        """So many steps have been taken for it."""
+        """Set the steps of the layer."""
         layer = self._active.get(key)
         if layer is not None:
             layer.steps = steps
             self._draw_now_and_then()
 
     def finish(self, key: str) -> None:
-        """A layer is done."""
+        """Finish a layer."""
         layer = self._active.pop(key, None)
         if layer is None:
             return
@@ -126,7 +126,7 @@ class Bars:
         self._draw_now_and_then()
 
     def close(self) -> None:
-        """Leave the last picture, and the terminal as it was."""
+        """Draw the last update and restore the terminal."""
         self._rows = []
         self._draw()
         self._picture.stop()
@@ -165,7 +165,7 @@ class Bars:
         self._picture.draw([self._tasks[layer] for layer in shown], more)
 
     def _chosen(self, count: int) -> list[_Layer]:
-        """So many layers: those that have a row keep it until they are done and another needs it."""
+        """Return *count* layers to show. A layer keeps its row until it is done and another layer needs the row."""
         kept = [layer for layer in self._rows if not layer.finished][:count]
         waiting = (layer for layer in self._active.values() if layer not in kept)
         new = nlargest(count - len(kept), waiting, key=lambda layer: layer.weight)
@@ -174,7 +174,7 @@ class Bars:
 
 
 def _console(stream: TextIO) -> Console:
-    """The terminal, of the size that it has: what LINES and COLUMNS say counts only where it does not tell."""
+    """Return the console with the terminal's size; LINES and COLUMNS count only if that is unknown."""
     environment = dict(os.environ)
     with suppress(OSError, ValueError):
         if all(os.get_terminal_size(stream.fileno())):
@@ -184,7 +184,7 @@ def _console(stream: TextIO) -> Console:
 
 
 class _Picture(Progress):
-    """Rows on a terminal, each of them one line."""
+    """Rows on a terminal, one line each."""
 
     def __init__(self, console: Console) -> None:
         self._order: list[TaskID] = []
@@ -198,13 +198,13 @@ class _Picture(Progress):
         )
 
     def draw(self, order: list[TaskID], more: str) -> None:
-        """Show these tasks, and the line *more* below them where it says something."""
+        """Show these tasks, and the line *more* below them unless it is empty."""
         self._order, self._more = order, more
         self.columns = _columns(self.console.width)
         self.refresh()
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The rows (see rich's class)."""
+        """Return the rows (see rich's class)."""
         by_id = {task.id: task for task in self.tasks}
         rows: list[RenderableType] = [self.make_tasks_table([by_id[one] for one in self._order if one in by_id])]
         if self._more:
@@ -213,7 +213,7 @@ class _Picture(Progress):
 
 
 def _columns(width: int) -> tuple[ProgressColumn, ...]:
-    """The columns of a row on a terminal of this *width*."""
+    """Return the columns of a row on a terminal with this *width*."""
 
     def one_line() -> Column:
         return Column(no_wrap=True, overflow="ellipsis")

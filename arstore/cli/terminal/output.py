@@ -1,9 +1,8 @@
-"""What is written to stdout: JSON documents, aligned tables, lines and raw bytes; and text made safe to show.
+"""Write to stdout: JSON documents, aligned tables, lines and raw bytes; and make text safe to show.
 
-Names, labels and paths come from images and are hostile: whatever is written for people is one line where it was
-meant to be one, without control characters. JSON is plain ASCII, so that no locale and no byte of a file name can
-spoil it. Bytes that are no UTF-8 are escaped in both. `write_path` and `write_shown` write them as they are, but not to
-a terminal.
+Names, labels and paths come from images and may be hostile: control characters and line breaks in them are escaped in
+output for people. JSON is plain ASCII, so that it is valid in any locale and with any byte in a file name. Bytes that
+are not UTF-8 are escaped in both. `write_path` and `write_shown` write bytes unchanged, except to a terminal.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ STDOUT, STDERR = "standard output", "standard error"
 CLOSED = "is closed"
 
 _BATCH = 1000
-"""Rows, or items, that are written together."""
+"""Rows, or items, that are written with one call."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class ClosedStreamError(Exception):
-    """Whoever read our output has gone, before all of it was written."""
+    """The reader of our output has closed it before everything was written."""
 
 
 def printable(text: str) -> str:
-    """*text* for one line on a terminal: what is not printable is escaped, and so are bytes that are no text."""
+    """Return *text* as one line for a terminal; unprintable characters and bytes that are not UTF-8 are escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is no UTF-8 (PEP 383)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8 (PEP 383)
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
 
 
 def write_text(text: str) -> None:
-    """Write *text* to stdout, now. Raises ClosedStreamError; HostError when it is a file that fails, or closed."""
+    """Write *text* to stdout and flush it. Raises ClosedStreamError; HostError if stdout cannot be written."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -58,7 +57,7 @@ def write_text(text: str) -> None:
 
 
 def write_bytes(data: bytes, to_stderr: bool = False) -> None:
-    """Write *data* to stdout (or stderr) as it is, now. Raises as `write_text`."""
+    """Write *data* unchanged to stdout (or stderr) and flush it. Raises ClosedStreamError, HostError."""
     stream = sys.stderr if to_stderr else sys.stdout
     if stream is None:
         raise HostError(STDERR, CLOSED)
@@ -73,10 +72,10 @@ def write_bytes(data: bytes, to_stderr: bool = False) -> None:
 
 
 def write_shown(data: bytes, *, to_stderr: bool = False, colours: bool = False) -> None:
-    """Write *data*, which an image or a container has made: exactly, but safe to show on a terminal.
+    """Write *data* that comes from an image or a container: unchanged, except for what is not safe on a terminal.
 
     On a terminal, line breaks and tabs stay; other control characters and bytes that are not UTF-8 are escaped.
-    Sequences that only colour text stay with *colours*. Raises as `write_text`.
+    With *colours*, sequences that only colour text stay. Raises ClosedStreamError, HostError.
     """
     stream = sys.stderr if to_stderr else sys.stdout
     if stream is not None and stream.isatty():
@@ -91,7 +90,7 @@ def _tabbed(line: str) -> str:
 
 
 def _coloured(line: str) -> str:
-    """*line* with its colours (SGR of ECMA-48), which end with it, and without a carriage return at its end."""
+    """Return *line* with its colours (SGR of ECMA-48) reset at the end, and without a trailing carriage return."""
     line = line.removesuffix("\r")
     if line.isprintable():
         return line
@@ -103,13 +102,13 @@ def _coloured(line: str) -> str:
 
 
 def unwritten(error: OSError, stream: str = STDOUT) -> HostError:
-    """The error for a *stream* that could not be written to, which is one of the host whatever the reason."""
+    """Return the HostError for a *stream* that could not be written, whatever the reason."""
     return HostError(stream, CLOSED if error.errno == errno.EBADF else reason(error))
 
 
 @contextmanager
 def stdout_as_stderr() -> Iterator[None]:
-    """Let what other programs, to which our streams are passed on, write to stdout go to stderr meanwhile."""
+    """Redirect stdout to stderr for the duration of the context, for programs that inherit our streams."""
     saved = os.dup(1)
     try:
         os.dup2(2, 1)
@@ -120,12 +119,12 @@ def stdout_as_stderr() -> Iterator[None]:
 
 
 def write_line(*words: str) -> None:
-    """Write the words as one line for people."""
+    """Write the words as one line, escaped for people."""
     write_text(" ".join(printable(word) for word in words) + "\n")
 
 
 def write_path(path: str) -> None:
-    """Write a path: exactly to whoever reads it by program, safe to show on a terminal."""
+    """Write a path: escaped on a terminal, byte for byte elsewhere."""
     if sys.stdout.isatty():
         write_line(path)
     else:
@@ -133,18 +132,18 @@ def write_path(path: str) -> None:
 
 
 def write_json(document: object) -> None:
-    """Write one JSON document; with line breaks for whoever looks at it on a terminal."""
+    """Write one JSON document, indented on a terminal."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
     write_text(json_text(document, indent=2 if terminal else None) + "\n")
 
 
 def write_indented(document: object) -> None:
-    """Write one JSON document as people read it, wherever it goes."""
+    """Write one JSON document, always indented."""
     write_text(json_text(document, indent=2) + "\n")
 
 
 def write_json_list(items: Iterable[object]) -> None:
-    """As `write_json`, for a list of which only some items are held at a time."""
+    """Write a JSON list as `write_json` does, with only some items in memory at a time."""
     indent = 2 if sys.stdout is not None and sys.stdout.isatty() else None
     start, between, end = ("[", ", ", "]") if indent is None else ("[\n  ", ",\n  ", "\n]")
     texts = (json_text(item, indent=indent).replace("\n", "\n  ") for item in items)
@@ -159,9 +158,9 @@ def write_json_list(items: Iterable[object]) -> None:
 
 
 def json_text(document: object, indent: int | None = None) -> str:
-    """*document* as JSON, in ASCII; bytes of file names that are not UTF-8 are escaped in it as in `printable`.
+    """Return *document* as ASCII JSON; bytes of file names that are not UTF-8 are escaped as in `printable`.
 
-    JSON has no way to write such bytes, and what Python makes of them (PEP 383) is refused by many parsers.
+    JSON cannot represent these bytes, and many parsers refuse Python's lone surrogates for them (PEP 383).
     """
     text = json.dumps(document, indent=indent)
     return json.dumps(_as_text(document), indent=indent) if "\\udc" in text else text
@@ -176,7 +175,7 @@ def _as_text(value: object) -> object:
 
 
 def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write aligned columns; a heading that ends in `>` (not shown) is that of a column of numbers."""
+    """Write aligned columns. A heading that ends in `>` (not printed) right-aligns its column, for numbers."""
     columns = [
         _aligned([title.removesuffix(">"), *cells], title.endswith(">"))
         for title, cells in zip(head, list(zip(*rows, strict=True)) or [()] * len(head), strict=True)
@@ -185,7 +184,7 @@ def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def write_long_table(head: Sequence[str], rows: Callable[[], Iterable[Sequence[str]]]) -> None:
-    """As `write_table`, for rows of which only some are held at a time: they are made twice."""
+    """Write a table as `write_table` does, with only some rows in memory at a time: *rows* is called twice."""
     titles = [title.removesuffix(">") for title in head]
     widths = list(map(len, titles))
     for row in rows():
@@ -205,8 +204,8 @@ def _line(row: Sequence[str], widths: Sequence[int], are_right: Sequence[bool]) 
 
 
 def _aligned(cells: list[str], right: bool) -> list[str]:
-    """The *cells* of a column, as they can be printed, all of one width."""
-    # There may be many, and nearly always nothing is special about any.
+    """Return the *cells* of a column, escaped and padded to one width."""
+    # There may be many cells, and nearly always none needs escaping.
     whole = "".join(cells)
     if not whole.isprintable():
         cells = list(map(printable, cells))
@@ -220,7 +219,7 @@ def _aligned(cells: list[str], right: bool) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """Columns that a terminal takes for *text*."""
+    """Return the number of columns of *text* on a terminal."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
@@ -229,7 +228,7 @@ def _width(text: str) -> int:
 
 
 def human_size(count: float) -> str:
-    """Bytes for people, in powers of 1000: `512 B`, `63.2 MB`."""
+    """Return a number of bytes for people, in powers of 1000: `512 B`, `63.2 MB`."""
     for unit in _UNITS:
         if count < 999.95 or unit == _UNITS[-1]:
             break
@@ -238,17 +237,17 @@ def human_size(count: float) -> str:
 
 
 def short_digest(digest: str) -> str:
-    """The first twelve hexadecimal digits of *digest*."""
+    """Return the first twelve hexadecimal digits of *digest*."""
     return digest.partition(":")[2][:12]
 
 
 def short_time(text: str) -> str:
-    """A time from a document, RFC 3339 where the writer kept to it, in minutes; `-` for none."""
+    """Return a time from a document (normally RFC 3339) up to its minutes; `-` if it is empty."""
     return text[:16].replace("T", " ") if text else "-"
 
 
 def utc_time(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC."""
+    """Return *seconds* since the epoch as RFC 3339 in UTC."""
     from time import gmtime, strftime
 
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))

@@ -1,8 +1,8 @@
-"""Progress of long work on stderr, in the form that fits: bars on a terminal, a line a layer, JSON, nothing.
+"""Progress of long work on stderr: bars on a terminal, one line per layer, JSON, or nothing.
 
-An event is one JSON object a line: `{"event": "start", "layer", "label", "size"}`, `{"event": "progress", "layer",
-"done", "size"}` at most some ten times a second, and `{"event": "finish", "layer", "reused"}`; `layer` is the diff
-ID, sizes are in bytes as stored. Events of a layer that asks for much work have `"steps"` too, those taken so far. No
+A JSON event is one object per line: `{"event": "start", "layer", "label", "size"}`, `{"event": "progress", "layer",
+"done", "size"}` at most about ten times a second, and `{"event": "finish", "layer", "reused"}`; `layer` is the diff
+ID, sizes are in bytes as stored. Events of a layer that needs much work also have `"steps"`, the steps taken so far. No
 threads are used, because the store forks workers.
 """
 
@@ -29,9 +29,9 @@ INTERVAL = 0.1
 
 @contextmanager
 def shown_progress(kind: str, noun: str = "layer", stream: TextIO | None = None) -> Iterator[Progress]:
-    """Progress of the *kind* that was asked for (`auto`, `bar`, `lines`, `json`, `none`) on *stream*, or on stderr.
+    """Yield a Progress of the given *kind* (`auto`, `bar`, `lines`, `json`, `none`) on *stream*, or on stderr.
 
-    *noun* stands before each label that people read.
+    *noun* is printed before each label in output for people.
     """
     stream = stream or sys.stderr
     if stream is None or kind == "none":
@@ -49,7 +49,7 @@ def shown_progress(kind: str, noun: str = "layer", stream: TextIO | None = None)
 
 
 class LineProgress:
-    """A line when a layer is done."""
+    """One line for each layer when it is done."""
 
     def __init__(self, stream: TextIO, noun: str = "layer") -> None:
         self._stream = stream
@@ -79,7 +79,7 @@ class LineProgress:
 
 
 class JsonProgress:
-    """One JSON object a line, for programs."""
+    """One JSON object per line, for programs."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -118,7 +118,7 @@ class JsonProgress:
 
 
 class BarProgress:
-    """Bars with bytes, rate and time left (`bars`), from the moment at which there is something to draw."""
+    """Bars with bytes, rate and time left (`bars`), created when the first layer starts."""
 
     def __init__(self, stream: TextIO, noun: str = "layer") -> None:
         self._stream = stream
@@ -149,7 +149,7 @@ class BarProgress:
             self._bars.finish(key)
 
     def close(self) -> None:
-        """Leave the bars as they are, and the terminal as it was."""
+        """Draw the last update and restore the terminal."""
         if self._bars is not None:
             self._bars.close()
 
@@ -159,25 +159,25 @@ def _named(noun: str, label: str) -> str:
 
 
 class Unfailing:
-    """A stream whose writes are forgotten when they fail: progress that cannot be told does not stop the work."""
+    """A stream that ignores failing writes: progress that cannot be shown must not stop the work."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, and flush, which is where it fails."""
+        """Write and flush."""
         _write_quietly(self._stream, text)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: `write` has flushed already."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
 
 def _write_quietly(stream: TextIO, text: str) -> None:
-    """Write and flush; progress that cannot be told does not stop the work."""
+    """Write and flush, ignoring errors: progress that cannot be shown must not stop the work."""
     try:
         stream.write(text)
         stream.flush()

@@ -1,1 +1,1 @@
-"""Commands about who made an image: policies and signatures, and the options that other commands have for them."""
+"""Commands for signatures and policies, and the options that other commands have for them."""

@@ -1,4 +1,4 @@
-"""Where passphrases come from: a file, or the terminal. Never an argument, which everybody on the host can read."""
+"""Read passphrases from a file or the terminal, never from an argument, which all users of the host can see."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ _HINT = "give --passphrase-file"
 
 
 def existing(path: str | None, what: str) -> bytes:
-    """The passphrase of the key *what*, which is there already: from the file *path*, or asked for.
+    """Return the passphrase of the existing key *what*, read from the file *path* or from the terminal.
 
-    Raises KeyFileError, NotFoundError, UsageError without a terminal.
+    Raises KeyFileError, NotFoundError; UsageError if there is no terminal.
     """
     return _from(path) if path is not None else _asked(f"Passphrase of {what}: ")
 
 
 def new(path: str | None) -> bytes:
-    """A passphrase for a new key: from the file *path*, or asked for twice. Raises as `existing`."""
+    """Return a passphrase for a new key, read from the file *path*, or twice from the terminal.
+
+    Raises KeyFileError, NotFoundError; UsageError if there is no terminal, or the two passphrases differ.
+    """
     if path is not None:
         return _from(path)
     found = _asked("Passphrase for the new key: ")

@@ -1,4 +1,4 @@
-"""`policy`: what a policy file says, and what it means for an image."""
+"""`policy`: check a policy file, and explain its decisions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ policy = Group(
     _policy,
     {
         "Commands": {
-            "check": CommandEntry("trust.policy", "check", "Check a policy file, and list what it says."),
+            "check": CommandEntry("trust.policy", "check", "Check a policy file, and list its rules."),
             "explain": CommandEntry("trust.policy", "explain", "Explain what a policy decides about images."),
         }
     },
@@ -48,13 +48,15 @@ policy = Group(
 @argument("file", metavar="[FILE]", required=False)
 @json_option
 def check(session: Session, file: str | None) -> None:
-    """Check a policy file, and list what it says.
+    """Check a policy file, and list its rules.
 
-    FILE is a file for --policy, in the form of containers-policy.json(5). Without it, the policy that commands use is
-    checked: ~/.config/containers/policy.json, or else /etc/containers/policy.json.
+    FILE is a policy in the format of containers-policy.json(5). By default it is the policy that commands use:
+    ~/.config/containers/policy.json, or else /etc/containers/policy.json.
 
-    Prints each scope with its requirements, then what its writer hardly means: scopes that no image has, and
-    requirements that never hold. Key files that cannot be used are printed too, and are an error. Example:
+    Prints each scope with its requirements, then what is probably a mistake: scopes that match no image, and
+    requirements that can never be met. Key files that cannot be used are printed too, and make the command fail.
+
+    Example:
 
     arstore policy check policy.json
     """
@@ -64,7 +66,7 @@ def check(session: Session, file: str | None) -> None:
 
     found = places.load(file or "")
     if found is None:
-        raise errors.NotFoundError("policy.json", "there is none, so every image is accepted", "name a FILE")
+        raise errors.NotFoundError("policy.json", "does not exist, so every image is accepted", "give a FILE to check")
     odd, keys = list(doubts(found)), _key_faults(found)
     if session.json:
         lists = [
@@ -104,7 +106,7 @@ def _write_lists(found: Policy, odd: list[Doubt], keys: list[Doubt]) -> None:
 
 
 def _key_faults(found: Policy) -> list[Doubt]:
-    """The requirements whose keys cannot be used, and why."""
+    """Return the requirements whose keys cannot be used, with the reason."""
     from arstore.trust.policy.checking import Checker
     from arstore.trust.policy.doubts import Doubt
     from arstore.trust.policy.material import Material
@@ -126,7 +128,7 @@ def _key_faults(found: Policy) -> list[Doubt]:
 
 
 class SourceWords(AccessWords):
-    """The options that say which images of a source are looked at, as they were typed."""
+    """The options that select images of a source, as they were typed."""
 
     platform: str | None
     all_platforms: bool
@@ -141,17 +143,19 @@ class ExplainWords(SourceWords, PolicyWords):
 @command("explain")
 @argument("source")
 @policy_options
-@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
-@option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms.")
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Judge the images for this platform; by default the host's.")
+@option("--all-platforms", is_flag=True, help="Judge the images of an index for all platforms.")
 @limit_option
 @registry_options
 @json_option
 def explain(session: Session, source: str, **words: Unpack[ExplainWords]) -> None:
     """Explain what a policy decides about images.
 
-    SOURCE is as for `arstore import`, or store:IMAGE for an image of the store. Prints for each image that would be
-    taken whether the policy accepts it, which list of requirements applies, and for each requirement whether it holds
-    and why. Nothing is imported, and layers are not read. Ends with status 21 when an image is rejected. Example:
+    SOURCE is the same as for `arstore import`, or store:IMAGE for an image of the store. Prints for each image whether
+    the policy accepts it, which list of requirements applies, and for each requirement whether it is met and why.
+    Nothing is imported, and layers are not read. The exit status is 21 if an image is rejected.
+
+    Example:
 
     arstore policy explain --policy policy.json oci:app
     """
@@ -170,7 +174,7 @@ def explain(session: Session, source: str, **words: Unpack[ExplainWords]) -> Non
 
 
 def verdicts(session: Session, source: str, words: SourceWords, rules: Rules) -> list[Judged]:
-    """The verdicts of *rules* on the images of *source*. Raises the errors of the source, PolicyError, UsageError."""
+    """Return the verdicts of *rules* on the images of *source*. Raises SourceError, PolicyError, UsageError."""
     if source.startswith(STORE):
         return _of_store(session, source.removeprefix(STORE), rules)
     from arstore.cli.images.imports import refuse_terminal
@@ -203,7 +207,7 @@ def _of_store(session: Session, name: str, rules: Rules) -> list[Judged]:
 
 
 def called(one: Judged) -> str:
-    """What to call the image."""
+    """Return the image's first name, or its digest."""
     return one.names[0] if one.names else one.digest
 
 

@@ -1,4 +1,4 @@
-"""`--policy` and `--require-signatures`: what a command says about signature policies."""
+"""`--policy` and `--require-signatures`: the options for signature policies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 POLICY_ERRORS = (PolicyError, RejectedError, LimitError)
-"""Errors of commands that ask a policy."""
+"""Errors of commands that apply a policy."""
 
 
 class PolicyWords(TypedDict):
@@ -35,19 +35,21 @@ _OPTIONS = (
         type=FilePath(),
         help="The signature policy; by default ~/.config/containers/policy.json or /etc/containers/policy.json.",
     ),
-    option("--require-signatures", is_flag=True, help="Refuse images for which the policy requires no signature."),
+    option(
+        "--require-signatures", is_flag=True, help="Refuse images for which the policy does not require a signature."
+    ),
 )
 
 
 def policy_options(function: F) -> F:
-    """Give a command the options; its function takes `**words` with these of `PolicyWords`."""
+    """Add the options to a command; its function takes those of `PolicyWords` in `**words`."""
     for one in reversed(_OPTIONS):
         function = one(function)
     return function
 
 
 def policy_rules(session: Session, words: PolicyWords) -> Rules:
-    """The rules that the options stand for: the same ones for the whole command. Nothing is read yet."""
+    """Return the rules for the options, the same ones for the whole command. No file is read yet."""
     if session.rules is None:
         from arstore.trust.rules import Rules
 

@@ -1,4 +1,4 @@
-"""`sign`, and the options by which copies are signed on their way."""
+"""`sign`, and the options that sign images while they are copied."""
 
 from __future__ import annotations
 
@@ -37,23 +37,26 @@ class SigningWords(TypedDict):
 
 _OPTIONS = (
     option("--sign-by-key", metavar="FILE", type=FilePath(), help="Sign the copy with this private key."),
-    option("--sign-by", metavar="KEY", help="Sign the copy with this OpenPGP key of gpg."),
+    option("--sign-by", metavar="KEY", help="Sign the copy with this OpenPGP key, using gpg."),
     option("--sign-passphrase-file", metavar="FILE", type=FilePath(), help="Read the key's passphrase from FILE."),
-    option("--sign-identity", metavar="NAME:TAG", help="The name to sign, instead of the image's own."),
+    option("--sign-identity", metavar="NAME:TAG", help="Sign this name instead of the image's own."),
     option("--sign-bundle", is_flag=True, help="With --sign-by-key: write a sigstore bundle, as cosign 3 does."),
     option("--remove-signatures", is_flag=True, help="Do not copy signatures."),
 )
 
 
 def signing_options(function: F) -> F:
-    """Give a command the options that sign copies."""
+    """Add the options that sign copies to a command."""
     for one in reversed(_OPTIONS):
         function = one(function)
     return function
 
 
 def copy_signer(words: SigningWords) -> Signer | None:
-    """The signer that the options of a copy stand for; None to sign nothing. Raises UsageError, KeyFileError."""
+    """Return the signer for the options of a copy; None to sign nothing.
+
+    Raises UsageError, KeyFileError, NotFoundError, HostError.
+    """
     key, gpg = words["sign_by_key"], words["sign_by"]
     if key is None and gpg is None:
         for name in ("sign_passphrase_file", "sign_identity", "sign_bundle"):
@@ -65,7 +68,7 @@ def copy_signer(words: SigningWords) -> Signer | None:
 
 
 def signer(key: str | None, gpg: str | None, passphrase_file: str | None, identity: str, *, bundle: bool) -> Signer:
-    """A signer with the private key in a file, or with a key of gpg.
+    """Return a signer that uses a private key file, or a key of gpg.
 
     Raises UsageError, KeyFileError, NotFoundError, HostError.
     """
@@ -73,10 +76,10 @@ def signer(key: str | None, gpg: str | None, passphrase_file: str | None, identi
     from arstore.transport.signing.signer import Signer
 
     if (key is None) == (gpg is None):
-        raise errors.UsageError("sign", "give one key: a file, or a key of gpg")
+        raise errors.UsageError("sign", "give either a key file or a key of gpg")
     if gpg is not None:
         if bundle:
-            raise errors.UsageError("sign", "a bundle is signed with a key file, not by gpg")
+            raise errors.UsageError("sign", "gpg cannot sign a bundle", "use a key file")
         secret = None if passphrase_file is None else passphrase.existing(passphrase_file, gpg)
         return Signer(None, gpg=gpg, passphrase=secret, identity=identity)
     from arstore.trust.signing.key_files import read_key_file
@@ -101,20 +104,22 @@ class SignWords(AccessWords):
 @command("sign")
 @argument("image")
 @option("--key", metavar="FILE", type=FilePath(), help="The private key, in PEM (PKCS #8); see `arstore keygen`.")
-@option("--gpg", metavar="KEY", help="Sign with this OpenPGP key of gpg instead.")
+@option("--gpg", metavar="KEY", help="Sign with this OpenPGP key, using gpg.")
 @option("--passphrase-file", metavar="FILE", type=FilePath(), help="Read the key's passphrase from FILE.")
-@option("--identity", metavar="NAME:TAG", help="The name to sign, instead of the image's own.")
-@option("--bundle", is_flag=True, help="Write a sigstore bundle, as cosign 3 does. It contains no name.")
+@option("--identity", metavar="NAME:TAG", help="Sign this name instead of the image's own.")
+@option("--bundle", is_flag=True, help="Write a sigstore bundle, as cosign 3 does. A bundle does not contain the name.")
 @registry_options
 @json_option
 def sign(session: Session, image: str, **words: Unpack[SignWords]) -> None:
     """Sign an image.
 
-    IMAGE is an image of the store, or docker://NAME[:TAG|@DIGEST] for one in a registry. The signature is kept with the
-    image: `arstore save` and `arstore push --referrers` take it along, and cosign, skopeo and podman verify it. Of an
-    index, the index itself is signed. The passphrase is read from a file or asked for on the terminal.
+    IMAGE is an image of the store, or docker://NAME[:TAG|@DIGEST] for an image in a registry. For an index, the index
+    itself is signed. The signature is stored with the image: `arstore save` and `arstore push --referrers` copy it, and
+    cosign, skopeo and podman verify it. The passphrase is read from a file or from the terminal.
 
-    Prints the digest of what was signed. Example:
+    Prints the digest of what was signed.
+
+    Example:
 
     arstore sign --key builds.key registry.example.com/team/app:1
     """

@@ -1,4 +1,4 @@
-"""`verify`: is an image signed with this key?"""
+"""`verify`: check that an image is signed with a key."""
 
 from __future__ import annotations
 
@@ -19,42 +19,44 @@ if TYPE_CHECKING:
     from arstore.trust.policy.model import Policy
 
 _LARGEST = 4 << 20
-"""Bytes of a key file; keyrings of distributions have less than one MiB."""
+"""Largest key file, in bytes; keyrings of distributions are smaller than 1 MiB."""
 _HEAD = 4096
 
 
 class VerifyWords(SourceWords):
     """The options of `verify` as they were typed."""
 
-    key: str | None
+    key: str
     identity: str | None
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.KeyFileError, errors.SignatureError)
 @command("verify")
 @argument("image")
-@option("--key", metavar="FILE", type=FilePath(), help="The public key: PEM, or an OpenPGP keyring.")
-@option("--identity", metavar="NAME[:TAG]", help="The name that must be signed; without a tag, any of the repository.")
-@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Look at the image for this platform; by default the host's.")
-@option("--all-platforms", is_flag=True, help="Look at the images of an index for all platforms.")
+@option("--key", metavar="FILE", type=FilePath(), required=True, help="The public key: PEM, or an OpenPGP keyring.")
+@option(
+    "--identity", metavar="NAME[:TAG]", help="The name that must be signed; without a tag, any tag of the repository."
+)
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Verify the image for this platform; by default the host's.")
+@option("--all-platforms", is_flag=True, help="Verify the images of an index for all platforms.")
 @limit_option
 @registry_options
 @json_option
 def verify(session: Session, image: str, **words: Unpack[VerifyWords]) -> None:
     """Verify that an image is signed with a key.
 
-    IMAGE is an image of the store, or a source as `arstore import` takes it. Signatures of sigstore (cosign, skopeo),
-    sigstore bundles (cosign 3) and OpenPGP messages are looked at, by the kind of key. A signature of an index counts
-    for the images that it lists. Without --identity, the name in the signature is not compared with anything.
+    IMAGE is an image of the store, or a source as for `arstore import`. The kind of key decides which signatures count:
+    those of sigstore (cosign, skopeo) and sigstore bundles (cosign 3), or OpenPGP messages. A signature of an index is
+    valid for the images that it lists. The name in the signature is compared only with --identity.
 
-    Prints the digest of each image and who signed which name. Ends with status 56 when one is not signed. Example:
+    Prints the digest and the names of each image that is signed. The exit status is 56 if an image is not signed.
 
-    arstore verify --key builds.pub docker://registry.example.com/team/app:1
+    Example:
+
+    arstore verify --key b.pub docker://registry.example.com/team/app:1
     """
     from arstore.trust.rules import Rules
 
-    if words["key"] is None:
-        raise errors.UsageError("verify", "needs a key", "--key FILE names it")
     source = _source(session, image)
     judged = verdicts(session, source, words, Rules.of(_policy(words["key"], words["identity"])))
     bad = [one for one in judged if not one.verdict.accepted]
@@ -70,7 +72,7 @@ def verify(session: Session, image: str, **words: Unpack[VerifyWords]) -> None:
 
 
 def _source(session: Session, image: str) -> str:
-    """*image* as a source: with `store:` in front where it means an image of the store."""
+    """Return *image* as a source, with the prefix `store:` if it is an image of the store."""
     from arstore.cli.images.copy import is_stored
 
     if image.startswith(STORE) or not is_stored(image):
@@ -81,7 +83,7 @@ def _source(session: Session, image: str) -> str:
 
 
 def _policy(path: str, identity: str | None) -> Policy:
-    """A policy that asks for a signature by the key in *path*. Raises KeyFileError, NotFoundError."""
+    """Return a policy that requires a signature by the key in *path*. Raises KeyFileError, NotFoundError."""
     from arstore.digest import Digest
     from arstore.trust.policy.model import GPG_KEYS, KeySource, Policy, SignedBy, SigstoreSigned
     from arstore.trust.signing.key_files import read_key_file

@@ -1,4 +1,4 @@
-"""`backup`: all images of a store that is in use, copied."""
+"""`backup`: copy all images of a store, even while it is in use."""
 
 from __future__ import annotations
 
@@ -22,21 +22,29 @@ if TYPE_CHECKING:
 @exit_statuses(errors.ConflictError, errors.BackupRefusedError, errors.InUseError, errors.MissingBlobError)
 @command("backup")
 @argument("directory", metavar="DIR", type=FilePath())
-@option("--verify", is_flag=True, help="Read what DIR has already, too, and copy again what has been altered.")
-@option("--prune", is_flag=True, help="Remove from DIR what none of its images needs any more.")
-@option("--replace", is_flag=True, help="Replace a backup of another store, or one that would lose images.")
+@option(
+    "--verify", is_flag=True, help="Also read the blobs that DIR already has, and copy those that were altered again."
+)
+@option("--prune", is_flag=True, help="Remove blobs from DIR that none of its images needs.")
+@option("--replace", is_flag=True, help="Replace the backup even if it belongs to another store or would lose images.")
 @progress_option
 @json_option
 def backup(session: Session, directory: str, verify: bool, prune: bool, replace: bool) -> None:
     """Copy all images, with their names, to a directory.
 
-    DIR becomes an OCI image layout with all that the store holds at this moment, whatever others do with the store
-    meanwhile. Of what an earlier backup has brought there only what is missing is copied. `arstore import DIR` brings
-    it into another store. Containers and what pipelines share are not part of it.
+    DIR becomes an OCI layout with everything that the store has at this moment; other commands may use the store
+    meanwhile. Only what DIR does not have is copied. `arstore import --all-platforms DIR` restores it into any store.
+    Containers and the shared directory of pipelines are not included.
 
-    DIR records the store. The next backup of that store forgets the images that were removed since, and prints how
-    many. A store without images, another store, and one whose graph was made again since are refused, unless
-    --replace is given.
+    DIR records which store it belongs to. The next backup of that store also drops the images that were removed since,
+    and prints how many. A backup of an empty store, of another store, or of a store whose graph was rebuilt since is
+    refused, unless --replace is given.
+
+    Prints one line: how many images and blobs DIR has, and how many blobs were copied.
+
+    Example:
+
+    arstore backup --verify --prune /mnt/disk/images
     """
     from arstore.maintenance.backup import back_up
 

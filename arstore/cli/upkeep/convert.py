@@ -1,4 +1,4 @@
-"""`convert`: trees from one form to the other."""
+"""`convert`: change the format of layer trees."""
 
 from __future__ import annotations
 
@@ -27,31 +27,36 @@ if TYPE_CHECKING:
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError, errors.MissingBlobError, errors.DigestMismatchError)
 @command("convert")
 @argument("images", metavar="[IMAGE]...", nargs=-1)
-@option("--all", "everything", is_flag=True, help="All images.")
+@option("--all", "everything", is_flag=True, help="Convert the trees of all images.")
 @option(
     "--tree",
     type=Choice((AUTO, *FORMS)),
     default=AUTO,
     show_default=True,
-    help="The form that the trees are to have.",
+    help="The format to convert to: erofs is an index over the tar, directory is extracted files.",
 )
-@option("-n", "--dry-run", is_flag=True, help="Only tell what would be converted.")
+@option("-n", "--dry-run", is_flag=True, help="Only print what would be converted.")
 @progress_option
 @json_option
 def convert(session: Session, images: tuple[str, ...], everything: bool, tree: str, dry_run: bool) -> None:
-    """Give the trees of images the other form.
+    """Convert layer trees between the EROFS index and extracted files.
 
-    auto is the form that this host would choose for new trees now. Trees are made anew from the layers' blobs, an image
-    at a time. What a container, a mount or another process stands on stays as it is, and so does a layer that the
-    form cannot represent; all others are converted, also after an image that cannot be.
+    A layer tree is what is kept of a layer for mounting. --tree auto converts to the format that this host would choose
+    for new trees. Trees are rebuilt from the layers' blobs, one image at a time. A tree that a container, a mount or
+    another process uses is not converted, nor is a layer that the format cannot represent. If an image cannot be
+    converted, the others still are.
 
-    Prints a line a tree: what became of it, its key, and why it is not converted.
+    Prints a line for each tree: the outcome, its key, and why it was not converted.
+
+    Example:
+
+    arstore convert --all --tree directory
     """
     from arstore.maintenance.convert import Fate, plan_conversion, target_forms
     from arstore.maintenance.convert import convert as convert_trees
 
     if bool(images) == everything:
-        raise errors.UsageError("convert", "wants images, or --all")
+        raise errors.UsageError("convert", "give either images or --all")
     done: list[Conversion] = []
     with session.store() as store:
         chosen = _chosen(store, images)
@@ -64,7 +69,7 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
                 for one in convert_trees(store, chosen, forms, progress):
                     done.append(one)
                     _show(session, [one])
-    session.done = "" if dry_run else f"{len(done)} trees were looked at and, where that could be done, converted"
+    session.done = "" if dry_run else f"{len(done)} trees were examined, and converted where possible"
     if session.json:
         trees = [{"key": one.key, "outcome": one.outcome.value, "form": one.form, "why": one.why} for one in done]
         write_json({"form": forms[0].name, "dry_run": dry_run, "trees": trees})
@@ -76,7 +81,7 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
 
 
 def _chosen(store: Store, texts: Sequence[str]) -> list[StoredImage]:
-    """The images that are meant, all of them for no text; those of an index in its place."""
+    """Return the images that *texts* name, or all images if there are none; an index is replaced by its images."""
     chosen: dict[str, StoredImage] = {}
     todo = list(map(store.find, texts)) if texts else store.images()
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""`du`, `gc` and `check`: what the store takes, what it can do without, and whether it is well."""
+"""`du`, `gc` and `check`: disk usage, removal of unused content, and damage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
 
 _MOST_NAMES, _MOST_IMAGES = 5, 20
-"""Names in the line of a finding, and images in its JSON object; the document's own list has all."""
+"""Most names in the line of a finding, and most images in its JSON object; the document's own list has all."""
 
 
 @exit_statuses(*IMAGE_ERRORS)
@@ -38,14 +38,18 @@ _MOST_NAMES, _MOST_IMAGES = 5, 20
 @argument("images", metavar="[IMAGE]...", nargs=-1)
 @json_option
 def du(session: Session, images: tuple[str, ...]) -> None:
-    """Tell where every byte of the store is.
+    """Show disk usage.
 
-    Sizes are allocated on disk, and the total is what du(1) says of the root, with all that is mounted below it. Of
-    each IMAGE, by default of all, UNIQUE is what would be freed with it, and SHARED what other images need too. Files
-    and directories in the root that are not the store's are part of the orphans, and are listed.
+    Sizes are allocated disk space. The total is what du(1) reports for the root, including what is mounted below it.
+    For each IMAGE (by default for all), UNIQUE is what removing it would free, and SHARED is what other images need
+    too. Files and directories in the root that do not belong to the store are counted as orphans, and listed.
 
-    Additional stores have lines of their own: they are not below the root, and not in the total. NEEDED are the bytes
-    of the blobs there that images of this store stand on.
+    Additional stores have their own lines. They are not below the root, and not part of the total. NEEDED is the size
+    of their blobs that images of this store use.
+
+    Example:
+
+    arstore du app:1
     """
     from arstore.maintenance.disk_usage import measure
     from arstore.maintenance.lenders import measure_lenders
@@ -91,11 +95,11 @@ def _lender_cells(one: LenderUsage) -> tuple[str, ...]:
 
 
 def _require_own(image: StoredImage) -> None:
-    """Raise NotFoundError for an image that takes nothing here."""
+    """Raise NotFoundError if *image* is in an additional store, where it takes no space of this one."""
     if image.home is not None:
         root = image.home.directories.root
         raise errors.NotFoundError(
-            image.label, f"is in the additional store {root}, not in this one", f"`arstore --root {root} du` tells more"
+            image.label, f"is in the additional store {root}, not in this one", f"`arstore --root {root} du` shows it"
         )
 
 
@@ -120,19 +124,25 @@ def _bill(usage: Usage) -> dict[str, Any]:
 
 @exit_statuses()
 @command("gc")
-@option("-n", "--dry-run", is_flag=True, help="Only tell what would be collected.")
+@option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
 def gc(session: Session, dry_run: bool) -> None:
-    """Collect what nothing holds any more.
+    """Remove everything that is not in use.
 
-    What names, containers, mounts and work in progress need stays. The rest goes: images without a name and what only
-    they need, and what commands that were killed have left behind.
+    What names, containers, mounts and work in progress need is kept. Everything else is removed: images without a name,
+    the layers and blobs that only they need, and what killed commands left behind. It can be run at any time.
+
+    Prints a line for each thing that was removed, and the disk space that was freed.
+
+    Example:
+
+    arstore gc --dry-run
     """
     from arstore.maintenance.gc import collect, plan_collection
 
     with session.store() as store:
         found: Garbage = plan_collection(store) if dry_run else collect(store)
-    session.done = "" if dry_run else f"{human_size(found.bytes)} were freed"
+    session.done = "" if dry_run else f"freed {human_size(found.bytes)}"
     if session.json:
         write_json({"dry_run": dry_run, **found.by_kind(), "bytes": found.bytes})
     else:
@@ -148,37 +158,45 @@ def _show_garbage(found: Garbage, dry_run: bool) -> None:
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
 @command("check")
-@option("--quick", is_flag=True, help="Look at records, names and sizes, and read no content.")
-@option("--repair", "mend", is_flag=True, help="Mend what can be mended.")
+@option("--quick", is_flag=True, help="Check records, names and sizes only; read no content.")
+@option("--repair", "mend", is_flag=True, help="Repair what can be repaired.")
 @option(
-    "--from", "sources", metavar="SOURCE", multiple=True, help="Where --repair may bring lost blobs from; repeatable."
+    "--from",
+    "sources",
+    metavar="SOURCE",
+    multiple=True,
+    help="With --repair: restore lost blobs from this source; repeatable.",
 )
 @limit_option
-@option("--nice", is_flag=True, help="Take only what nobody else wants of disk and processors.")
+@option("--nice", is_flag=True, help="Run with the lowest disk and CPU priority.")
 @progress_option
 @json_option
 def check(
     session: Session, quick: bool, mend: bool, sources: tuple[str, ...], limit: tuple[str, ...], nice: bool
 ) -> None:
-    """Look for damage, and mend it.
+    """Look for damage in the store, and repair it.
 
-    Every byte is read and compared with what is recorded of it: blobs, trees, the graph, index.json. What containers
-    wrote, and files of running ones, have nothing to be compared with.
+    Everything in the store is read and compared with its recorded digest or checksum: blobs, layer trees, the graph and
+    index.json. What containers wrote, and files of running containers, have no record to be compared with.
 
-    Each finding names the images that need what it is about. `arstore images` marks those that are damaged, until what
-    is damaged changes or another check finds it well.
+    Prints a line for each finding, with the images that it affects. `arstore images` marks the damaged images until the
+    damage changes or another check finds it repaired.
 
-    Findings marked harmless are clutter for `arstore gc`, or are set right when they are next used. Trees are mended
-    from blobs, records from manifests and configs. A blob that is lost comes from SOURCE, which is what
-    `arstore import` takes, or stays lost until its image is imported again.
+    Findings marked harmless are removed by `arstore gc`, or corrected when they are next used. With --repair, trees are
+    rebuilt from blobs, and records from manifests and configs. A lost blob is restored from SOURCE, which is the same
+    as for `arstore import`; without SOURCE it stays lost until its image is imported again.
 
-    Additional stores are not read: `arstore --root DIR check` looks at one. That one is not there which images need is
-    a finding, and nothing is removed or mended because of it.
+    Additional stores are not checked; use `arstore --root DIR check`. An additional store that images need and that is
+    missing is a finding; nothing is removed or repaired because of it.
+
+    Example:
+
+    arstore check --repair --from backup.tar
     """
     from arstore.maintenance.check import affected, repair
 
     if sources and not mend:
-        raise errors.UsageError("--from", "is of use with --repair alone")
+        raise errors.UsageError("--from", "needs --repair")
     limits = None
     if limit:
         from arstore.tar.limits import changed
@@ -188,7 +206,7 @@ def check(
         findings, count = _look(session, store, quick, nice)
         if mend and findings:
             findings = repair(store, findings, sources, limits)
-            session.done = "what could be mended is; `arstore check` tells what is left"
+            session.done = "what could be repaired is repaired; `arstore check` lists the rest"
         hits = affected(store, findings)
         bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
         _remember(store, bad, hits, whole=not quick)
@@ -205,22 +223,22 @@ def check(
             write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}{needed}")
     if bad:
         lost = mend and all(finding.damage.value.startswith("blob-") for finding in bad)
-        hint = "" if mend else "`arstore check --repair` mends what can be mended"
+        hint = "" if mend else "`arstore check --repair` repairs what can be repaired"
         if lost and not sources:
-            hint = "--from SOURCE brings blobs from an archive or a backup that has them"
+            hint = "--from SOURCE restores blobs from an archive or a backup that has them"
         if all(finding.damage.value == "lent-absent" for finding in bad):
-            hint = "nothing here is damaged; name the additional store, or mount its medium"
-            raise CheckFailedError(store.directories.root, "an additional store that images need is not there", hint)
+            hint = "nothing in this store is damaged; give --additional-store, or mount its medium"
+            raise CheckFailedError(store.directories.root, "an additional store that images need is missing", hint)
         raise CheckFailedError(store.directories.root, _count(bad, len(hit)), hint)
 
 
 def _count(bad: list[Finding], hit: int) -> str:
-    told = "something is damaged" if len(bad) == 1 else f"{len(bad)} things are damaged"
-    return f"{told} that {hit} {'image needs' if hit == 1 else 'images need'}" if hit else told
+    what = "1 finding of damage" if len(bad) == 1 else f"{len(bad)} findings of damage"
+    return f"{what}, affecting {hit} {'image' if hit == 1 else 'images'}" if hit else what
 
 
 def _needed_by(images: tuple[HitImage, ...]) -> str:
-    """The end of a finding's line: which images need it, by their names or digests."""
+    """Return the end of a finding's line: the names or digests of the images that need it."""
     names = [name for image in images for name in image.names or (short_digest(image.digest),)]
     if not names:
         return ""
@@ -229,7 +247,7 @@ def _needed_by(images: tuple[HitImage, ...]) -> str:
 
 
 def _remember(store: Store, bad: list[Finding], hits: Mapping[Finding, tuple[HitImage, ...]], *, whole: bool) -> None:
-    """Keep what was found for `arstore images`, where the store can be written to."""
+    """Record the findings for `arstore images`, if the store is writable."""
     from arstore.maintenance.check import Damage
     from arstore.maintenance.verdicts import record
 
@@ -245,7 +263,7 @@ def _remember(store: Store, bad: list[Finding], hits: Mapping[Finding, tuple[Hit
 
 
 def _look(session: Session, store: Store, quick: bool, nice: bool) -> tuple[list[Finding], int]:
-    """The findings, and how many bytes were read for them."""
+    """Return the findings, and the number of bytes that were read for them."""
     from arstore.maintenance.check import check as look
     from arstore.maintenance.check import extent
 

@@ -109,7 +109,7 @@ def test_sockets_are_told_of(box):
         socket_at(root / f"socket{number}")
     box.ok("umount", "box")
     result = box.ok("commit", "box", "new:1", "--progress", "none")
-    assert result.err == "arstore: an image cannot hold sockets, so it is without 7: " + (
+    assert result.err == "arstore: sockets left out, because an image cannot hold them: 7: " + (
         ", ".join(f"/socket{number}" for number in range(5)) + ", ...\n"
     )
     assert box.ok("-q", "commit", "box", "new:2").err == ""

@@ -191,7 +191,7 @@ def test_a_sparse_index_is_told(arstore, tmp_path):
     arstore.ok("-q", "import", "--all-platforms", source)
     result = arstore.ok("save", "--all-platforms", "multi:1", "-o", tmp_path / "x.tar")
     assert result.text.split()[0] == MULTI.digest
-    assert "1 entry of an index did not come along; the index lists them still" in result.err
+    assert "did not copy 1 entry of an index; the index still lists them" in result.err
 
 
 def test_a_level_is_used(filled, tmp_path):

@@ -56,7 +56,7 @@ def test_copy_into_the_store(arstore, locked, key):
 
 def test_copy_tells_what_was_moved_unopened(arstore, locked, tmp_path, key):
     result = arstore.ok("copy", "--progress", "none", locked, f"oci:{tmp_path}/out")
-    assert said(result) == [f"arstore: {tmp_path}/out: 3 encrypted layers were copied without being opened"]
+    assert said(result) == [f"arstore: {tmp_path}/out: 3 encrypted layers were copied without decryption"]
     document = arstore.ok("copy", "--json", locked, f"oci-archive:{tmp_path}/out.tar").json
     assert document["encrypted"] == 3
     result = arstore.ok("copy", "--json", "--decryption-key", key[0], locked, f"oci-archive:{tmp_path}/plain.tar")
@@ -118,8 +118,8 @@ def test_other_schemes(arstore, locked, tmp_path, scheme):
 def test_options_that_say_nothing_together(filled, locked, tmp_path, key):
     place = f"oci:{tmp_path}/out"
     for words, why in (
-        (("copy", "--encrypt-layer", "0", locked, place), "add --encryption-key"),
-        (("save", "--encrypt-layer", "0", "example:1", "-o", tmp_path / "o"), "add --encryption-key"),
+        (("copy", "--encrypt-layer", "0", locked, place), "needs --encryption-key"),
+        (("save", "--encrypt-layer", "0", "example:1", "-o", tmp_path / "o"), "needs --encryption-key"),
         (("copy", "--decryption-key", key[0], "store:example:1", place), "not encrypted"),
         (("import", "--rootfs", locked, "x:1", "--decryption-key", key[0]), "not encrypted"),
         (
@@ -138,7 +138,7 @@ def test_a_store_keeps_images_as_they_come(arstore, tmp_path, key):
     source = images.write_oci_archive(tmp_path / "plain.tar", PLAIN)
     result = arstore("copy", "--encryption-key", f"jwe:{key[1]}", source, "store:")
     assert result.status == 29
-    assert "nothing to convert" in result.err
+    assert "no conversion is possible" in result.err
 
 
 def test_the_error_as_json(arstore, locked, tmp_path):

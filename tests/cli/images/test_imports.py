@@ -120,7 +120,7 @@ def test_a_form_that_cannot_be_built(arstore, tmp_path, picture, monkeypatch):
     path = archive(tmp_path, picture)
     result = arstore("import", "--tree", "erofs", path)
     assert result.status == 2
-    assert "it builds: directory" in result.err
+    assert "it has: directory" in result.err
     arstore.ok("import", "--tree", "directory", path)
     assert arstore("import", "--tree", "nonsense", path).status == 2
 
@@ -130,7 +130,7 @@ def test_who_may_not_build_trees_is_told(arstore, tmp_path, picture, monkeypatch
 
     monkeypatch.setattr(Store, "tree_forms", lambda self, name="auto": ())
     result = arstore.ok("import", "--progress", "none", archive(tmp_path, picture))
-    assert "no trees are built" in result.err
+    assert "no layer trees are built" in result.err
     assert result.text.startswith(picture.digest)
     assert {layer["form"] for layer in arstore.ok("layers", "--json").json} == {""}
 

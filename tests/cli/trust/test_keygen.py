@@ -103,10 +103,10 @@ def test_the_passphrase_is_asked_for_twice_on_a_terminal(tmp_path, second, statu
     ("words", "status", "why"),
     [
         ((), 2, "stdin is not a terminal"),
-        (("--no-passphrase", "--passphrase-file", "x"), 2, "does not go with"),
-        (("--no-passphrase", "--format", "cosign"), 2, "does not go with"),
+        (("--no-passphrase", "--passphrase-file", "x"), 2, "exclude each other"),
+        (("--no-passphrase", "--format", "cosign"), 2, "exclude each other"),
         (("--no-passphrase", ""), 2, "is empty"),
-        (("--no-passphrase", "directory/"), 2, "not the beginning of a file name"),
+        (("--no-passphrase", "directory/"), 2, "not a prefix of a file name"),
         (("--no-passphrase", "nowhere/k"), 3, ""),
         (("--passphrase-file", "nowhere"), 3, "no such key file"),
         (("--passphrase-file", "/dev/null"), 57, "regular file"),

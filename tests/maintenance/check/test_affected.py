@@ -74,7 +74,7 @@ def test_a_missing_blob_of_a_shared_layer(store, quick):
     for name in ("one:1", "one:2", "two:1", NAMELESS.digest.partition(":")[2][:12]):
         assert name in line
     assert "other:1" not in text.text
-    assert "something is damaged that 3 images need" in text.err
+    assert "1 finding of damage, affecting 3 images" in text.err
     assert damaged(store) == {image.digest for image in FAMILY}
     blob(store, BASE.digest).write_bytes(kept)
     assert damaged(store) == set()
