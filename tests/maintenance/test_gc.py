@@ -539,7 +539,7 @@ def test_what_nothing_holds_is_marked_again_after_a_change(store, monkeypatch):
 
 @pytest.mark.parametrize("how", ["gc", "rm"])
 def test_the_bytes_are_those_that_were_freed(store, how, tmp_path):
-    """Not those of the plan: of one blob a backup has a hard link, and another one is imported again meanwhile."""
+    """Of one blob a backup has a hard link, which the plan knows, and another one is imported again meanwhile."""
     one, other = named(images.image(layer("ee", 90_000)), ["x:1"]), stores.simple("b", names=("y:1",))
     stores.bring(store, one, other)
     linked = max(one.blobs(), key=lambda digest: os.stat(store.directories.blob(digest)).st_size)
@@ -561,7 +561,7 @@ def test_the_bytes_are_those_that_were_freed(store, how, tmp_path):
     freed, promised = (done.bytes, plan.bytes) if how == "gc" else (done.freed, plan.freed)
     removed = done if how == "gc" else done.removed
     assert freed == before - content(store) - size
-    assert freed <= promised - size
+    assert freed <= promised < before - size
     assert sorted(removed.images) == sorted([one.digest, other.digest])
     assert not set(removed.blobs) & set(other.blobs())
     assert set(removed.blobs) == set(one.blobs()) - set(other.blobs())

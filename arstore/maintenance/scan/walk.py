@@ -91,7 +91,7 @@ def outline(directories: Directories, known: Known) -> Survey:
 
 
 def weigh(directories: Directories, names: Iterable[str]) -> int:
-    """Return the bytes of these files and directories below the root, with all their content. Raises OSError."""
+    """Return the bytes that are freed by deleting these files and directories below the root. Raises OSError."""
     return _Surveyor(directories).weigh(names)
 
 
@@ -109,6 +109,8 @@ class _Surveyor:
         self._found = Survey()
         self._at = "frame", ""
         """The table and key under which the current file counts."""
+        self._names_left: dict[int, int] = {}
+        """Number of names that were not met, of each file with several, by device and inode."""
 
     def run(self, but: str = "") -> Survey:
         """Survey everything, except the content of the directory *but*."""
@@ -171,17 +173,21 @@ class _Surveyor:
             if not files:
                 return None
             blocks = status.st_blocks
+            found = []
             for file in files:
                 status = os.lstat(f"{name}/{file}", dir_fd=directory)
-                if status.st_nlink != 1 or not stat.S_ISREG(status.st_mode):
+                if not stat.S_ISREG(status.st_mode):
                     return None
-                blocks += status.st_blocks
+                found.append(status)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return blocks * BLOCK
+        self._at = "trees", _tree_key(name)
+        return blocks * BLOCK + sum(map(self._own, found))
 
     def weigh(self, names: Iterable[str]) -> int:
-        return sum(self._whole(f"{self._root}/{name}") for name in names)
+        total = sum(self._whole(f"{self._root}/{name}") for name in names)
+        # A file with a name elsewhere stays.
+        return total - sum(self._found.linked[inode][2] for inode, left in self._names_left.items() if left)
 
     def _parent(self, path: str) -> None:
         """Count a directory of the layout, without its content."""
@@ -325,6 +331,8 @@ class _Surveyor:
     def _own(self, status: os.stat_result) -> int:
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             inode = status.st_dev << 64 | status.st_ino
+            self._found.owners.setdefault(inode, set()).add(self._at)
+            self._names_left[inode] = self._names_left.get(inode, status.st_nlink) - 1
             if inode in self._found.linked:
                 return 0
             self._found.linked[inode] = (*self._at, status.st_blocks * BLOCK)
