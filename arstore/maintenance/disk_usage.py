@@ -17,7 +17,7 @@ from arstore.maintenance.clutter import find_clutter, strays
 from arstore.maintenance.remove import Membership
 from arstore.maintenance.scan.size_table import Sizes
 from arstore.maintenance.scan.totals import Known
-from arstore.maintenance.scan.walk import Parts, weigh
+from arstore.maintenance.scan.walk import Parts, freed
 from arstore.store.collect.holders import roots
 from arstore.store.collect.reachability import ImageNeeds, Reach
 from arstore.store.collect.sweep import mark, planned
@@ -111,7 +111,7 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         metadata=found.frame,
         ingest=found.ingests.total,
         orphans=blobs + trees + containers + found.strange.total,
-        reclaimable=weigh(store.directories, [*doomed.places(), *clutter.places()]),
+        reclaimable=freed(store.directories, [*doomed.places(), *clutter.places()]).total,
         images=tuple(map(shares.item, wanted)),
         strays={name: found.strange[name] for name in strays(found)},
         basis=shares,

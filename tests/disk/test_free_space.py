@@ -197,7 +197,7 @@ def test_a_file_system_that_counts_no_inodes_has_enough(tmp_path):
 
 
 def test_without_a_reserve_the_last_byte_may_be_taken(store, tmp_path):
-    path = archive(tmp_path, images.layer([images.file("f", noise(27 * MIB))], "none"))
+    path = archive(tmp_path, images.layer([images.file("f", noise(54 * MIB))], "none"))
     with pytest.raises(NoSpaceError):
         taken(store, path, Limits(reserve=12 * MIB))
     taken(store, path, Limits(reserve=0))

@@ -13,6 +13,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
+from arstore.cli.upkeep.plans import write_parts
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -117,6 +118,7 @@ def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
                 "layers": removed.layers,
                 "blobs": removed.blobs,
                 "trees": removed.trees,
+                **({"parts": done.parts._asdict()} if dry_run else {}),
             }
         )
         return
@@ -124,4 +126,6 @@ def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
         write_line("untagged", name)
     for digest in removed.images:
         write_line("removed", digest)
+    if dry_run:
+        write_parts(done.parts)
     write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")

@@ -90,6 +90,24 @@ class Survey:
         return self.frame + self.exchange + sum(table.total for table in self.tables().values())
 
 
+class Freed(NamedTuple):
+    """Bytes on disk that a removal frees. A file that a blob and a tree share counts as the first of them that goes."""
+
+    blobs: int = 0
+    trees: int = 0
+    containers: int = 0
+    ingests: int = 0
+    others: int = 0
+
+    @property
+    def total(self) -> int:
+        """All bytes."""
+        return sum(self)
+
+
+NOTHING = Freed()
+
+
 class Known(NamedTuple):
     """The keys that the graph records."""
 

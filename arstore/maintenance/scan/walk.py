@@ -23,7 +23,7 @@ from arstore.disk.paths import KEPT_ASIDE, RESERVED, is_of_the_disk, opened
 from arstore.disk.rmtree import BLOCK
 from arstore.maintenance.scan.cache import Listings
 from arstore.maintenance.scan.size_table import Sizes
-from arstore.maintenance.scan.totals import Survey
+from arstore.maintenance.scan.totals import Freed, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,6 +38,9 @@ _HEX = "0123456789abcdef"
 _BY_LENGTH = {length: algorithm for algorithm, length in HEX_LENGTHS.items()}
 _DIVIDED = "trees"
 """The directory whose entries are divided into parts."""
+
+_KINDS = {"blobs": "blobs", "trees": "trees", "containers": "containers", "ingest": "ingests"}
+"""The fields of `Freed`, by directory below the root."""
 
 _SHARED_BY_PIPELINES = "pipelines"
 _FRAME = RESERVED - {_SHARED_BY_PIPELINES}
@@ -91,8 +94,19 @@ def outline(directories: Directories, known: Known) -> Survey:
 
 
 def weigh(directories: Directories, names: Iterable[str]) -> int:
-    """Return the bytes that are freed by deleting these files and directories below the root. Raises OSError."""
-    return _Surveyor(directories).weigh(names)
+    """Return the bytes of these files and directories below the root, with all their content. Raises OSError."""
+    return sum(_Surveyor(directories).weigh(names).values())
+
+
+def freed(directories: Directories, names: Iterable[str]) -> Freed:
+    """Return the bytes that are freed by deleting these files and directories below the root. Raises OSError.
+
+    A file that also has a name elsewhere counts nothing.
+    """
+    surveyor = _Surveyor(directories)
+    sizes = surveyor.weigh(names)
+    surveyor.leave_out_kept(sizes)
+    return Freed(**sizes)
 
 
 class _Surveyor:
@@ -184,10 +198,21 @@ class _Surveyor:
         self._at = "trees", _tree_key(name)
         return blocks * BLOCK + sum(map(self._own, found))
 
-    def weigh(self, names: Iterable[str]) -> int:
-        total = sum(self._whole(f"{self._root}/{name}") for name in names)
-        # A file with a name elsewhere stays.
-        return total - sum(self._found.linked[inode][2] for inode, left in self._names_left.items() if left)
+    def weigh(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the bytes of *names*, by field of `Freed`."""
+        sizes = dict.fromkeys(Freed._fields, 0)
+        for name in names:
+            kind = _KINDS.get(name.partition("/")[0], "others")
+            self._at = kind, name
+            sizes[kind] += self._whole(f"{self._root}/{name}")
+        return sizes
+
+    def leave_out_kept(self, sizes: dict[str, int]) -> None:
+        """Subtract files with names that were not met."""
+        for inode, left in self._names_left.items():
+            if left:
+                kind, _, size = self._found.linked[inode]
+                sizes[kind] -= size
 
     def _parent(self, path: str) -> None:
         """Count a directory of the layout, without its content."""
