@@ -75,6 +75,16 @@ PAGES: dict[str, dict[str, str]] = {
 }
 """For each reader, the pages in the order in which they are listed; "" is the first sentence of the page."""
 
+TOOLS = """\
+`tools/test` runs all checks, `tools/test --long` also the tests that take minutes. `tools/sample-images DIR` builds
+real archives to test and measure with, `tools/peers build DIR` a Debian sid with current versions of the tools that
+arstore is compared with, and `tools/quietfs mount DIR` a file system in memory to measure on. Changes are listed in the
+[changelog](../CHANGELOG.md).
+"""
+
+NOTES = {"For maintainers": TOOLS}
+"""Text above the pages for a reader."""
+
 
 def document(docs: Path = DOCS) -> str:
     """The text of the index of *docs*."""
@@ -84,7 +94,8 @@ def document(docs: Path = DOCS) -> str:
         rows[reader].append(f"| [{title(text)}]({name}) | {PAGES[reader].get(name) or first_sentence(text)} |")
     parts = [HEAD]
     for reader, lines in rows.items():
-        parts.append("\n".join([f"## {reader}", "", "| page | answers |", "|---|---|", *lines, ""]))
+        note = [NOTES[reader]] if reader in NOTES else []
+        parts.append("\n".join([f"## {reader}", "", *note, "| page | answers |", "|---|---|", *lines, ""]))
     decisions = [f"- [{title(path.read_text())}](design/decisions/{path.name})" for path in _decisions(docs)]
     parts.append("\n".join(["## Decisions", "", "Why it is as it is, in the order of time.", "", *decisions, ""]))
     return "\n".join(parts)

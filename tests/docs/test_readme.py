@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 
 import pytest
 from support import markdown
 from support.cli import REPOSITORY, Arstore
 from support.programs import program
+from support.typing_pages import typed
 
 FIGURE = r"\d[\d.,]* (?:s|ms|MB|MiB)\b|\d[\d.]*×"
 
@@ -25,25 +24,18 @@ def section(name: str) -> markdown.Section:
 def test_the_lines_of_use(tmp_path, store_root, runroot, busybox):
     store = Arstore(store_root, runroot)
     use, others = [code for _, code in section("Use").fences]
-    (tmp_path / "bin").mkdir()
-    wrapper = tmp_path / "bin" / "arstore"
-    wrapper.write_text(f'#!/bin/sh\nexec {" ".join(map(str, store.words()))} "$@"\n')
-    wrapper.chmod(0o755)
     place = tmp_path / "clone"
     place.mkdir()
     (place / "tools").symlink_to(REPOSITORY / "tools")
-    environment = store.environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    done = subprocess.run(
-        ["sh", "-ec", use], cwd=place, env=environment, check=True, capture_output=True, text=True, timeout=300
-    )
-    assert "Hello from an image that a container built." in done.stdout
+    said = typed(store, use, place, timeout=300)
+    assert "Hello from an image that a container built." in said
     assert (place / "rootfs/bin/busybox").exists()
     names = {name for image in store.json("images") for name in image["names"]}
     assert {"greeter:1", "counter:1"} <= names
     for line in others.splitlines():
         if program(line.split()[0]) is not None:
-            words = line.replace("/var/lib/ar", str(store.root))
-            subprocess.run(["sh", "-ec", words], cwd=place, check=True, capture_output=True, timeout=120)
+            typed(store, line.replace("/var/lib/ar", str(store.root)), place)
+    assert not program("umoci") or (place / "bundle/rootfs/greeting").exists()
 
 
 def test_the_figures_are_those_of_the_benchmarks():
