@@ -46,7 +46,7 @@ class Words(NamedTuple):
 LINES = (
     Line("import app1, against podman load", "import of app1 into an empty store", "将 app1 导入空存储"),
     Line("import app1 again", "import of app1 again", "再次导入 app1"),
-    Line("load of a pipeline made of app1", "`load` of a pipeline made of app1", "`load` 以 app1 构成的流水线"),
+    Line("load of a pipeline made of app1", "`load` of a pipeline made of app1", "用 `load` 加载由 app1 构成的流水线"),
     Line("run --rm base true, crun", "`run --rm base true`", "`run --rm base true`", "ms"),
     Line("read every file of app1, cold", "reading every file of app1, cold cache", "冷缓存读取 app1 的全部文件"),
 )

@@ -17,8 +17,9 @@ from support.registry_user import become_unconfigured
 from support.typing_pages import typed
 
 
-def blocks(name: str) -> list[str]:
-    return [code for one in markdown.sections(markdown.page(name)) for language, code in one.fences if not language]
+def blocks(name: str, language: str = "sh") -> list[str]:
+    fences = [fence for one in markdown.sections(markdown.page(name)) for fence in one.fences]
+    return [code for given, code in fences if given == language]
 
 
 def indented(name: str) -> list[str]:
@@ -150,7 +151,7 @@ def test_registries(tmp_path, store, served):
 def test_sync(tmp_path, store, monkeypatch):
     become_unconfigured(monkeypatch, tmp_path)
     (code,) = blocks("docs/sync.md")
-    (text,) = [code for language, code in _fences("docs/sync.md") if language == "yaml"]
+    (text,) = blocks("docs/sync.md", "yaml")
     place, usb = tmp_path / "place", tmp_path / "usb"
     place.mkdir()
     (tmp_path / "registry").mkdir()
@@ -180,10 +181,6 @@ def test_sync(tmp_path, store, monkeypatch):
     assert names(store) == {"web:v2"}
 
 
-def _fences(name: str) -> list[tuple[str, str]]:
-    return [fence for one in markdown.sections(markdown.page(name)) for fence in one.fences]
-
-
 # --- additional-stores.md ---------------------------------------------------------------------------------------------
 
 
@@ -192,7 +189,7 @@ def _fences(name: str) -> list[tuple[str, str]]:
 @pytest.mark.runtime
 @pytest.mark.tools("mkfs.erofs")
 def test_additional_stores(tmp_path, store, busybox):
-    use, make = [code for language, code in _fences("docs/additional-stores.md") if language == ""][:2]
+    use, make = blocks("docs/additional-stores.md")
     place = tmp_path / "place"
     place.mkdir()
     content = [images.directory("bin"), images.file("bin/sh", open(busybox, "rb").read(), 0o755)]  # noqa: SIM115

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def typed(store: Arstore, code: str, place: Path, insecure: bool = False, timeout: float = 120) -> str:
-    """What the lines of *code* print in the directory *place*; fails with stderr if one of them does.
+    """Run the lines of *code* in the directory *place*, and return their output; fails with stderr if one fails.
 
     *insecure*: commands that speak to a registry get --tls-verify=false.
     """
