@@ -71,12 +71,16 @@ def bars(results: str) -> str:
 
 
 def readme(document: dict[str, Any], words: Words) -> str:
-    """README's table in one language, from *document*, the content of results.json. Raises KeyError."""
+    """README's table in one language, from *document*, the content of results.json. Raises LookupError."""
     found = {bar["what"]: bar for row in document["rows"] for bar in row["bars"]}
     lines = [words.head, "|---|---:|---:|---:|"]
     for line in LINES:
+        if line.bar not in found:
+            raise LookupError(f"the results do not have the bar {line.bar}")
         bar = found[line.bar]
         what = line.chinese if words is CHINESE else line.english
+        if bar["value"] is None:
+            raise LookupError(f"the bar {line.bar} was not measured: {bar['why']}")
         peer = f"`{' + '.join(bar['against'])}` {quantity(bar['reference'], line.unit)}"
         lines.append(f"| {what} | {quantity(bar['measured'], line.unit)} | {peer} | {bar['value']:.2f}× |")
     machine, versions = document["machine"], document["versions"]
@@ -102,7 +106,7 @@ def replaced(page: str, text: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """All pages as they have to be."""
+    """All pages as they have to be. Raises LookupError if README quotes a bar that the results do not have."""
     document = json.loads((RESULTS / "results.json").read_text())
     parts = {
         CHECKOUT / "docs" / "benchmarks.md": bars((RESULTS / "results.md").read_text()),
@@ -117,7 +121,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the pages")
     write = parser.parse_args().write
-    stale = {path: text for path, text in pages().items() if path.read_text() != text}
+    try:
+        stale = {path: text for path, text in pages().items() if path.read_text() != text}
+    except LookupError as error:
+        parser.error(str(error))
     for path, text in stale.items():
         if write:
             path.write_text(text)

@@ -48,7 +48,9 @@ def test_the_figures_are_those_of_the_benchmarks():
 def test_power_cuts_are_those_of_the_exercise():
     page = markdown.page("docs/design/reliability.md")
     (row,) = re.findall(r"^\| cuts with any fault \|.*\| (\d+) \| (\d+) \|$", page, re.MULTILINE)
-    (ours,) = re.findall(r"^\| of these (?:not whole|incomplete) .*?\| \*\*(\d+)\*\* \| \*\*(\d+)\*\* \|", page, re.MULTILINE)
+    (ours,) = re.findall(
+        r"^\| of these (?:not whole|incomplete) .*?\| \*\*(\d+)\*\* \| \*\*(\d+)\*\* \|", page, re.MULTILINE
+    )
     (line,) = [line for line in section("Compared with other tools").text.splitlines() if "#power-cuts" in line]
     assert f"| {', '.join(ours)} | {', '.join(row)} (podman) |" in line
 

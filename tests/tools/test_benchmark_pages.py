@@ -45,8 +45,16 @@ def test_the_rows_are_those_of_the_results(pages):
         assert [f"{bars[line.bar]['value']:.2f}×" for line in pages.LINES] == [
             row.split(" | ")[-1][:-2] for row in rows
         ]
-    with pytest.raises(KeyError):
+
+
+def test_a_bar_that_is_missing_or_was_not_measured_is_an_error(pages):
+    document = json.loads((pages.RESULTS / "results.json").read_text())
+    with pytest.raises(LookupError, match="do not have the bar import app1"):
         pages.readme({**document, "rows": []}, pages.ENGLISH)
+    bars = {bar["what"]: bar for row in document["rows"] for bar in row["bars"]}
+    bars[pages.LINES[0].bar].update(value=None, why="podman is not installed")
+    with pytest.raises(LookupError, match="was not measured: podman is not installed"):
+        pages.readme(document, pages.ENGLISH)
 
 
 def test_the_table_of_bars_is_that_of_the_results(pages):
