@@ -41,15 +41,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """Return the options. Exits with status 2 if they are invalid."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/run",
-        description="Measure arstore beside its peers and the floor, interleaved, on new stores. Needs root.",
+        description="Measure arstore, its peers and the floor in turns, on new stores. Needs root.",
         epilog="Rows: " + ", ".join(ROWS),
     )
     parser.add_argument("--on", metavar="DIR", help="a directory on the file system to measure on; some GB are needed")
-    parser.add_argument("--images", metavar="DIR", help="base, app1, app2, rb3 and m100 .tar, see tools/sample-images")
+    parser.add_argument("--images", metavar="DIR", help="directory with the archives, see tools/sample-images")
     parser.add_argument("--peers", metavar="DIR", help="a root directory with the peers, see tools/peers (default: /)")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="samples of each contender (default 3)")
-    parser.add_argument("--only", metavar="ROW,…", help="these rows alone")
-    parser.add_argument("--timeout", metavar="S", type=float, default=600.0, help="the most seconds of a step (600)")
+    parser.add_argument("--only", metavar="ROW,…", help="measure only these rows")
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=600.0, help="time limit of a step in seconds (600)"
+    )
     parser.add_argument("--output", metavar="DIR", default=".", help="where to write the results (default: here)")
     parser.add_argument("--list", action="store_true", help="list the rows and measure nothing")
     options = parser.parse_args(words)

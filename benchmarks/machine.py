@@ -99,7 +99,7 @@ class _Crun(Engine):
         super().__init__(ground, "crun")
         self.peer = root != "/"
         if not root:
-            raise MeasurementError("the peers have no root directory of their own")
+            raise MeasurementError("there is no root directory with the peers")
 
     def version(self) -> str:
         """The version that crun prints."""

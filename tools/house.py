@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The house in figures: files of each folder, lines of each room, floors of imports, modules that an import loads.
+"""Figures about the code: files of each folder, lines of each room, floors of imports, modules that an import loads.
 
-A room is a package right below `arstore/`; a floor is what imports only the floors below it. All imports count, also
-those inside functions and those for type checkers. Needs nothing but the standard library and, for the last figure,
-arstore's own dependencies.
+A room is a package directly below `arstore/`. Rooms on a floor import only rooms on the floors below it. All imports
+count, also those inside functions and those for type checkers. Needs only the standard library and, for the last
+figure, the dependencies of arstore.
 """
 
 from __future__ import annotations

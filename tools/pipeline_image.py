@@ -5,9 +5,9 @@
     arstore load -i pipeline.tar.gz
 
 The image holds busybox and a shell script; without busybox, it holds the host's shell, tar, gzip and sha256sum with
-their libraries. The script makes layers with tar and gzip, computes every digest and diff ID in the container, writes config,
-manifest and index, and leaves two images in $ARSTORE_IMAGES: `greeter.tar`, an OCI archive named greeter:1, and
-`counter/`, an OCI layout directory named counter:1. Their digests are the same in every run. The options below are
+their libraries. The script makes layers with tar and gzip, computes every digest and diff ID in the container, writes
+config, manifest and index, and leaves two images in $ARSTORE_IMAGES: `greeter.tar`, an OCI archive named greeter:1,
+and `counter/`, an OCI layout directory named counter:1. Their digests are the same in every run. The options below are
 defaults: `arstore load --env PIPELINE_EXIT=3 ...` sets the same for one run.
 
 Only the standard library is used, and nothing of arstore. Not in scope: compressions other than gzip.

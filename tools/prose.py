@@ -5,7 +5,8 @@ Prints `FILE:LINE: PATTERN: TEXT` for each place, and ends with status 1 if ther
 files; --count prints the number for each file.
 
 Code in documents (fences and backticks) and lines with the comment `prose: ok` are skipped. In code, the strings that
-people read are checked: docstrings, arguments of errors, help of options, warnings and notes.
+people read are checked: docstrings, arguments of errors, help of options, warnings, notes, printed text, and reasons to
+skip a test.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 STYLE = CHECKOUT / "docs" / "design" / "style.md"
 FIRST_LINES = "^"
 """A pattern that begins with this is for the first lines of docstrings and help."""
-SPOKEN = frozenset({"warn", "note", "report", "debug", "_say", "why_not"})
+SPOKEN = frozenset({"warn", "note", "report", "debug", "_say", "why_not", "print", "skip"})
 """Functions whose texts people read."""
+SHOWN = frozenset({"help", "description", "epilog", "reason"})
+"""Arguments by name that people read, of any function."""
 
 
 class Text(NamedTuple):
@@ -109,7 +112,7 @@ def _spoken(node: ast.AST) -> Iterator[tuple[ast.Constant, bool]]:
     elif isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         spoken = name.endswith("Error") or name in SPOKEN
-        for inner in (*(node.args if spoken else ()), *(word.value for word in node.keywords if word.arg == "help")):
+        for inner in (*(node.args if spoken else ()), *(word.value for word in node.keywords if word.arg in SHOWN)):
             for leaf in ast.walk(inner):
                 if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str):
                     yield leaf, False
@@ -131,7 +134,12 @@ def files(checkout: Path = CHECKOUT) -> list[Path]:
     """All files that are checked."""
     documents = [*checkout.glob("*.md"), *(checkout / "docs").rglob("*.md")]
     code = [path for room in ("arstore", "tools", "benchmarks", "tests") for path in (checkout / room).rglob("*.py")]
-    scripts = [path for path in (checkout / "tools").iterdir() if path.is_file() and not path.suffix]
+    scripts = [
+        path
+        for room in ("tools", "benchmarks")
+        for path in (checkout / room).iterdir()
+        if path.is_file() and not path.suffix
+    ]
     return sorted(path for path in (*documents, *code, *scripts) if path != STYLE)
 
 

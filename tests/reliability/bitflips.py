@@ -253,7 +253,7 @@ class Tally:
 
 
 def run(directory: Path, places: int, seed: int, tell: Callable[[str], None]) -> Tally:
-    """Harm a store in the empty *directory* in so many places, evenly over the kinds; report faults to *tell*."""
+    """Harm a store in the empty *directory* in so many places, evenly over the kinds; report each fault."""
     chance = random.Random(seed)
     place = Place(directory)
     tally = Tally()

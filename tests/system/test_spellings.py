@@ -65,7 +65,7 @@ def in_a_chroot(store, tmp_path, runroot):
 
 
 def is_of_a_user_namespace(arstore):
-    """Whether it can read the store but not change all of it: attributes and owners are not its own."""
+    """True if the process can read the store but not change all of it, because it cannot set owners and attributes."""
     return arstore.prefix == INSIDE["user"]
 
 

@@ -332,7 +332,7 @@ def test_without_a_key_the_error_says_what_is_missing(store):
 @pytest.mark.parametrize("kind", copies.MANIFESTS)
 def test_without_a_key_layers_are_moved_unopened(tmp_path, kind):
     if kind.startswith("docker"):
-        pytest.skip("the Docker part of such an archive has no encrypted layers")
+        pytest.skip("a docker-archive cannot have encrypted layers")
     picture = made.picture(PLAIN, rsa_key())
     source = images.write_oci_archive(tmp_path / "source.tar", picture)
     target = copies.target(kind, tmp_path)

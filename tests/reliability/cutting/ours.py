@@ -91,7 +91,7 @@ class Ours:
         return self._desk.parent / "listings" / key.replace("/", "-")
 
     def work(self, seed: str, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Run random commands without end; report to *tell* what each is to do, and how it ended."""
+        """Run random commands without end; report what each is to do, and how it ended."""
         chance = random.Random(seed)
         workload = Workload(chance, self._archives)
         names = set(AT_FIRST)
