@@ -57,7 +57,7 @@ def imports(path: Path, known: dict[str, Path]) -> set[str]:
 
 
 def longest(edges: dict[str, set[str]]) -> list[str]:
-    """The longest chain of imports, from what imports to what is imported. There must be no cycle."""
+    """The longest chain of imports, from the importing module down. There must be no cycle."""
 
     @cache
     def chain(name: str) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def longest(edges: dict[str, set[str]]) -> list[str]:
 
 
 def loaded_by(*words: str) -> int:
-    """How many modules of arstore the process of a command has loaded at its end."""
+    """The number of modules of arstore that the process of a command has loaded at its end."""
     done = subprocess.run(
         [sys.executable, "-c", LOADED, "--quiet", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
@@ -76,7 +76,7 @@ def loaded_by(*words: str) -> int:
 
 
 class Figures(NamedTuple):
-    """Everything but what commands load: files by folder, lines by room, and the longest chain of imports."""
+    """All figures except loaded modules: files by folder, lines by room, and the longest chain of imports."""
 
     folders: Counter[str]
     rooms: Counter[str]

@@ -115,7 +115,9 @@ def main(words: list[str]) -> int:
     options = parser("kills", __doc__)
     options.add_argument("--moments", type=int, default=0, metavar="N", help="random moments, over all scenarios")
     options.add_argument("--no-points", action="store_true", help="do not kill at the trace points")
-    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="of the moments")
+    options.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="seed of the moments"
+    )
     options.add_argument("--scenario", action="append", metavar="NAME", help="only this one; may be repeated")
     options.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="scenarios at a time")
     options.add_argument("--scratch", type=Path, help="a directory on the file system to use")

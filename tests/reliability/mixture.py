@@ -174,10 +174,10 @@ def figures(mixture: Mixture) -> list[Figure]:
 def main(words: list[str]) -> int:
     """The exercise as a command."""
     options = parser("mixture", __doc__)
-    options.add_argument("--processes", type=int, default=16)
-    options.add_argument("--minutes", type=float, default=10)
-    options.add_argument("--pause", type=float, default=60, help="seconds between two quiet moments")
-    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--processes", type=int, default=16, help="number of workers (16)")
+    options.add_argument("--minutes", type=float, default=10, help="minutes of the run (10)")
+    options.add_argument("--pause", type=float, default=60, help="seconds between two quiet moments (60)")
+    options.add_argument("--seed", type=int, default=1, help="seed of the random numbers (1)")
     options.add_argument("--directory", help="where to make the store")
     chosen = options.parse_args(words)
     place = Path(tempfile.mkdtemp(prefix="arstore-mixture-", dir=chosen.directory))

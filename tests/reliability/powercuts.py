@@ -234,7 +234,7 @@ def main(words: list[str]) -> int:
     options.add_argument("--kind", action="append", choices=["ext4", "xfs"], help="only this kind of file system")
     options.add_argument("--podman", type=int, default=0, metavar="N", help="cuts of podman, for comparison")
     options.add_argument("--peers", default="", metavar="DIR", help="a system with podman (tools/peers build DIR)")
-    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="seed of the cuts")
     options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="directory of the disks (/dev/shm)")
     asked = options.parse_args(words)
     if os.geteuid():

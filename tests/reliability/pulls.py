@@ -159,8 +159,8 @@ def _wait_for_silence(server: Registry) -> None:
 def main(words: list[str]) -> int:
     """Run the exercise; return the exit status, 0 only if every bar is met."""
     options = parser("pulls", __doc__)
-    options.add_argument("--kills", type=int, default=50)
-    options.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options.add_argument("--kills", type=int, default=50, help="number of kills (50)")
+    options.add_argument("--seed", type=int, default=random.randrange(10**6), help="seed of the places of the kills")
     options.add_argument("--size", type=int, default=48, help="size of the largest image, in MiB (48)")
     options.add_argument("--on", default=None, metavar="DIRECTORY", help="where to make the stores")
     chosen = options.parse_args(words)
