@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Goal(NamedTuple):
-    """What to reach; without any limit, every tree that is not in use is given up."""
+    """The limits to reach; without any, every tree that is not in use is given up."""
 
     total: int | None = None
     """Bytes that the store may take on disk afterwards."""

@@ -193,7 +193,7 @@ def test_a_blob_is_mended_from_the_tar_that_is_kept(declare, tmp_path):
         path = Path(store.directories.blob(digest))
         data = bytearray(path.read_bytes())
         data[100] ^= 0xFF
-        # A file of its own, as in a store that was copied without hard links.
+        # A separate file, as in a store that was copied without hard links.
         path.unlink()
         path.write_bytes(data)
         assert [one.damage for one in check(store)] == [Damage.BLOB_DIGEST]

@@ -37,7 +37,7 @@ class Survey:
     bytes.
     """
     owners: dict[int, set[tuple[str, str]]] = field(default_factory=dict, compare=False, repr=False)
-    """The tables and keys that have names of such a file, by device and inode."""
+    """The tables and keys that have names of each of these files, by device and inode."""
     marks: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
     """Marks for `Listings` of directories that had to be listed, by inode."""
 
