@@ -285,7 +285,7 @@ class Intake:
         return apart | {layer.diff_id for layer, tree in trees.items() if tree is None}
 
     def _is_apart(self, layer: IncomingLayer) -> bool:
-        """Whether the tree of *layer* has a separate tar, although the blob has to be read and could serve as its tar."""
+        """Whether the tree of *layer* has a separate tar, and the blob, which has to be read, could take its place."""
         if layer.digest != layer.diff_id or self._inventory.intact_blob(layer.digest) is not None:
             return False
         record = self._inventory.tree_record(layer.diff_id)
