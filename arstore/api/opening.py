@@ -40,7 +40,7 @@ def additional_to(root: str, given: Sequence[str] = (), owners: Sequence[str] = 
     """Return the additional stores of the store at *root*: *given*, or those of the environment or of stores.conf.
 
     Raises:
-        UsageError: the list names a store twice, the store itself, or an unknown owner.
+        UsageError: the list names a store twice, or the store itself, or an owner that is not a user.
         HostError: stores.conf cannot be used.
     """
     environ = os.environ
