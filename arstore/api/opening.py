@@ -41,7 +41,7 @@ def additional_to(root: str, given: Sequence[str] = (), owners: Sequence[str] = 
 
     Raises:
         UsageError: the list names a store twice, or the store itself, or an owner that is not a user.
-        HostError: stores.conf cannot be used.
+        HostError: the file cannot be used.
     """
     environ = os.environ
     if not (given or places.ADDITIONAL in environ or places.stores_conf(environ, os.geteuid())):
