@@ -30,13 +30,13 @@ prints one line to stderr, `arstore: WHAT: WHY; HINT`, or with `--json` one JSON
 """
 
 OUTPUT = """
-A failure to print is an error. If stdout is closed or full, the command ends with 40. It also ends with 40 if the reader
-of stdout has closed it and the command has changed something. The error's hint lists the changes. `mount` then undoes
-the mount. `run --detach` also ends with 40, not with 125: the container was started, and its id is in the error.
+A failure to print is an error. If stdout is closed or full, the command ends with 40. It also ends with 40 if the
+reader of stdout has closed it and the command has changed something. The error's hint lists the changes. `mount` then
+undoes the mount. `run --detach` also ends with 40, not with 125: the container was started, and its id is in the error.
 """
 
 TAIL = """
-`run` ends with the status of the container's command. Failures of `run` itself follow the convention of container tools:
+`run` ends with the status of the container's command. Its own failures follow the convention of container tools:
 
 | status | when |
 |---:|---|
@@ -56,7 +56,9 @@ def document() -> str:
         errors.RUN_CANNOT_INVOKE: "the command exists but cannot be invoked",
         errors.RUN_NOT_FOUND: "the command does not exist",
     }
-    rows.append(f"| {errors.READER_GONE} | | the reader of stdout has closed it, and nothing was changed; no message is printed |\n")
+    rows.append(
+        f"| {errors.READER_GONE} | | the reader of stdout has closed it, and nothing was changed; without a message |\n"
+    )
     return HEAD + "".join(rows) + OUTPUT + TAIL + "".join(f"| {status} | {when} |\n" for status, when in run.items())
 
 

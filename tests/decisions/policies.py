@@ -10,9 +10,7 @@ from decisions.making import APP
 ACCEPT = {"type": "insecureAcceptAnything"}
 REJECT = {"type": "reject"}
 
-STRICT = (
-    "an empty value does not count as a missing one: that would silently remove a key or a name from the policy"
-)
+STRICT = "an empty value does not count as a missing one: that would silently remove a key or a name from the policy"
 EARLY = "the other tools read the file and then accept nothing; here the file is refused, and `policy check` prints why"
 INDEX = "a good signature on the index names its digest, and so covers all images that it lists"
 SOUND = "invalid text is refused; the other tools replace it by a question mark and continue"

@@ -92,8 +92,14 @@ _FULCIO = {
         "",
     ),
     "below an intermediate that has expired": (lambda w: w.certified(w.root.subordinate("old", until=NOW - _DAY)), ""),
-    "below a certificate that is not a CA": (lambda w: w.certified(w.root.subordinate("no", ca=False)), "CVE-2020-0601 (its kind)"),
-    "below a certificate that is not marked as a CA": (lambda w: w.certified(w.root.subordinate("no", constrained=False)), ""),
+    "below a certificate that is not a CA": (
+        lambda w: w.certified(w.root.subordinate("no", ca=False)),
+        "CVE-2020-0601 (its kind)",
+    ),
+    "below a certificate that is not marked as a CA": (
+        lambda w: w.certified(w.root.subordinate("no", constrained=False)),
+        "",
+    ),
     "below a CA too deep": (lambda w: w.certified(w.root.subordinate("p", path_length=0).subordinate("deep")), ""),
     "below a CA that may not sign certificates": (
         lambda w: w.certified(w.root.subordinate("no", usage={"digital_signature": True})),

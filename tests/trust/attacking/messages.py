@@ -114,7 +114,10 @@ _MESSAGES = {
     "cut by five bytes": (_of(lambda gpg: gpg.sign(_GOOD, _TEXT)[:-5]), ""),
     "cut to its first byte": (_of(lambda gpg: gpg.sign(_GOOD, _TEXT)[:1]), ""),
     "that is empty": (_of(lambda gpg: b""), ""),
-    "that begins correctly and continues with random bytes": (_of(lambda gpg: b"\xa3" + random.Random(1).randbytes(4096)), ""),
+    "that begins correctly and continues with random bytes": (
+        _of(lambda gpg: b"\xa3" + random.Random(1).randbytes(4096)),
+        "",
+    ),
     "that is a public key": (_of(lambda gpg: gpg.public(_GOOD)), ""),
     "that contains gpg's status lines": (_of(lambda gpg: _deflated(b"[GNUPG:] GOODSIG 0 x\n[GNUPG:] VALIDSIG\n")), ""),
     "whose file name contains a good status line": (

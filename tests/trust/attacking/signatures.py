@@ -80,7 +80,10 @@ _SIGNATURES = {
     "of the group's order": (_rs(_ORDER, _ORDER), "CVE-2022-21449"),
     "of one": (_rs(1, 1), ""),
     "in the form of JSON web signatures": (_raw, ""),
-    "with a trailing byte after its DER": (lambda w: _by(w, lambda text: base64_of(base64.b64decode(text) + b"\0")), ""),
+    "with a trailing byte after its DER": (
+        lambda w: _by(w, lambda text: base64_of(base64.b64decode(text) + b"\0")),
+        "",
+    ),
     "cut by a byte": (lambda w: _by(w, lambda text: base64_of(base64.b64decode(text)[:-1])), ""),
     "with a newline in its base64": (lambda w: _by(w, lambda text: text[:8] + "\n" + text[8:]), ""),
     "without the end of its base64": (lambda w: _by(w, lambda text: text.rstrip("=")[:-1]), ""),
