@@ -10,14 +10,12 @@ from decisions.making import APP
 ACCEPT = {"type": "insecureAcceptAnything"}
 REJECT = {"type": "reject"}
 
-STRICT = (
-    "an empty value is not taken for one that is not there: that would take a key or a name out of the policy silently"
-)
-EARLY = "the other tools read the file and then accept nothing; here the file is refused, and `policy check` says why"
-INDEX = "a good signature on the index names its digest, and so all that it lists"
-SOUND = "what is not text is refused; the other tools put a question mark in its place and go on"
+STRICT = "an empty value does not count as a missing one: that would silently remove a key or a name from the policy"
+EARLY = "the other tools read the file and then accept nothing; here the file is refused, and `policy check` prints why"
+INDEX = "a good signature on the index names its digest, and so covers all images that it lists"
+SOUND = "invalid text is refused; the other tools replace it by a question mark and continue"
 BAD_KEY = "a key file that cannot be read makes its requirement fail, as it does with sigstoreSigned in the other tools"
-OWN = "arstore's own, known only in a file that is given with --policy; the other tools refuse it"
+OWN = "only arstore knows this identity, and only in a file given with --policy; the other tools refuse it"
 TWO_KEYS = "a file with two keys is refused, because only the first would be used"
 
 
