@@ -16,7 +16,7 @@ AT_FIRST = ("many:1", "stack:1")
 """Images that exist before the first command."""
 
 _ANY = ("import",) * 6
-_WITH_IMAGES = ("rm", "tag", "untag", "convert", "container", "container", "gc")
+_WITH_IMAGES = ("rm", "tag", "untag", "convert", "trim", "container", "container", "gc")
 _WITH_RUNTIME = ("run", "run", "kept", "detached", "load", "load")
 _WRITES = "mkdir /made; for n in 0 1 2 3; do dd if=/dev/urandom of=/made/$n bs=9000 count=$n 2>/dev/null; done"
 
@@ -62,6 +62,8 @@ class Workload:
                 yield Step(["convert", "--tree", chance.choice(["erofs", "directory"]), some])
             case "gc":
                 yield Step(["gc"])
+            case "trim":
+                yield Step(["trim"])
             case "container":
                 yield Step(["mount", "--rw", "--name", f"c{number}", some], container=f"c{number}")
                 yield Step(["umount", f"c{number}"])

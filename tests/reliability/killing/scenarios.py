@@ -120,7 +120,8 @@ def write_archives(place: Path) -> None:
 def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
     def prepare(box: Box) -> None:
         for name in names:
-            box.ok("import", "--tree", form, f"oci-archive:{box.place}/archives/{name}.tar")
+            kind = "docker-archive" if name == "docker" else "oci-archive"
+            box.ok("import", "--tree", form, f"{kind}:{box.place}/archives/{name}.tar")
 
     return prepare
 
@@ -288,6 +289,10 @@ def scenarios() -> list[Scenario]:
         Scenario("import-signed", ("import", _archive("signed"))),
         Scenario("rm-signed", ("rm", "signed:1"), _with("signed"), done_already=_NOT_FOUND),
         Scenario("import-after-dead", ("import", _archive("next")), _with_places),
+        Scenario("import-plain", ("import", "{place}/archives/docker.tar")),
+        Scenario("trim", ("trim",), _with("big", "docker"), atomic=False),
+        Scenario("trim-to-size", ("trim", "--free", "1k"), _with("big", "docker"), atomic=False),
+        Scenario("build-trimmed", ("mount", "app:1"), _with("big"), (("trim",),), (_UMOUNT,), **mounted),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
         Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HANG = 300.0
 """Seconds after which a command counts as hanging."""
-NOT_FOUND, IN_USE, RUN_FAILED, KILLED = 3, 7, 125, -signal.SIGKILL
+NOT_FOUND, IN_USE, OVER_BUDGET, RUN_FAILED, KILLED = 3, 7, 36, 125, -signal.SIGKILL
 
 _GONE = re.compile(r"no such image in the store|was removed|it was removed|no such name in the store")
 
@@ -180,8 +180,19 @@ class Worker:
                 removal.start = FOREVER
 
     def _audit(self) -> None:
-        words = self._random.choice((("gc",), ("gc", "--dry-run"), ("du", "--json"), ("check", "--quick"), ("check",)))
-        status, out, _ = self._told(*words, kill=self._fate() if words == ("gc",) else 0.0)
+        words = self._random.choice(
+            (
+                ("gc",),
+                ("gc", "--dry-run"),
+                ("trim",),
+                ("trim", "--free", "1m"),
+                ("du", "--json"),
+                ("check", "--quick"),
+                ("check",),
+            )
+        )
+        kill = self._fate() if words in {("gc",), ("trim",)} else 0.0
+        status, out, _ = self._told(*words, ok=lambda: {OVER_BUDGET: words[0] == "trim"}, kill=kill)
         if words[0] == "du" and status == 0:
             bill = json.loads(out)
             parts = [bill[part] for part in ("blobs", "trees", "containers", "metadata", "ingest", "orphans")]
