@@ -1,6 +1,6 @@
 """Every figure of a plan is what then happens: `rm`, `gc` and `trim` on random stores, on several file systems.
 
-The stores share layers, plain and compressed, and have caps, merged indexes, lists, several names, a container, a mount.
+The stores share layers, plain and compressed, and have caps, merged indexes, lists, containers and mounts.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from arstore.cli.command import (
 )
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
-from arstore.cli.upkeep.plans import write_parts
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -127,5 +126,7 @@ def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
     for digest in removed.images:
         write_line("removed", digest)
     if dry_run:
+        from arstore.cli.upkeep.plans import write_parts
+
         write_parts(done.parts)
     write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
