@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
 from arstore.mounts.table import MountState, MountTable
+from arstore.store.protection import protected
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ class Holder(NamedTuple):
 
 
 def roots(directories: Directories, snapshot: Snapshot, named: Iterable[str] | None = None) -> frozenset[str]:
-    """Return the digests of the images that a name, a container, a mount or a live lease holds.
+    """Return the digests of the images that a name, protection, a container, a mount or a live lease holds.
 
     *named* are the digests that have names, if the caller has read the names already.
     """
     if named is None:
         named = (digest for _, digest in snapshot.names())
-    return frozenset((*named, *image_holders(directories, snapshot)))
+    return frozenset((*named, *protected(snapshot), *image_holders(directories, snapshot)))
 
 
 def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
