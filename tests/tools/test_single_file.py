@@ -11,7 +11,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,10 +34,8 @@ def modules():
     for path in (REPOSITORY / "arstore").rglob("*"):
         if path.is_file() and path.suffix != ".pyc":
             tree[str(path.relative_to(REPOSITORY))] = path.read_bytes()
-    queue, seen = (
-        ["click", "lmdb", "blake3", "cryptography", "rich", "PyYAML", "zlib-ng", "isal", "backports.zstd"],
-        set(),
-    )
+    queue = ["click", "lmdb", "blake3", "cryptography", "rich", "PyYAML", "zlib-ng", "isal", "backports.zstd"]
+    seen = set()
     while queue:
         name = queue.pop().lower()
         if name in seen:
@@ -104,14 +104,26 @@ def archive(tmp_path):
     return path
 
 
+@dataclass(frozen=True)
+class User:
+    """An ordinary user with the file, in a directory that this user can reach."""
+
+    number: int
+    single: Single
+
+    def run(self, **variables):
+        number = self.number
+        prefix = (programs.program("setpriv"), f"--reuid={number}", f"--regid={number}", "--clear-groups", "--")
+        return self.single.run("--version", prefix=prefix, ARSTORE_BUNDLE_CACHE="", **variables)
+
+
 @pytest.fixture
-def user(tmp_path):
-    """The number of a user that nothing else has, and the words that run a command as this user."""
-    number = 61_000 + os.getpid() % 1000
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    yield number, (programs.program("setpriv"), f"--reuid={number}", f"--regid={number}", "--clear-groups", "--")
+def user(content):
+    # Not below tmp_path: pytest closes its directories to others, again at the start of every session.
+    with tempfile.TemporaryDirectory(prefix="arstore-test-", dir="/var/tmp") as place:
+        os.chmod(place, 0o755)
+        number = 61_000 + os.getpid() % 1000
+        yield User(number, Single(Path(place), content))
     shutil.rmtree(f"/var/tmp/arstore-bundle-{number}", ignore_errors=True)
 
 
@@ -239,30 +251,27 @@ def test_root_does_not_use_a_users_home(single):
 
 @pytest.mark.root
 @pytest.mark.tools("setpriv")
-def test_an_ordinary_user_has_a_cache(single, user):
-    number, prefix = user
-    home = single.place / "home"
+def test_an_ordinary_user_has_a_cache(user):
+    home = user.single.place / "home"
     home.mkdir()
-    os.chown(home, number, number)
-    done = single.run("--version", prefix=prefix, HOME=str(home), ARSTORE_BUNDLE_CACHE="")
+    os.chown(home, user.number, user.number)
+    done = user.run(HOME=str(home))
     assert (done.returncode, done.stdout, done.stderr) == (0, "arstore 0.1.0\n", "")
     assert stat.S_IMODE((home / ".cache").stat().st_mode) == 0o700
-    assert len(single.unpacked(home / ".cache/arstore-bundle")) == 1
+    assert len(user.single.unpacked(home / ".cache/arstore-bundle")) == 1
 
 
 @pytest.mark.root
 @pytest.mark.tools("setpriv")
 @pytest.mark.parametrize("home", ["read-only", "missing", "relative"])
-def test_without_a_home_the_modules_are_in_var_tmp(single, user, home):
-    number, prefix = user
-    place = single.place / "home"
+def test_without_a_home_the_modules_are_in_var_tmp(user, home):
+    place = user.single.place / "home"
     if home == "read-only":
         place.mkdir()
-    variables = {"HOME": "home" if home == "relative" else str(place), "ARSTORE_BUNDLE_CACHE": ""}
     for _ in range(2):
-        done = single.run("--version", prefix=prefix, **variables)
+        done = user.run(HOME="home" if home == "relative" else str(place))
         assert (done.returncode, done.stdout, done.stderr) == (0, "arstore 0.1.0\n", "")
-    (unpacked,) = Path(f"/var/tmp/arstore-bundle-{number}").iterdir()
+    (unpacked,) = Path(f"/var/tmp/arstore-bundle-{user.number}").iterdir()
     files = [path for path in unpacked.rglob("*") if path.is_file()]
     assert all(path.stat().st_mode & stat.S_ISVTX for path in files), "systemd-tmpfiles would remove it"
 
@@ -296,12 +305,9 @@ def test_a_python_without_modules_is_refused(tmp_path):
 
 def test_a_python_that_has_modules_is_found(single, tmp_path):
     """The first python3 on PATH is another version than the file is for."""
-    others = [
-        name for minor in range(7, 16) if (name := shutil.which(f"python3.{minor}")) and minor != sys.version_info[1]
-    ]
-    others = [
-        name for name in others if subprocess.run([name, "-c", ""], capture_output=True, check=False).returncode == 0
-    ]
+    names = [f"python3.{minor}" for minor in range(7, 16) if minor != sys.version_info[1]]
+    found = [path for path in map(shutil.which, names) if path]
+    others = [path for path in found if subprocess.run([path, "-c", ""], check=False).returncode == 0]
     if not others:
         pytest.skip("there is only one version of Python")
     (tmp_path / "bin").mkdir()

@@ -86,5 +86,5 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:
-    """The text of the file *name* beside this module, with each `@NAME@` replaced."""
+    """The text of the file *name* of this directory, with each `@NAME@` replaced."""
     return re.sub(r"@([A-Z]+)@", lambda found: values.get(found[1], found[0]), (HERE / name).read_text())
