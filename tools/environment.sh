@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # The environment is <checkout>/.venv (ARSTORE_VENV names another place). It is made once, and again when pyproject.toml or
-# the Python changes. Debian's packages are installed only by root, and never with ARSTORE_NO_APT=1.
+# the Python changes; ARSTORE_PYTHON names the Python to make it with. Debian's packages are installed only by root, and never with ARSTORE_NO_APT=1.
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${ARSTORE_VENV:-$checkout/.venv}
@@ -52,7 +52,7 @@ _usable() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(sys.vers
 
 _find_python() {
     local name
-    for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    for name in ${ARSTORE_PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         if _usable "$name"; then
             command -v "$name"
             return 0
@@ -65,7 +65,8 @@ _python() {
     local found
     if ! found=$(_find_python); then
         debian python3 python3-venv ca-certificates || true
-        found=$(_find_python) || fail "Python 3.11 or newer is missing (Debian: apt-get install python3 python3-venv)"
+        found=$(_find_python) ||
+            fail "${ARSTORE_PYTHON:-Python 3.11 or newer} is missing (Debian: apt-get install python3 python3-venv)"
     fi
     if ! "$found" -c 'import ensurepip, venv' 2>/dev/null; then
         debian python3-venv ca-certificates || true

@@ -72,7 +72,7 @@ def _wheels(found: dict[Target, list[Path]], output: Path | None) -> Path:
 
 def _tar(files: dict[str, bytes], top: str) -> bytes:
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in sorted(files.items()):
             member = tarfile.TarInfo(f"{top}/{name}")
             member.size, member.mode, member.mtime = len(data), 0o644, wheels.OLDEST
