@@ -44,7 +44,25 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Failures(config), "failures-at-once")
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+class Failures:
+    """Prints each failure when it happens, in one line; the tracebacks come at the end. With xdist too."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            lines = report.longreprtext.splitlines() or [""]
+            said = next((line[1:].strip() for line in lines if line.startswith("E  ")), lines[-1].strip())
+            where = "FAILED" if report.when == "call" else f"ERROR in {report.when}"
+            terminal.write(f"\n{where} {report.nodeid}: {said[:200]}\n", red=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
