@@ -51,7 +51,7 @@ def test_a_failure_is_printed_when_it_happens(tmp_path, workers):
 
 
 def run(tmp_path, test, *options):
-    """Run pytest on *test* in a process of its own, with the conftest of these tests."""
+    """Run pytest on *test* in a separate process, with the conftest of these tests."""
     here = ["-p", "no:cacheprovider", "-c", str(REPOSITORY / "pyproject.toml"), f"--basetemp={tmp_path / 'base'}"]
     conftest = ["--confcutdir", str(REPOSITORY), "-p", "conftest"]
     return subprocess.run(

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.graph.hints import delete_hint, hint, hints, put_hint
+from arstore.graph.hints import delete_hint, hint, put_hint
+from arstore.store.collect.holders import PROTECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store
-
-TABLE = "protected"
-
-
-def protected(snapshot: Snapshot) -> frozenset[str]:
-    """Return the digests of all protected images and indexes."""
-    return frozenset(one.subject for one in hints(snapshot, TABLE))
 
 
 def protect(store: Store, texts: Iterable[str]) -> list[str]:
@@ -29,7 +22,7 @@ def protect(store: Store, texts: Iterable[str]) -> list[str]:
     digests = _digests(store, texts)
     with store.graph.write() as change:
         for digest in digests:
-            put_hint(change, TABLE, digest, "by the user")
+            put_hint(change, PROTECTED, digest, "by the user")
     return digests
 
 
@@ -40,9 +33,9 @@ def unprotect(store: Store, texts: Iterable[str]) -> list[str]:
     """
     digests = _digests(store, texts)
     with store.graph.write() as change:
-        ended = [digest for digest in digests if hint(change, TABLE, digest)]
+        ended = [digest for digest in digests if hint(change, PROTECTED, digest)]
         for digest in ended:
-            delete_hint(change, TABLE, digest)
+            delete_hint(change, PROTECTED, digest)
     return ended
 
 

@@ -88,7 +88,7 @@ def _protected(snapshot: Snapshot) -> AbstractSet[str]:
     """Return the digests of the protected images; most stores have none, and load nothing for it."""
     if next(iter(snapshot.keys("hints/protected")), None) is None:
         return frozenset()
-    from arstore.store.protection import protected
+    from arstore.store.collect.holders import protected
 
     return protected(snapshot)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
+from arstore.graph.hints import hints
 from arstore.mounts.table import MountState, MountTable
-from arstore.store.protection import protected
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.graph.snapshot import Snapshot
     from arstore.mounts.table import MountEntry
+
+
+PROTECTED = "protected"
+"""The table of hints with the protected images (`store.protection`)."""
 
 
 class Holder(NamedTuple):
@@ -37,6 +41,11 @@ def roots(directories: Directories, snapshot: Snapshot, named: Iterable[str] | N
     if named is None:
         named = (digest for _, digest in snapshot.names())
     return frozenset((*named, *protected(snapshot), *image_holders(directories, snapshot)))
+
+
+def protected(snapshot: Snapshot) -> frozenset[str]:
+    """Return the digests of all protected images and indexes."""
+    return frozenset(one.subject for one in hints(snapshot, PROTECTED))
 
 
 def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
