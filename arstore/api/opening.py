@@ -75,6 +75,7 @@ def opened(
     is_new = create and not os.path.lexists(f"{place}/{STORE_FILE}")
     with naming(place), Store(root, runroot, create=create, additional=additional, may_lack=may_lack) as store:
         store.relief = partial(_reclaim, store)
+        store.give_up = partial(_give_up_trees, store)
         if create:
             # Before any incoming data is read.
             store.graph.verify()
@@ -91,6 +92,15 @@ def _reclaim(store: Store) -> int:
     from arstore.maintenance.gc import reclaim
 
     return reclaim(store)
+
+
+def _give_up_trees(store: Store, lacking: int) -> None:
+    """Free *lacking* bytes, or as many as possible, by giving up trees that were not used for longest."""
+    from arstore.maintenance.trim import Goal, trim
+
+    done = trim(store, Goal(freed=lacking))
+    images, count = store.given_up
+    store.given_up = images + len(done.images), count + done.freed
 
 
 def _refuse_empty(option: str, given: str | None, variable: str) -> None:
