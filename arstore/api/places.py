@@ -9,13 +9,17 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from arstore.errors import PermissionDeniedError
+from arstore.errors import ConfigFileError, PermissionDeniedError, UsageError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SYSTEM_ROOT = "/var/lib/ar"
 SYSTEM_RUNROOT = "/run/ar"
+
+CONFIG = "ARSTORE_CONFIG"
+"""Names the configuration file, in place of the user's and the host's."""
+_CONFIG_FILE = "arstore/config.toml"
 
 ADDITIONAL = "ARSTORE_ADDITIONAL_STORES"
 """A list of additional stores, with colons between them as in PATH; an empty one is a list of none."""
@@ -32,13 +36,21 @@ def default_root(environ: Mapping[str, str], uid: int) -> str:
     return os.path.join(data, "arstore")
 
 
-def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None = None) -> str:
+def default_runroot(
+    environ: Mapping[str, str],
+    uid: int,
+    own_root: str | None = None,
+    configured: str | None = None,
+    *,
+    make: bool = True,
+) -> str:
     """Directory of runtime state, discarded at reboot. A root that the user chose (*own_root*) gets its own below it.
 
-    So two stores never see each other's mounts. Raises PermissionDeniedError when the only place left, a directory in
-    /tmp, belongs to another user; OSError.
+    So two stores never see each other's mounts. *configured* takes the place of the usual directory. The only place
+    left may be a directory in /tmp, which is made unless *make* is false. Raises PermissionDeniedError when that
+    belongs to another user; OSError.
     """
-    place = SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid), "arstore")
+    place = configured or usual_runroot(environ, uid, make=make)
     if own_root is None:
         return place
     from arstore.digest import short_hash
@@ -47,23 +59,78 @@ def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None =
     return os.path.join(place, "stores", mark)
 
 
+def usual_runroot(environ: Mapping[str, str], uid: int, *, make: bool = True) -> str:
+    """The directory of runtime state that this user has by default. Raises as `default_runroot`."""
+    return SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid, make), "arstore")
+
+
+def config_files(environ: Mapping[str, str], uid: int, given: str | None = None, etc: str = "/etc") -> list[str]:
+    """The configuration files that count, the most important first; an empty list where there are none.
+
+    *given* (`--config`), or else ARSTORE_CONFIG, replaces all others; /dev/null stands for no file. Otherwise they are
+    the user's and the host's. Raises UsageError for an empty name, ConfigFileError for a place that cannot be looked
+    at.
+    """
+    named = environ.get(CONFIG) if given is None else given
+    if named is not None:
+        if not named:
+            what = CONFIG if given is None else "--config"
+            raise UsageError(what, "is empty", "give a file, or leave it out; /dev/null stands for no file")
+        return [] if named == os.devnull else [os.path.abspath(named)]
+    host = host_config(etc)
+    found = [path for path in (user_config(environ),) if _is_there(path, hidden=False)]
+    return [*found, host] if _is_there(host) else found
+
+
+def host_config(etc: str = "/etc") -> str:
+    """The configuration file of the host."""
+    return f"{etc}/{_CONFIG_FILE}"
+
+
+def user_config(environ: Mapping[str, str]) -> str:
+    """The configuration file of the user (XDG basedir-spec)."""
+    return f"{_config_home(environ)}/{_CONFIG_FILE}"
+
+
+def _is_there(path: str, *, hidden: bool | None = None) -> bool:
+    """Whether *path* exists, even as a dangling symlink. *hidden* is the answer where this user may not look.
+
+    A directory that this user may not look into is another user's, as after su(1). Raises ConfigFileError without an
+    answer for that.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if hidden is not None:
+            return hidden
+        raise ConfigFileError(path, f"cannot be read: {reason(error)}") from error
+    return True
+
+
+def _config_home(environ: Mapping[str, str]) -> str:
+    config = environ.get("XDG_CONFIG_HOME", "")
+    return config if os.path.isabs(config) else os.path.join(os.path.expanduser("~"), ".config")
+
+
 def stores_conf(environ: Mapping[str, str], uid: int, etc: str = "/etc") -> str:
     """The file that names additional stores (`stores_conf`): the user's, else the host's; "" where there is none."""
     places = [f"{etc}/{_STORES_CONF}"]
     if uid:
-        config = environ.get("XDG_CONFIG_HOME", "")
-        if not os.path.isabs(config):
-            config = os.path.join(os.path.expanduser("~"), ".config")
-        places.insert(0, f"{config}/{_STORES_CONF}")
+        places.insert(0, f"{_config_home(environ)}/{_STORES_CONF}")
     return next(filter(os.path.lexists, places), "")
 
 
-def _runtime_directory(environ: Mapping[str, str], uid: int) -> str:
+def _runtime_directory(environ: Mapping[str, str], uid: int, make: bool) -> str:
     given = environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(given):
         return given
     usual = f"/run/user/{uid}"
-    return usual if os.access(usual, os.W_OK) else _private(f"/tmp/arstore-{uid}", uid)
+    if os.access(usual, os.W_OK):
+        return usual
+    own = f"/tmp/arstore-{uid}"
+    return _private(own, uid) if make else own
 
 
 def _private(path: str, uid: int) -> str:

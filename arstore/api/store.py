@@ -12,7 +12,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.api.opening import additional_to, directories_of, opened
+from arstore.api.opening import additional_to, directories_of, opened, settings_of
 from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
@@ -61,25 +61,31 @@ class Store:
         *,
         policy: Path | None = None,
         require_signatures: bool = False,
+        config: Path | None = None,
     ) -> None:
         """Name the directories; the defaults are those of the command line (ARSTORE_ROOT, ARSTORE_RUNROOT).
 
-        *additional_stores* are only read, and their images used where they lie (docs/additional-stores.md). Without
-        any, they are those of the environment or of stores.conf.
+        The configuration files of the user and the host are read now, as by the command line; *config*, or else
+        ARSTORE_CONFIG, replaces them, and /dev/null stands for none (docs/configuration.md).
 
-        *policy* is the signature policy file; by default the user's or the host's holds. It is read when an image comes
-        in, is copied, mounted, unpacked or run. With *require_signatures*, images for which it asks no signature are
-        refused.
+        *additional_stores* are only read, and their images used where they lie (docs/additional-stores.md). Without
+        any, they are those of the environment, the configuration or stores.conf.
+
+        *policy* is the signature policy file; by default the configured one, the user's or the host's holds. It is read
+        when an image comes in, is copied, mounted, unpacked or run. With *require_signatures*, images for which it asks
+        no signature are refused.
 
         Raises:
             UsageError: a directory is the empty text, or the list of additional stores makes no sense.
             PermissionDeniedError: the default runroot belongs to another user.
-            HostError: stores.conf cannot be used.
+            ConfigFileError: a configuration file or stores.conf cannot be used.
         """
         chosen = _given(root, "ARSTORE_ROOT"), _given(runroot, "ARSTORE_RUNROOT")
-        self.root, self.runroot = map(os.path.abspath, directories_of(*chosen))
-        self._rules = Rules(_text(policy) or "", require_signatures)
-        self._additional = additional_to(self.root, [os.fspath(one) for one in additional_stores])
+        self._settings = settings = settings_of(_text(config))
+        self.root, self.runroot = map(os.path.abspath, directories_of(*chosen, settings))
+        self._rules = Rules(_text(policy) or (settings and settings.policy) or "", require_signatures)
+        stores = [os.fspath(one) for one in additional_stores]
+        self._additional = additional_to(self.root, stores, settings=settings)
         self._stack = ExitStack()
         self._inner: Inner | None = None
 
@@ -183,7 +189,7 @@ class Store:
         name: str = "",
         platform: str = "",
         all_platforms: bool = False,
-        tree: str = "auto",
+        tree: str | None = None,
         limits: Limits | None = None,
         registries: RegistryOptions | None = None,
         progress: Progress | None = None,
@@ -191,19 +197,19 @@ class Store:
         """Import every image of *source*: a path, or `TRANSPORT:REFERENCE` as `arstore import` takes it.
 
         *platform* is `OS/ARCH[/VARIANT]`, by default the host's; *all_platforms* takes indexes whole. *name* replaces
-        the name of the one image that comes. All images come in, or none. Makes the store if there is none. Forks.
+        the name of the one image that comes. *tree* and *limits* are by default the configured ones. All images come
+        in, or none. Makes the store if there is none. Forks.
 
         Raises:
             errors.SourceError: the source is not there or not sound; the store is as before.
             UsageError: *name* is given and several images come; *platform* and *all_platforms* exclude each other.
         """
         from arstore.api.moving import import_into, wanted
-        from arstore.tar.limits import DEFAULT_LIMITS
         from arstore.transport.copy import ImportOptions
 
         chosen = wanted(platform, all_platforms)
         options = ImportOptions(
-            name, chosen, tree, limits=limits or DEFAULT_LIMITS, registries=registries, rules=self._rules
+            name, chosen, tree or "", limits=limits or self._limits(), registries=registries, rules=self._rules
         )
         with self._bringing() as store:
             return import_into(store, os.fspath(source), options, progress)
@@ -221,7 +227,8 @@ class Store:
         from arstore.api.reading import image_of
         from arstore.transport.copy import ImportOptions
 
-        options = ImportOptions(name, wanted(platform, all_platforms=False), single=True, rules=self._rules)
+        chosen = wanted(platform, all_platforms=False)
+        options = ImportOptions(name, chosen, single=True, limits=self._limits(), rules=self._rules)
         with self._bringing() as store:
             (taken,) = import_into(store, os.fspath(source), options, progress)
             return image_of(store.find(taken.digest))
@@ -253,7 +260,7 @@ class Store:
         from arstore.api.moving import STORE, How, copy_in, copy_out, stored_name
         from arstore.errors import UsageError
 
-        how = How(platform, all_platforms, form, compression, level, preserve_digests, self._rules)
+        how = How(platform, all_platforms, form, compression, level, preserve_digests, self._rules, self._limits())
         stored, target = stored_name(source), os.fspath(destination)
         if target.startswith(STORE):
             if stored:
@@ -346,7 +353,7 @@ class Store:
         _warn_of_threads()
         store = self._open()
         self._require_admitted(store, image)
-        return run(store, _query(image), args, options, name, keep, timeout, runtime, progress)
+        return run(store, _query(image), args, options, name, keep, timeout, self._runtime(runtime), progress)
 
     def load(
         self,
@@ -373,9 +380,14 @@ class Store:
         from arstore.pipeline.load import Archive, InStore, LoadOptions
 
         given = InStore(source.digest) if isinstance(source, Image) else Archive(os.fspath(source), name)
-        chosen = replace(options or LoadOptions(), rules=self._rules)
+        chosen = options or LoadOptions()
+        asks = chosen.require_label
+        if asks is None and self._settings is not None:
+            asks = self._settings.require_label
+        limits = self._limits() if chosen.limits is None else chosen.limits
+        chosen = replace(chosen, rules=self._rules, limits=limits, require_label=asks)
         with self._bringing() as store:
-            return load(store, given, chosen, runtime, progress)
+            return load(store, given, chosen, self._runtime(runtime), progress)
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
@@ -419,15 +431,27 @@ class Store:
         from arstore.api.upkeep import check
 
         _warn_of_threads()
-        return check(self._open(), quick, repair, [os.fspath(one) for one in sources], report)
+        return check(self._open(), quick, repair, [os.fspath(one) for one in sources], report, self._limits())
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _open(self) -> Inner:
         """The store below, open until `close`. Raises NoStoreError."""
         if self._inner is None:
-            self._inner = self._stack.enter_context(opened(self.root, self.runroot, additional=self._additional))
+            tree = self._settings.tree if self._settings is not None else None
+            context = opened(self.root, self.runroot, additional=self._additional, tree=tree)
+            self._inner = self._stack.enter_context(context)
         return self._inner
+
+    def _limits(self) -> Limits:
+        """The configured limits, or the defaults."""
+        from arstore.tar.limits import DEFAULT_LIMITS
+
+        return DEFAULT_LIMITS if self._settings is None else self._settings.limited(DEFAULT_LIMITS)
+
+    def _runtime(self, given: str | None) -> str | None:
+        """The runtime that is *given* or configured; None for the first that works."""
+        return self._settings.runtime if given is None and self._settings is not None else given
 
     def _require_admitted(self, store: Inner, image: Named) -> None:
         """Return if the policy accepts *image*. Raises RejectedError, PolicyError."""
@@ -445,7 +469,8 @@ class Store:
         if self._inner is not None or os.path.lexists(f"{self.root}/{STORE_FILE}"):
             yield self._open()
             return
-        with opened(self.root, self.runroot, create=True, additional=self._additional) as store:
+        tree = self._settings.tree if self._settings is not None else None
+        with opened(self.root, self.runroot, create=True, additional=self._additional, tree=tree) as store:
             yield store
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from arstore.maintenance import gc
     from arstore.store.store import Store, StoredImage
+    from arstore.tar.limits import Limits
 
 
 def disk_usage(store: Store, images: Sequence[StoredImage] | None) -> DiskUsage:
@@ -44,8 +45,15 @@ def _garbage(found: gc.Garbage) -> Garbage:
     return Garbage(**found.by_kind(), bytes=found.bytes)
 
 
-def check(store: Store, quick: bool, mend: bool, sources: Sequence[str], report: Callable[[int], None]) -> CheckReport:
-    """Look for damage, and mend it. Raises OSError, the errors of Graph and those of *sources*."""
+def check(
+    store: Store,
+    quick: bool,
+    mend: bool,
+    sources: Sequence[str],
+    report: Callable[[int], None],
+    limits: Limits | None = None,
+) -> CheckReport:
+    """Look for damage, and mend it; *limits* apply to *sources*. Raises OSError, the errors of Graph and those of *sources*."""
     from arstore.maintenance.check import affected, repair
     from arstore.maintenance.check import check as look
 
@@ -58,7 +66,7 @@ def check(store: Store, quick: bool, mend: bool, sources: Sequence[str], report:
 
     findings = look(store, quick, counted)
     if mend and findings:
-        findings = repair(store, findings, sources)
+        findings = repair(store, findings, sources, limits)
     hits = affected(store, findings)
     return CheckReport(
         tuple(

@@ -67,19 +67,27 @@ def clicked(declared: Declared) -> click.Command:
     words: dict[str, Any] = {
         "name": declared.name,
         "params": [_parameter(one) for one in declared.parameters],
-        "callback": _callback(declared.function),
+        "callback": _callback(declared),
         "help": cleandoc(declared.help),
         "context_settings": settings,
     }
     if isinstance(declared, Group):
-        return _ClickedGroup(declared, epilog=declared.epilog or None, no_args_is_help=False, **words)
+        alone = {"no_args_is_help": False, "invoke_without_command": declared.shows_help_alone}
+        return _ClickedGroup(declared, epilog=declared.epilog or None, **alone, **words)
     assert isinstance(declared, Command)
     return _ClickedCommand(declared, **words)
 
 
-def _callback(function: Callable[..., Any]) -> Callable[..., Any]:
+def _callback(declared: Declared) -> Callable[..., Any]:
     def call(**words: object) -> object:
-        return function(click.get_current_context().find_object(Session), **words)
+        context = click.get_current_context()
+        session = context.find_object(Session)
+        if isinstance(declared, Command) and session is not None:
+            declared.begin(session)
+        result = declared.function(session, **words)
+        if isinstance(declared, Group) and context.invoked_subcommand is None:
+            write_text(f"{context.get_help()}\n")
+        return result
 
     return call
 

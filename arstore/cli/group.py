@@ -103,6 +103,8 @@ class Group(Declared):
         """Commands by name, under the headings of the help."""
         self.epilog = ""
         """Text at the end of its help."""
+        self.shows_help_alone = False
+        """Whether the help is shown, with status 0, if no command is given."""
 
     def entries(self) -> dict[str, CommandEntry]:
         """Return all commands by name, without headings."""

@@ -141,7 +141,7 @@ def test_version(arstore):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((), "missing command"),
+        (("container", "--"), "container: missing command"),
         (("nonsense",), "no such command 'nonsense'"),
         (("images", "--nonsense"), "images: no such option"),
         (("images", "surplus"), "images: got unexpected extra argument (surplus)"),
