@@ -53,7 +53,7 @@ def check(
     report: Callable[[int], None],
     limits: Limits | None = None,
 ) -> CheckReport:
-    """Look for damage, and mend it; *limits* apply to *sources*. Raises OSError, the errors of Graph and those of *sources*."""
+    """Look for damage, and mend it; *limits* apply to *sources*. Raises OSError, errors of Graph and of *sources*."""
     from arstore.maintenance.check import affected, repair
     from arstore.maintenance.check import check as look
 

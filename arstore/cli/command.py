@@ -101,13 +101,15 @@ class Command(Declared):
     """The errors that it can end with, in addition to ALWAYS."""
     configured = True
     """Whether the configuration files are read before the command runs."""
+    keeps = True
+    """Whether their parsed form may be written to the runroot."""
     any_status = False
     """True if it can end with the exit status of a program in a container."""
 
     def begin(self, session: Session) -> None:
         """Prepare *session* for the command's function. Raises UsageError, ConfigFileError."""
         if self.configured:
-            session.configure()
+            session.configure(keep=self.keeps)
 
     def status_of(self, error: ArstoreError) -> int:
         """Return the exit status for *error*."""
@@ -180,6 +182,12 @@ def command(
 def unconfigured(decorated: Command) -> Command:
     """Let a command run without the configuration files, because it works even if they are wrong."""
     decorated.configured = False
+    return decorated
+
+
+def keeping_nothing(decorated: Command) -> Command:
+    """Let a command change nothing at all, not even the cache of the configuration files."""
+    decorated.keeps = False
     return decorated
 
 

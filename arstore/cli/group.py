@@ -80,6 +80,9 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
     },
     "The store": {
+        "info": CommandEntry(
+            "upkeep.info", "info", "Show versions, kernel features, paths, and what this user can do."
+        ),
         "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
         "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
         "convert": CommandEntry(
