@@ -20,13 +20,14 @@ Document = dict[str, Any]
 
 def abilities(store: Mapping[str, Any], features: Mapping[str, Document], runtime: Document) -> list[Document]:
     """Return a list of actions: `action`, `possible` (None: unknown until it is tried), and `why`."""
-    broken, writing = str(store["error"]), _writing(str(store["root"]))
+    broken = str(store["error"])
+    writing = broken or _writing(str(store["root"]))
     absent = f"there is no store: {store['absent']}" if store["exists"] is False else ""
     trees = kernel.lacking(*MAKES_ANY_FILE)
     mounting = _mounting(features)
     # A mount is recorded in the store, unless its file system is read-only.
     recording = writing if store.get("access") == GUEST else ""
-    running = writing or mounting or trees or _runtime(runtime)
+    running = _all(writing, mounting, trees, _runtime(runtime))
     tried = None if runtime["works"] is None else True
     limits = "" if features["cgroups"]["available"] else str(features["cgroups"]["detail"])
     openpgp = "" if _has_openpgp() else "gpg is not installed, nor the extra `sequoia`"
@@ -35,12 +36,17 @@ def abilities(store: Mapping[str, Any], features: Mapping[str, Document], runtim
         _ability("import and pull images", writing),
         _ability("copy images between registries and files", ""),
         _ability("unpack images", broken, note=_unpacking()),
-        _ability("build layer trees for mounting", writing or trees),
-        _ability("mount images", broken or mounting or recording),
+        _ability("build layer trees for mounting", _all(writing, trees)),
+        _ability("mount images", _all(broken, mounting, recording)),
         _ability("run containers", running, tried, str(runtime["why"])),
-        _ability("limit a container's memory and processes", running or limits, tried),
+        _ability("limit a container's memory and processes", _all(running, limits), tried),
         _ability("verify OpenPGP signatures", openpgp),
     ]
+
+
+def _all(*missing: str) -> str:
+    """Return everything that is missing, each thing once."""
+    return "; ".join(dict.fromkeys(filter(None, missing)))
 
 
 def _ability(action: str, missing: str, possible: bool | None = True, note: str = "") -> Document:

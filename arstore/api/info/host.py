@@ -15,6 +15,8 @@ from arstore.workers import confinement
 if TYPE_CHECKING:
     from arstore.linux.features import Answer
 
+_NOT_LIMITS = frozenset({"systemd", "unified"})
+"""Hierarchies of version 1 that limit nothing."""
 _FROM_FILES = (6, 12)
 """The first Linux in which EROFS reads files without loop devices."""
 
@@ -39,7 +41,7 @@ def kernel_features() -> dict[str, dict[str, Any]]:
     mounting, overlay, erofs = kernel.mounting(), kernel.file_system("overlay"), kernel.file_system("erofs")
     loops, version = kernel.loop_devices(), landlock.version()
     groups, detail = kernel.cgroups()
-    limits = ", ".join(sorted(delegated())) if groups else ""
+    limits = ", ".join(sorted(delegated() - _NOT_LIMITS)) if groups else ""
     return {
         "mounting": _feature(mounting),
         "overlay": _feature(overlay),
@@ -66,7 +68,7 @@ def _feature(answer: Answer) -> dict[str, Any]:
 
 def _detached_layers(mounting: Answer, overlay: Answer) -> dict[str, Any]:
     if not mounting or not overlay:
-        return {"available": None, "detail": "unknown: this process may not mount" if overlay else overlay.reason}
+        return {"available": None, "detail": "this process may not mount" if overlay else overlay.reason}
     if overlay.reason:
         return {"available": None, "detail": "unknown until the module is loaded"}
     return _feature(features.layers_by_fd())
