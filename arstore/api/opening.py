@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def settings_of(config: str | None = None, *, keep: bool = True) -> Settings | None:
-    """What the configuration files say; None without a file, and then nothing is imported for them.
+    """Settings from the configuration files; None without a file, and then nothing is imported for them.
 
     *config* replaces the files of the user and the host. *keep* may write the parsed form to the usual runroot. Raises
     UsageError for an empty name, ConfigFileError for a file that cannot be used.

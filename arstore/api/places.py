@@ -60,7 +60,7 @@ def default_runroot(
 
 
 def usual_runroot(environ: Mapping[str, str], uid: int, *, make: bool = True) -> str:
-    """The directory of runtime state that this user has by default. Raises as `default_runroot`."""
+    """The directory of runtime state that this user has by default. Raises PermissionDeniedError, OSError."""
     return SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid, make), "arstore")
 
 

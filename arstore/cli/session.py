@@ -44,7 +44,7 @@ class Session:
         self.config: str | None = None
         """The configuration file of `--config` or ARSTORE_CONFIG."""
         self.settings: Settings | None = None
-        """What the configuration files say, once `configure` was called; None without a file."""
+        """Settings from the configuration files, once `configure` was called; None without a file."""
         self.given_level: str | None = None
         """The value of `--log-level`."""
         self.root: str | None = None

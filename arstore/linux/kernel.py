@@ -1,4 +1,4 @@
-"""What this kernel offers to this process, found without a change: no module is loaded, nothing is mounted or made.
+"""Features that this kernel offers to this process, found without a change: no module is loaded, nothing is mounted.
 
 Each function returns an `Answer`, with the reason for a no, or a detail of a yes. Not here: what a mount really does
 (`mounts.probe` tries one), and what the OCI runtime needs.

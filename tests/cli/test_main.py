@@ -165,6 +165,19 @@ def test_wrong_usage_is_one_line_and_2(arstore, words, line):
     assert len(result.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [(), ("--",), ("-q",), ("--root", "/nonexistent")])
+def test_a_bare_program_shows_its_help(tmp_path, words):
+    done = program(*words)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == program("--help").stdout
+    assert done.stdout.startswith(b"Usage: arstore ")
+
+
+def test_the_help_of_a_bare_program_needs_a_reader(tmp_path):
+    assert program(script='"$@" > /dev/full').returncode == errors.HostError.exit_code
+    assert program(script='"$@" >&-').returncode == errors.HostError.exit_code
+
+
 @pytest.mark.parametrize("words", [("images", "--json", "--nonsense"), ("images", "--nonsense", "--json")])
 def test_wrong_usage_with_json(arstore, words):
     result = arstore(*words)

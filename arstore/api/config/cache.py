@@ -4,7 +4,7 @@
 
 The directory is the default runroot of this user, whatever runroot a file names: `/run/ar`, or the user's runtime
 directory. An entry belongs to a path with a device, an inode, a size, a time of modification and one of change; if any
-of them differs, it is not used. The cache is believed only if this user owns it and nobody else can write to it or to
+of them differs, it is not used. The cache is believed only if this user owns it and no other user can write to it or to
 its directory, if it is not a symlink, and if its checksum is right. Whatever is wrong with it, the file is parsed.
 
 A file that changed at the time of its last look may change again without any visible sign, because the kernel's clock

@@ -1,4 +1,4 @@
-"""What this user can do here, and what is missing for the rest: a right, a program, a setting of the kernel."""
+"""Actions that this user can take here, and what is missing for the others: a right, a program, a setting of the kernel."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ DEFAULT, OPTION, ENVIRONMENT = "default", "option", "environment"
 
 
 class Given(NamedTuple):
-    """What the command line and the environment say; None for what they leave out."""
+    """Values of the command line and the environment; None for those that were not given."""
 
     root: str | None = None
     runroot: str | None = None

@@ -37,7 +37,9 @@ def store_state(root: str, runroot: str, additional: Sequence[Wanted]) -> dict[s
     found: dict[str, Any] = {"root": root, "exists": None, "absent": "", "error": "", **_place(root)}
     try:
         require(directories)
-        found |= {"exists": True, **_owner(root), **_content(directories)}
+        found["exists"] = True
+        found |= _owner(root)
+        found |= _content(directories)
     except NoStoreError as error:
         found |= {"exists": False, "absent": error.why.removeprefix("there is no store: ")}
     except ArstoreError as error:

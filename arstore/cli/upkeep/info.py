@@ -96,7 +96,9 @@ def _paths(found: Document) -> list[tuple[str, str]]:
 
 
 def _store(found: Document) -> list[tuple[str, str]]:
-    lines = [("exists", _answer(found["exists"], found["absent"] or found["error"]))]
+    lines = [("exists", _answer(found["exists"], found["absent"]))]
+    if found["error"]:
+        lines.append(("error", found["error"]))
     if found["exists"]:
         lines.append(("access", f"{found['access']}, owner {found['owner']}"))
     if "id" in found:
