@@ -1,4 +1,4 @@
-"""Actions that this user can take here, and what is missing for the others: a right, a program, a setting of the kernel."""
+"""Actions that this user can take here, and what the others lack: a right, a program, a setting of the kernel."""
 
 from __future__ import annotations
 
