@@ -148,6 +148,19 @@ class Session:
         """Return the OCI runtime that is *given* or configured; None for the first that works."""
         return self.settings.runtime if given is None and self.settings is not None else given
 
+    @contextmanager
+    def blaming(self, key: str, given: object) -> Iterator[None]:
+        """Add the file with *key* to an error without a hint, if the value was not *given* but configured."""
+        from arstore.errors import RuntimeMissingError
+
+        try:
+            yield
+        except RuntimeMissingError as error:
+            path = "" if given is not None or self.settings is None else self.settings.origins.get(key, "")
+            if not path or error.hint:
+                raise
+            raise RuntimeMissingError(error.what, error.why, f"{key} in {path} chooses it") from error
+
     def policy(self, given: str | None) -> str:
         """Return the policy file that is *given* or configured; "" for the usual places."""
         return given or (self.settings is not None and self.settings.policy) or ""

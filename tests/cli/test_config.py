@@ -178,10 +178,12 @@ def test_a_label_that_is_required(storeless, config, archive):
 
 @pytest.mark.mounts
 def test_a_runtime_that_is_not_there(filled, config):
-    config('runtime = "no-such-runtime"\n')
+    path = config('runtime = "no-such-runtime"\n')
     result = filled("run", "--json", "example:1", "true")
     assert result.error["kind"] == "RuntimeMissing"
     assert result.error["what"] == "no-such-runtime"
+    assert result.error["hint"] == f"runtime in {path} chooses it"
+    assert filled("run", "--json", "--runtime", "no-such-program", "example:1", "true").error["hint"] == ""
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------

@@ -150,7 +150,8 @@ def working_runtime(
     from arstore.runtime.discovery import find_runtime
 
     store.close()
-    runtime = find_runtime(session.runtime(explicit), store.directories.runroot, cgroups=cgroups, timeout=timeout)
+    with session.blaming("runtime", explicit):
+        runtime = find_runtime(session.runtime(explicit), store.directories.runroot, cgroups=cgroups, timeout=timeout)
     if runtime.note:
         session.warn(runtime.note)
     return runtime
