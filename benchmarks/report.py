@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PAGE_CACHE = "archives warm (read once before each sample), stores new, file system synchronised before each sample"
+COUNT = "requests"
+"""A unit whose values are whole numbers."""
+UNITS = {"seconds": "s", "cpu": "s", "sync": "s", "requests": COUNT, "rss": "MiB", "pss": "MiB"}
+"""The units of metrics that are in many rows, for rows without a bar for them."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -160,12 +164,14 @@ def _medians(rows: Sequence[Measured]) -> list[str]:
 
 def _median(series: Series, metric: str, units: Mapping[str, str]) -> str:
     value = series.median(metric)
-    unit = units.get(metric) or next(iter(units.values()), Bar("").unit)
+    unit = units.get(metric) or UNITS.get(metric) or next(iter(units.values()), Bar("").unit)
     return "" if value is None else quantity(value, unit)
 
 
 def quantity(value: float, unit: str) -> str:
     """*value* with about three digits, and its unit."""
+    if unit == COUNT:
+        return f"{value:g} {unit}"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 or value == 0 else 3
     return f"{value:.{digits}f} {unit}"
 

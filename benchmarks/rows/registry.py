@@ -43,7 +43,7 @@ def pull_again(ground: Ground) -> Row:
     """When the store has it."""
     bars = [
         Bar("pull with nothing new", against=("skopeo",), at_most=2),
-        Bar("requests of a pull with nothing new", "requests", against=("skopeo",), at_most=1),
+        Bar("requests of a pull with nothing new", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("pull-again", "Pull of app1 again", _pulls, bars, again=True)
 
@@ -53,7 +53,7 @@ def layout(ground: Ground) -> Row:
     bars = [
         Bar("registry to layout", against=("skopeo",), at_most=1.3),
         Bar("peak memory, registry to layout", "pss", at_most=150, unit="MiB"),
-        Bar("requests, registry to layout", "requests", against=("skopeo",), at_most=1),
+        Bar("requests, registry to layout", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("copy-layout", "Registry to layout, app1", _layouts, bars, again=False)
 
@@ -62,7 +62,7 @@ def layout_again(ground: Ground) -> Row:
     """When the layout has it."""
     bars = [
         Bar("registry to layout again", against=("skopeo",), at_most_more=0.1),
-        Bar("requests, registry to layout again", "requests", against=("skopeo",), at_most=1),
+        Bar("requests, registry to layout again", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("copy-layout-again", "Registry to layout again, app1", _layouts, bars, again=True)
 
@@ -72,7 +72,7 @@ def push(ground: Ground) -> Row:
     bars = [
         Bar("push app1", against=("skopeo",), at_most=1),
         Bar("peak memory, push of app1", "pss", at_most=150, unit="MiB"),
-        Bar("requests of a push", "requests", against=("skopeo",), at_most=1),
+        Bar("requests of a push", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("push-app1", "Push of app1", _pushes, bars, again=False)
 
@@ -81,7 +81,7 @@ def push_again(ground: Ground) -> Row:
     """When the repository has it."""
     bars = [
         Bar("push with nothing new", against=("skopeo",), at_most=2),
-        Bar("requests of a push with nothing new", "requests", against=("skopeo",), at_most=1),
+        Bar("requests of a push with nothing new", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("push-again", "Push of app1 again", _pushes, bars, again=True)
 

@@ -101,7 +101,7 @@ def test_the_story(sides):
     assert "good" in said[3][0]
     assert "built greeter:1" in said[3][1]
     assert "Hello from an image that a container built.\n" in said[3][0]
-    assert "a signature is needed, and there is none" in said[4][0]
+    assert "a signature is required, but there is none" in said[4][0]
     # Both signatures are in the store: one came with the first archive.
     for key in ("builds", "builds-2"):
         host.arstore.ok("verify", "--key", host.place / "etc" / f"{key}.pub", "site/builder:1")

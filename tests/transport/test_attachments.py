@@ -155,7 +155,7 @@ def test_a_list_that_lies_is_not_believed(arstore, places):
         tag = PICTURE.digest.replace(":", "-")
         served.put_manifest("team/app", attachments.fallback(other), images.OCI_INDEX, tag)
         done = arstore.ok("pull", "--referrers", "--tls-verify=false", f"docker://{served.host}/team/app:1")
-    assert "does not say so itself" in done.err
+    assert "does not name it as its subject" in done.err
     assert stored(arstore) == {}
 
 
