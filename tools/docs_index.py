@@ -29,6 +29,7 @@ start; [中文](../README.zh-CN.md).
 PAGES: dict[str, dict[str, str]] = {
     "For operators": {
         "install.md": "",
+        "configuration.md": "How to set defaults for a user or the whole host: all keys, and files that are refused",
         "pipelines.md": "How a pipeline runs, what it leaves, what happens after a failure; an example with buildah",
         "pipelines.zh-CN.md": "The same page in Chinese",
         "air-gap.md": "How to carry images, signatures and SBOMs from a registry to a host without a network",
