@@ -29,7 +29,6 @@ start; [中文](../README.zh-CN.md).
 PAGES: dict[str, dict[str, str]] = {
     "For operators": {
         "install.md": "",
-        "configuration.md": "How to set defaults for a user or the whole host: all keys, and files that are refused",
         "pipelines.md": "How a pipeline runs, what it leaves, what happens after a failure; an example with buildah",
         "pipelines.zh-CN.md": "The same page in Chinese",
         "air-gap.md": "How to carry images, signatures and SBOMs from a registry to a host without a network",
@@ -45,7 +44,7 @@ PAGES: dict[str, dict[str, str]] = {
         "attachments.md": "What happens to signatures, attestations and SBOMs that belong to an image",
         "encryption.md": "How to encrypt layers for certain readers, and decrypt them",
         "interop.md": "Which tool reads which files of which tool, with the same digests",
-        "configuration.md": "",
+        "configuration.md": "How to set defaults for a user or the whole host: all keys, and files that are refused",
         "completion-and-man.md": "",
         "cli.md": "All commands with all options, as `--help` prints them",
         "design/exit-statuses.md": "What each exit status means",

@@ -232,3 +232,9 @@ def test_the_cache_is_in_the_usual_runroot(storeless, config, tmp_path):
     assert storeless("images").status == 33
     (entry,) = json.loads((tmp_path / "usual/config.json").read_bytes().partition(b"\n")[2])["entries"]
     assert entry[0] == str(path)
+
+
+def test_a_command_may_do_without_the_files(config):
+    config("rot = 1")
+    with patch.object(cli.find("images"), "configured", False):
+        assert begun().settings is None
