@@ -1,4 +1,4 @@
-"""Opening a store, for a command or for a program: the directories, and a store that is unmade when nothing came in."""
+"""Open a store for a command or a program; a new store is removed again if its first import fails."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def settings_of(config: str | None = None, *, keep: bool = True) -> Settings | None:
-    """Settings from the configuration files; None without a file, and then nothing is imported for them.
+    """Return the settings in the configuration files; None without a file, and then no module is imported for them.
 
-    *config* replaces the files of the user and the host. *keep* may write the parsed form to the usual runroot. Raises
-    UsageError for an empty name, ConfigFileError for a file that cannot be used.
+    *config* replaces the files of the user and the host. With *keep*, the parsed form may be written to the usual
+    runroot. Raises UsageError for an empty name, ConfigFileError for a file that cannot be used.
     """
     uid = os.geteuid()
     files = places.config_files(os.environ, uid, config)
@@ -36,15 +36,15 @@ def settings_of(config: str | None = None, *, keep: bool = True) -> Settings | N
 def directories_of(
     root: str | None, runroot: str | None, settings: Settings | None = None, *, make: bool = True
 ) -> tuple[str, str]:
-    """Root and runroot as given, as configured, or the defaults of this user (docs/configuration.md).
+    """Return root and runroot: the given ones, the configured ones, or the defaults of this user.
 
-    A configured runroot belongs to the configured root, or to the default one: any other root gets a part of it. Unless
-    *make* is false, a runroot in /tmp is made.
+    See docs/configuration.md. A configured runroot belongs to the configured root, or to the default one; any other
+    root gets a separate directory below it. Unless *make* is false, a runroot in /tmp is created.
 
     Raises:
-        UsageError: ARSTORE_ROOT, ARSTORE_RUNROOT or an argument is empty, as an unset variable of a script leaves it.
+        UsageError: ARSTORE_ROOT, ARSTORE_RUNROOT or an argument is empty, as when a script uses an unset variable.
         PermissionDeniedError: the only possible runroot belongs to another user.
-        OSError: it cannot be looked at.
+        OSError: the runroot cannot be examined.
     """
     _refuse_empty("--root", root, "ARSTORE_ROOT")
     _refuse_empty("--runroot", runroot, "ARSTORE_RUNROOT")
@@ -63,11 +63,12 @@ def directories_of(
 def additional_to(
     root: str, given: Sequence[str] = (), owners: Sequence[str] = (), settings: Settings | None = None
 ) -> list[Wanted]:
-    """The additional stores of the store at *root*: those *given*, else the environment's, the configured ones, or
-    those of stores.conf.
+    """Return the additional stores of the store at *root*.
+
+    They are those *given*, else those of the environment, of the configuration, or of stores.conf.
 
     Raises:
-        UsageError: the list names a store twice, or the store itself, or an owner who is none.
+        UsageError: the list names a store twice, or the store itself, or an owner that is not a user.
         ConfigFileError: the file cannot be used.
     """
     environ = os.environ
@@ -89,14 +90,19 @@ def opened(
     may_lack: bool = False,
     tree: str | None = None,
 ) -> Iterator[Store]:
-    """Open the store for the length of the context, with its *additional* stores; *tree* is the form of new trees.
+    """Open the store, with its *additional* stores, and close it at the end of the context.
 
-    With *create* it is made where there is none, and unmade if the context ends with an error: only what brought an
-    image in has made a store. With *may_lack*, none is as an empty one. OSErrors that leave the context name the store.
+    *tree* is the format of new trees.
+
+    With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
+    successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
+    leaves the context names the store.
 
     Raises:
-        NoStoreError: there is no store, and *create* is false.
-        StoreDamagedError, StoreVersionError, HostError: as `Store` and `Graph.verify`.
+        NoStoreError: there is no store, and neither *create* nor *may_lack* is true.
+        StoreDamagedError: the store is damaged or inconsistent.
+        StoreVersionError: a newer arstore has written the store.
+        HostError: the operating system does not allow access to the store.
     """
     from arstore.disk.paths import STORE_FILE
     from arstore.errors import ArstoreError
@@ -108,7 +114,7 @@ def opened(
         store.relief = partial(_reclaim, store)
         store.tree = tree or store.tree
         if create:
-            # Before anything is read of what is to come in.
+            # Before any incoming data is read.
             store.graph.verify()
         try:
             yield store
@@ -126,6 +132,6 @@ def _reclaim(store: Store) -> int:
 
 
 def _refuse_empty(option: str, given: str | None, variable: str) -> None:
-    """An empty text, as of a script's variable that was never set, must not mean the default directory."""
+    """Refuse an empty value, as of an unset variable in a script: it must not mean the default directory."""
     if given == "" or (given is None and os.environ.get(variable) == ""):
         raise UsageError(option if given == "" else variable, "is empty", "give a directory, or leave it out")

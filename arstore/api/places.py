@@ -1,6 +1,6 @@
-"""Where the store and its runtime state lie when the user does not say: the system's places for root, XDG's for others.
+"""Default directories of the store and its runtime state: system directories for root, XDG directories for other users.
 
-Out of scope: what lies in them (`arstore.disk.paths`).
+Out of scope: the files in them (`arstore.disk.paths`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ SYSTEM_ROOT = "/var/lib/ar"
 SYSTEM_RUNROOT = "/run/ar"
 
 CONFIG = "ARSTORE_CONFIG"
-"""Names the configuration file, in place of the user's and the host's."""
+"""Environment variable: the configuration file, which replaces those of the user and the host."""
 _CONFIG_FILE = "arstore/config.toml"
 
 ADDITIONAL = "ARSTORE_ADDITIONAL_STORES"
-"""A list of additional stores, with colons between them as in PATH; an empty one is a list of none."""
+"""Environment variable: additional stores, separated by colons as in PATH. If it is set but empty, there are none."""
 _STORES_CONF = "arstore/stores.conf"
 
 
 def default_root(environ: Mapping[str, str], uid: int) -> str:
-    """The store's directory: SYSTEM_ROOT for root, `arstore` in XDG's data directory for others (XDG basedir-spec)."""
+    """Return the default root: SYSTEM_ROOT for root, `arstore` in $XDG_DATA_HOME for others (XDG basedir-spec)."""
     if uid == 0:
         return SYSTEM_ROOT
     data = environ.get("XDG_DATA_HOME", "")
@@ -44,11 +44,11 @@ def default_runroot(
     *,
     make: bool = True,
 ) -> str:
-    """Directory of runtime state, discarded at reboot. A root that the user chose (*own_root*) gets its own below it.
+    """Return the default directory of runtime state, which is discarded at reboot.
 
-    So two stores never see each other's mounts. *configured* takes the place of the usual directory. The only place
-    left may be a directory in /tmp, which is made unless *make* is false. Raises PermissionDeniedError when that
-    belongs to another user; OSError.
+    A root that the user chose (*own_root*) has a separate runroot below the default one, so that two stores never see
+    each other's mounts. *configured* replaces the usual directory. If only a directory in /tmp is left, it is created
+    unless *make* is false. Raises PermissionDeniedError if that directory belongs to another user; OSError.
     """
     place = configured or usual_runroot(environ, uid, make=make)
     if own_root is None:
@@ -60,16 +60,15 @@ def default_runroot(
 
 
 def usual_runroot(environ: Mapping[str, str], uid: int, *, make: bool = True) -> str:
-    """The directory of runtime state that this user has by default. Raises PermissionDeniedError, OSError."""
+    """Return the directory of runtime state that this user has by default. Raises PermissionDeniedError, OSError."""
     return SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid, make), "arstore")
 
 
 def config_files(environ: Mapping[str, str], uid: int, given: str | None = None, etc: str = "/etc") -> list[str]:
-    """The configuration files that count, the most important first; an empty list where there are none.
+    """Return the configuration files to read, the most important first; an empty list if there are none.
 
-    *given* (`--config`), or else ARSTORE_CONFIG, replaces all others; /dev/null stands for no file. Otherwise they are
-    the user's and the host's. Raises UsageError for an empty name, ConfigFileError for a place that cannot be looked
-    at.
+    *given* (`--config`), or else ARSTORE_CONFIG, replaces all others; /dev/null means no file. Otherwise they are the
+    user's and the host's. Raises UsageError for an empty name, ConfigFileError for a place that cannot be examined.
     """
     named = environ.get(CONFIG) if given is None else given
     if named is not None:
@@ -83,20 +82,20 @@ def config_files(environ: Mapping[str, str], uid: int, given: str | None = None,
 
 
 def host_config(etc: str = "/etc") -> str:
-    """The configuration file of the host."""
+    """Return the configuration file of the host."""
     return f"{etc}/{_CONFIG_FILE}"
 
 
 def user_config(environ: Mapping[str, str]) -> str:
-    """The configuration file of the user (XDG basedir-spec)."""
+    """Return the configuration file of the user (XDG basedir-spec)."""
     return f"{_config_home(environ)}/{_CONFIG_FILE}"
 
 
 def _is_there(path: str, *, hidden: bool | None = None) -> bool:
-    """Whether *path* exists, even as a dangling symlink. *hidden* is the answer where this user may not look.
+    """Return whether *path* exists, even as a dangling symlink. *hidden* is the answer if it cannot be examined.
 
-    A directory that this user may not look into is another user's, as after su(1). Raises ConfigFileError without an
-    answer for that.
+    A directory that this user may not search belongs to another user, as after su(1). If *hidden* is None, such a place
+    raises ConfigFileError.
     """
     try:
         os.lstat(path)
@@ -115,7 +114,7 @@ def _config_home(environ: Mapping[str, str]) -> str:
 
 
 def stores_conf(environ: Mapping[str, str], uid: int, etc: str = "/etc") -> str:
-    """The file that names additional stores (`stores_conf`): the user's, else the host's; "" where there is none."""
+    """Return the path of the user's stores.conf, else of the host's; "" if neither exists (`stores_conf`)."""
     places = [f"{etc}/{_STORES_CONF}"]
     if uid:
         places.insert(0, f"{_config_home(environ)}/{_STORES_CONF}")
@@ -134,7 +133,7 @@ def _runtime_directory(environ: Mapping[str, str], uid: int, make: bool) -> str:
 
 
 def _private(path: str, uid: int) -> str:
-    """Make *path* a directory that no other user can have prepared, although all may write to its parent."""
+    """Create a private directory. Raises PermissionDeniedError if another user may have prepared it; OSError."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

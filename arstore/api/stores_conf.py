@@ -1,14 +1,14 @@
-"""Which additional stores a command has: by its options, else by the environment, config.toml, or stores.conf.
+"""Additional stores of a command: from its options, else from the environment, config.toml or stores.conf.
 
     /etc/arstore/stores.conf                the host's
     $XDG_CONFIG_HOME/arstore/stores.conf    an ordinary user's, in place of the host's
 
     [[additional-store]]
     path = "/media/images/store"
-    owner = "builder"       # may own it besides this user and root
+    owner = "builder"       # may own it, in addition to this user and root
 
-What is closest to the command counts alone: nothing is merged. storage.conf(5) of containers/storage also has a list of
-additional stores; those are stores of another kind, and it is not read.
+Only the first of these that is set applies: nothing is merged. storage.conf(5) of containers/storage also has a list
+of additional stores, but in another format; it is not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from arstore.store.additional import Wanted
 
 OWNERS = "ARSTORE_ADDITIONAL_STORE_OWNERS"
-"""Users who may own additional stores, with colons between them."""
+"""Environment variable: users who may own additional stores, separated by colons."""
 
 _TABLE = "additional-store"
 
@@ -40,9 +40,9 @@ def wanted(
     own: str,
     settings: Settings | None = None,
 ) -> list[Wanted]:
-    """The additional stores of the store at *own*, in their order; *given* and *owners* are those of the options.
+    """Return the additional stores of the store at *own*, in order; *given* and *owners* come from the options.
 
-    Raises UsageError for a list that makes no sense, ConfigFileError for a file that cannot be used.
+    Raises UsageError for an invalid list, ConfigFileError for a file that cannot be used.
     """
     owner = _owner_of(owners or _parts(environ.get(OWNERS, "")))
     if given:
@@ -62,7 +62,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _distinct(found: Sequence[tuple[str, frozenset[int]]], where: str, own: str) -> list[Wanted]:
-    """Refuse what can be seen to be wrong without a look at any store. Raises UsageError."""
+    """Return the stores, after checks that need no access to them. Raises UsageError."""
     from arstore.store.additional import Wanted
 
     made: dict[str, Wanted] = {}
@@ -83,7 +83,7 @@ def _owner_of(names: Sequence[str]) -> frozenset[int]:
 
 
 def _owner_in(path: str, name: str) -> frozenset[int]:
-    """The owner that a file names, if it does. Raises ConfigFileError."""
+    """Return the owner *name* from the file at *path*; none for "". Raises ConfigFileError."""
     try:
         return frozenset({user_id(name)} if name else ())
     except UsageError as error:
@@ -91,7 +91,7 @@ def _owner_in(path: str, name: str) -> frozenset[int]:
 
 
 def user_id(name: str) -> int:
-    """The number of a user who is named, or whose number is given. Raises UsageError."""
+    """Return the number of the user *name*, a name or a number. Raises UsageError."""
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError):
@@ -101,7 +101,7 @@ def user_id(name: str) -> int:
 
 
 def _read(path: str) -> list[tuple[str, str]]:
-    """The stores that the file at *path* names, each with its owner or "". Raises ConfigFileError."""
+    """Return the stores in the file at *path*, each with its owner or "". Raises ConfigFileError."""
     from arstore.api.config.document import additional_stores
 
     document = toml(path, read(path)[0])

@@ -1,4 +1,4 @@
-"""The three files: what is in them, and what must never be."""
+"""The three result files: their content, and what they must never contain."""
 
 from __future__ import annotations
 

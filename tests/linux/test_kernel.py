@@ -1,4 +1,4 @@
-"""What the kernel offers: answers with reasons, and without a change."""
+"""Features of the kernel: answers with reasons, and without a change."""
 
 from __future__ import annotations
 

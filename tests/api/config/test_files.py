@@ -70,7 +70,7 @@ def test_an_ordinary_user_reads_own_files_and_roots(tmp_path):
     for name, owner in (("own", NOBODY), ("roots", 0), ("other", 1)):
         (tmp_path / name).write_text("")
         os.chown(tmp_path / name, owner, owner)
-    import arstore.disk.access  # noqa: F401 - nobody may not be able to read this Python's library
+    import arstore.disk.access  # noqa: F401 - an ordinary user may lack access to this Python's library
 
     os.chmod(tmp_path, 0o755)
     directory = os.open(tmp_path, os.O_PATH)

@@ -1,4 +1,4 @@
-"""Commands on registries: what they print, and what they end with. Images are pulled by a process of its own."""
+"""Commands on registries: output and exit statuses. A separate process pulls the images."""
 
 import base64
 import json
@@ -49,7 +49,7 @@ def test_pull(server, store):
     before = len(server.log)
     done = store.run("import", INSECURE, f"docker://{name}")
     assert done.text == f"{PICTURE.digest} {name}\n"
-    # What the store has is not asked for again: a ping, the manifest, the config.
+    # Blobs that the store has are not requested again, only a ping, the manifest and the config.
     assert [one.path.split("/")[-2] for one in server.log[before:]] == ["v2", "manifests", "blobs"]
     assert store.run("check").status == 0
 

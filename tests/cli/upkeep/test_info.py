@@ -162,11 +162,11 @@ def test_as_root_without_rights(filled):
     stores.forked(work)
 
 
-# --- as an ordinary user, in a process of its own -------------------------------------------------------------------
+# --- as an ordinary user, in a separate process ---------------------------------------------------------------------
 
 
 def interpreter():
-    """A Python that nobody can run, with the libraries: this one, or the system's. Skips where there is none."""
+    """A Python that an ordinary user can run, with the libraries: this one, or the system's. Skips if neither works."""
     site = [one for one in sys.path if one.endswith("site-packages")]
     for program in (sys.executable, "/usr/bin/python3"):
         probe = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env"]
