@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Print docs/cli.md, made from the help of the program and of each command; `--write` writes the file.
 
-The help is what `arstore COMMAND --help` prints on a wide terminal, byte for byte. A test asserts that, and that the file
-is up to date.
+The help is what `arstore COMMAND --help` prints on a wide terminal, byte for byte. Tests assert that, and that
+the file is up to date.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Click commands, made from the declarations, for help, usage errors, completion, and lines that are not plain.
+"""Click commands, made from the declarations, for help, usage errors, and lines that are not plain.
 
 A plain command line needs none of this (see `line`).
 """
@@ -20,7 +20,6 @@ from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
 
 _SHARED = "shared by all commands except run and exec"
 WIDEST = 102
@@ -46,12 +45,6 @@ def run(program: Group, session: Session, words: list[str]) -> int:
     except click.ClickException as error:
         raise from_click(error) from error
     return result if isinstance(result, int) else 0
-
-
-def complete(program: Group, session: Session, words: list[str], variable: str) -> NoReturn:
-    """Print the completions that a shell asks for with the environment variable *variable*, and exit."""
-    clicked(program).main(words, prog_name=program.name, complete_var=variable, obj=session)
-    raise AssertionError("click exits")
 
 
 def from_click(error: click.ClickException) -> UsageError:

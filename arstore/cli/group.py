@@ -88,6 +88,11 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
         "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),
     },
+    "This program": {
+        "completion": CommandEntry(
+            "completion.command", "completion", "Print a script that completes command lines in a shell."
+        ),
+    },
 }
 """Every command of the program, in the order of its help."""
 

@@ -17,7 +17,7 @@ _NOT_HERE = "there is no such command"
 
 
 class Answer(NamedTuple):
-    """What to print for a command or option: the words that it is about, why it is refused, and what to use instead."""
+    """An answer to a command or option: the words that it is about, why it is refused, and what to use instead."""
 
     what: str
     why: str

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from support.ourlines import SWITCH, found, lines_of, options, wrong_in
 
 from arstore.cli.foreign import answers
 from arstore.cli.foreign.commands import COMMANDS
 from arstore.cli.foreign.options import OPTIONS
 from arstore.cli.group import Group
-from arstore.cli.main import PROGRAM, cli
-from arstore.cli.parameter import Option
+from arstore.cli.main import cli
 
 HERE = Path(__file__).resolve().parent
 PEERS = {**json.loads((HERE / "peers.json").read_text()), **json.loads((HERE / "documented.json").read_text())}
@@ -22,23 +21,6 @@ PEERS = {**json.loads((HERE / "peers.json").read_text()), **json.loads((HERE / "
 ROWS = [(peer, path, names) for peer, found in PEERS.items() for path, names in found.items()]
 EXISTING = set(cli.entries())
 TEXTS = [(path, text) for path, answer in COMMANDS.items() for text in answer]
-SWITCH = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
-
-
-def found(words):
-    """The command or group of ours that *words* name, and how many of them; the program itself for no word."""
-    declared, count = cli, 0
-    while isinstance(declared, Group) and count < len(words):
-        below = declared.find(words[count])
-        if below is None:
-            break
-        declared, count = below, count + 1
-    return declared, count
-
-
-def options(declared):
-    """Every option of a command, the program's own --help included."""
-    return {"--help"} | {name for one in declared.parameters if isinstance(one, Option) for name in one.names}
 
 
 def is_ours(path):
@@ -104,33 +86,11 @@ def test_an_option_has_one_answer():
                 seen.add((path, name))
 
 
-def refused(line):
-    """What is wrong with a command line of ours in a text; "" for nothing."""
-    words = shlex.split(line)[1:]
-    given = [word.partition("=")[0] for word in words if SWITCH.fullmatch(word.partition("=")[0])]
-    declared, count = found([word for word in words if not word.startswith("-") and word.islower()])
-    if words and words[0] == "COMMAND":
-        return ""
-    if words and not count and not words[0].startswith("-"):
-        return f"{line}: not a command"
-    known = options(declared) | options(cli)
-    letters = {name[1:] for name in known if len(name) == 2}
-    wrong = [one for one in given if one not in known and not (one[1] != "-" and set(one[1:]) <= letters)]
-    return f"{line}: {wrong}" if wrong else ""
-
-
-def lines_of(text):
-    """The command lines of ours in a text."""
-    return [
-        part for quoted in re.findall("`([^`]*)`", text) for part in quoted.split(" | ") if part.startswith(PROGRAM)
-    ]
-
-
 def test_every_answer_names_what_exists():
     texts = [text for _, text in TEXTS] + [text for _, _, why, hint in OPTIONS for text in (why, hint)]
     lines = [line for text in texts for line in lines_of(text)]
     assert len(lines) > 100
-    assert [wrong for wrong in map(refused, lines) if wrong] == []
+    assert [wrong for wrong in map(wrong_in, lines) if wrong] == []
 
 
 def test_options_in_an_answer_are_options_of_its_command():
