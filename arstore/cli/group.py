@@ -92,6 +92,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "completion": CommandEntry(
             "completion.command", "completion", "Print a script that completes command lines in a shell."
         ),
+        "man": CommandEntry("manual.command", "man", "Write the manual pages to a directory."),
     },
 }
 """Every command of the program, in the order of its help."""

@@ -122,16 +122,15 @@ class _Store:
 
     def registries(self, _: str) -> Iterable[Candidate]:
         """Yield the registries for which credentials are stored."""
-        home = os.path.expanduser("~")
-        config = self._environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
-        runtime = self._environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-        usual = (f"{runtime}/containers/auth.json", f"{config}/containers/auth.json", f"{home}/.docker/config.json")
-        given = self._given.get("authfile") or self._environ.get("REGISTRY_AUTH_FILE")
+        from arstore.registry.configuration.auth_file import auth_files
+        from arstore.registry.configuration.places import Places
+
+        places = Places(self._environ, os.geteuid())
         found: set[str] = set()
-        for path in (os.path.expanduser(given),) if given else usual:
-            with suppress(OSError, ValueError), open(path, "rb") as file:
+        for one in auth_files(places, os.path.expanduser(self._given.get("authfile", ""))):
+            with suppress(OSError, ValueError), open(one.path, "rb") as file:
                 document = json.load(file)
-                found.update(document.get("auths") or {}, document.get("credHelpers") or {})
+                found.update(document if one.old else {**document.get("auths", {}), **document.get("credHelpers", {})})
         yield from (Candidate(name) for name in sorted(found))
 
     def repositories(self, current: str) -> Iterable[Candidate]:
