@@ -58,6 +58,9 @@ def from_click(error: click.ClickException) -> UsageError:
         answer = to_option(what, error.option_name)
         if answer is not None:
             return UsageError(*answer)
+        if error.possibilities:
+            hint = f"did you mean `{error.possibilities[0]}`?"
+            return UsageError(what, f"no such option '{error.option_name}'", hint)
     why = " ".join(error.format_message().split()).rstrip(".")
     return UsageError(what, why[:1].lower() + why[1:], f"see `{path or 'arstore'} --help`")
 
@@ -250,6 +253,9 @@ class _ClickedGroup(_WithHelp, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """See click. An unknown command that another tool has is answered with ours. Raises UsageError."""
         if not ctx.resilient_parsing and self.declared.entries().get(args[0]) is None:
+            session = ctx.find_object(Session)
+            if session is not None:
+                session.json = session.json or "--json" in args
             self._refuse(ctx, args)
         return super().resolve_command(ctx, args)
 

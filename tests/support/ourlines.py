@@ -35,7 +35,7 @@ def lines_of(text):
 
 
 def wrong_in(line):
-    """What is wrong with a command line; "" for nothing. Words in capitals are for the reader to replace."""
+    """Return the fault of a command line, or "". Words in capitals are for the reader to replace."""
     words = shlex.split(line)[1:]
     given = [word.partition("=")[0] for word in words if SWITCH.fullmatch(word.partition("=")[0])]
     declared, count = found([word for word in words if not word.startswith("-") and word.islower()])

@@ -1,4 +1,4 @@
-"""What users of podman and docker type from habit: each line works, or is answered with the command of ours."""
+"""Lines that users of podman and docker type from habit: each works, or is answered with the command of ours."""
 
 from __future__ import annotations
 

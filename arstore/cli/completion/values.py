@@ -176,11 +176,24 @@ def values(one: Parameter, current: str, given: Sequence[tuple[Option, str]], en
         return Answer() if ":" in current else Answer(paths=FILES, path=current)
     if isinstance(one.kind, FilePath) or plain in _PATH_WORDS:
         return Answer(paths=_PATH_WORDS.get(plain, FILES), path=current)
+    if plain in {"NAME=VALUE", "PART=S"}:
+        return _matching(current, (Candidate(f"{name}=", is_part=True) for name in _settings(plain)))
     if plain == "SIGNAL":
         return _matching(current, map(Candidate, _SIGNALS))
     if plain.startswith("OS/ARCH"):
         return _matching(current, (Candidate(f"linux/{name}") for name in _PLATFORMS))
     return Answer()
+
+
+def _settings(plain: str) -> Iterable[str]:
+    """Return the names of limits, or the parts of `load`."""
+    if plain == "PART=S":
+        from arstore.pipeline.clock import PARTS
+
+        return PARTS
+    from arstore.tar.limits import limit_names
+
+    return limit_names()
 
 
 def _matching(current: str, found: Iterable[Candidate]) -> Answer:

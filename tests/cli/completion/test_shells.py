@@ -161,6 +161,7 @@ LINES = [
     ("arstore unpack app:1 lay", "arstore unpack app:1 layout/|"),
     ("arstore unpack app:1 a", "arstore unpack app:1 a\\ dir/|"),
     ("arstore --quiet rm app:1 exa", "arstore --quiet rm app:1 example.com:5000/team/base:latest |"),
+    ("arstore import --limit infl", "arstore import --limit inflated=|"),
     ("arstore nonsense a", "arstore nonsense a|"),
 ]
 

@@ -1,4 +1,4 @@
-"""What completes a command line, without a shell."""
+"""Completion of command lines, without a shell."""
 
 from __future__ import annotations
 
@@ -144,6 +144,13 @@ def test_nothing_completes_these(line):
 
 def test_an_empty_line_has_the_commands():
     assert texts([]) == texts([""]) == list(cli.entries())
+
+
+def test_names_of_settings():
+    assert texts(["import", "--limit", "infl"]) == ["inflated="]
+    assert texts(["load", "--timeout-part", ""]) == ["import=", "run=", "leavings="]
+    assert texts(["kill", "--signal", "K"]) == ["KILL"]
+    assert "linux/arm64" in texts(["pull", "--platform", ""])
 
 
 def test_quotes_of_a_shell(root):

@@ -130,7 +130,23 @@ def test_an_answer_is_one_line_with_status_2(arstore, line, text):
     assert (result.status, result.out, result.err) == (2, b"", f"{text}\n")
 
 
+def test_the_page_shows_what_is_printed(arstore):
+    page = (HERE.parents[2] / "docs" / "completion-and-man.md").read_text()
+    shown = re.findall(r"^\$ arstore (.*)\n(arstore: .*)\n", page, re.MULTILINE)
+    assert len(shown) == 3
+    for line, text in shown:
+        assert arstore(*line.split()).err == f"{text}\n"
+
+
+def test_an_option_that_is_nearly_ours(arstore):
+    assert arstore("images", "--jsn").err == "arstore: images: no such option '--jsn'; did you mean `--json`?\n"
+
+
 def test_an_answer_with_json_is_one_object(arstore):
+    for words, what in ((("rmi", "--json", "x"), "rmi"), (("container", "ls", "--json"), "container ls")):
+        result = arstore(*words)
+        assert (result.error["what"], result.error["exit_code"]) == (what, 2)
+    assert arstore("nonsense", "--json").error["why"] == "no such command 'nonsense'"
     result = arstore("images", "--json", "-q")
     assert (result.error["what"], result.error["exit_code"]) == ("images -q", 2)
 
