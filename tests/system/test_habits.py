@@ -17,7 +17,7 @@ WORKS = (
     ("podman images", b"box:1"),
     ("podman run --rm box:1 echo hello", b"hello\n"),
     ("docker run -i --rm -e A=b -w /tmp box:1 sh -c 'echo $A $PWD'", b"b /tmp\n"),
-    ("podman run --rm -h web box:1 hostname", b"web\n"),
+    ("podman run --rm --hostname web box:1 hostname", b"web\n"),
     ("podman run --rm -u 1000:1000 box:1 id -u", b"1000\n"),
     ("podman run --rm -v HERE:/mnt:ro box:1 ls /mnt", b"box.tar"),
     ("podman run --rm --privileged --network host --memory 64m box:1 echo x", b"x\n"),

@@ -50,12 +50,7 @@ class _Words(ContainerWords, PullWords):
 @option("--entrypoint", metavar="X", type=ANY, help="Replace the image's ENTRYPOINT and CMD; empty for none.")
 @option("--read-only", is_flag=True, help="Make the root file system read-only.")
 @option(
-    "-h",
-    "--hostname",
-    metavar="NAME",
-    type=ANY,
-    default="",
-    help="Set the host name; by default it is the container's id.",
+    "--hostname", metavar="NAME", type=ANY, default="", help="Set the host name; by default it is the container's id."
 )
 @option("-l", "--label", metavar="K[=V]", multiple=True, help="Add a label to those of the image.")
 @option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="Replace the image's stop signal.")

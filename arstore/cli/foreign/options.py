@@ -1,7 +1,7 @@
 """Options of docker, podman, buildah, skopeo and umoci that commands of the same name lack here.
 
 Each row has the commands ("" is the program itself), the options, the reason ("" for none) and the hint. A hint names
-only options that exist for all commands of its row.
+only options that exist for all commands of its row. Rows are not asked about options that a command has.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         _NO_NETWORK,
         "mount your own files, such as -v FILE:/etc/hosts:ro",
     ),
-    (frozenset({"load"}), "-h --hostname", "", "use --help for help; the host name is the container's id"),
+    (frozenset({"load"}), "--hostname", "", "the host name is the container's id"),
     (frozenset({"run"}), "--platform --arch --os --variant", "", "use `arstore pull --platform` first"),
     (frozenset({"run"}), "-q --quiet", "", "put it before the command: `arstore --quiet run`"),
     (frozenset({"run"}), "--rootfs", "", "use `arstore import --rootfs TAR NAME` first"),
