@@ -1,7 +1,8 @@
 """Options of docker, podman, buildah, skopeo and umoci that commands of the same name lack here.
 
 Each row has the commands ("" is the program itself), the options, the reason ("" for none) and the hint. A hint names
-only options that exist for all commands of its row. Rows are not asked about options that a command has.
+only options that exist for all commands of its row. A row is not used for an option that the command has, nor for a
+command that does not exist.
 """
 
 from __future__ import annotations
@@ -11,8 +12,14 @@ _EACH = "name each one; `arstore ps --all` lists the containers"
 _SOURCES = frozenset({"import", "pull", "push", "copy", "sync", "index push", "save"})
 _WITH_REGISTRY = frozenset({"copy", "sync", "push", "pull", "index push"})
 _LOOKS = frozenset({"inspect", "list-tags", "delete"})
-_IDS = frozenset({"logs", "exec", "kill", "stop", "wait", "container rm", "commit", "diff", "mount"})
-_RUN = frozenset({"run", "load"})
+_IDS = frozenset(
+    {"logs", "exec", "kill", "stop", "wait", "container rm", "commit", "diff", "mount", "start", "restart", "pause"}
+    | {"unpause", "top", "stats", "attach", "cp", "rename"}
+)
+_MANY = frozenset({"kill", "stop", "wait", "start", "restart", "pause", "unpause", "stats"})
+_CREATES = frozenset({"run", "create"})
+_VOLUMES = frozenset({"volume create", "volume inspect", "volume ls", "volume rm", "volume prune"})
+_RUN = frozenset({"run", "create", "load"})
 _NO_NETWORK = "containers have no networks of their own"
 _OWN_NAMESPACES = "a container always has its own namespaces"
 
@@ -67,7 +74,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "use watch(1) to repeat it",
     ),
     (
-        frozenset({"images", "ps", "history", "inspect", "mount", "diff"}),
+        frozenset({"images", "ps", "history", "inspect", "mount", "diff", "info"}),
         "-f --filter --format --sort",
         "",
         _READ_JSON,
@@ -79,6 +86,16 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "--json prints whole values",
     ),
     (frozenset({"images"}), "-n", "", "--json prints no heading"),
+    (frozenset({"info"}), "-d --debug", "", _READ_JSON),
+    (frozenset({"container prune"}), "--filter", "", _EACH),
+    (frozenset({"start", "attach"}), "--detach-keys --sig-proxy", "the streams are those of the container", ""),
+    (_VOLUMES, "-f --filter --format -n --noheading", "", _READ_JSON),
+    (
+        _VOLUMES,
+        "-a --all -o --opt --uid --gid -t --time",
+        "a volume is a directory of the store",
+        "see `arstore --help` for other commands on it",
+    ),
     (frozenset({"inspect"}), "-s --size", "", "use `arstore du IMAGE`"),
     (
         frozenset({"inspect"}),
@@ -89,7 +106,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (frozenset({"inspect"}), "-n --no-tags", "tags are not listed", "use `arstore list-tags` for them"),
     (frozenset({"history"}), "--platform", "the steps are those of this host's platform", ""),
     # Containers by id.
-    (frozenset({"kill", "stop", "wait"}), "-a --all -f --filter", "", _EACH),
+    (_MANY, "-a --all -f --filter --running", "", _EACH),
     (frozenset({"rm"}), "-f --force", "", "not needed for images; `arstore container rm -f ID` removes a container"),
     (
         frozenset({"rm"}),
@@ -260,32 +277,33 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "mount your own files, such as -v FILE:/etc/hosts:ro",
     ),
     (frozenset({"load"}), "--hostname", "", "the host name is the container's id"),
-    (frozenset({"run"}), "--platform --arch --os --variant", "", "use `arstore pull --platform` first"),
-    (frozenset({"run"}), "-q --quiet", "", "put it before the command: `arstore --quiet run`"),
-    (frozenset({"run"}), "--rootfs", "", "use `arstore import --rootfs TAR NAME` first"),
-    (frozenset({"run"}), "--replace", "", "use `arstore container rm -f ID` first"),
-    (frozenset({"run"}), "--rmi", "", "use `arstore rm` afterwards"),
-    (frozenset({"run"}), "--restart", "arstore does not restart containers", "use a systemd unit with Restart="),
+    (_CREATES, "--platform --arch --os --variant", "", "use `arstore pull --platform` first"),
+    (_CREATES, "-q --quiet", "", "put it before the command: `arstore --quiet`"),
+    (_CREATES, "--rootfs", "", "use `arstore import --rootfs TAR NAME` first"),
+    (_CREATES, "--replace", "", "use `arstore container rm -f ID` first"),
+    (frozenset({"create"}), "--init-ctr", "a container runs by itself", ""),
+    (_CREATES, "--rmi", "", "use `arstore rm` afterwards"),
+    (_CREATES, "--restart", "arstore does not restart containers", "use a systemd unit with Restart="),
     (
-        frozenset({"run"}),
+        _CREATES,
         "--cidfile --pidfile --conmon-pidfile --pod-id-file",
         "",
         "with --detach the id is printed; choose it with --name",
     ),
     (
-        frozenset({"run"}),
+        _CREATES,
         "-a --attach --detach-keys --sig-proxy --preserve-fd --preserve-fds",
         "the command has the streams and signals of `arstore run`",
         "see -i, -t and -d",
     ),
     (
-        frozenset({"run"}),
+        _CREATES,
         "--log-driver --log-opt",
         "the output of a detached container is kept in the store",
         "use `arstore logs`",
     ),
     (
-        frozenset({"run"}),
+        _CREATES,
         "--label-file --annotation",
         "",
         "use --label K=V",
