@@ -106,18 +106,13 @@ def raising(name: str) -> str:
     return f"--limit {name}=VALUE raises this limit"
 
 
-def limit_names() -> dict[str, str]:
-    """Return the names that `--limit` accepts, each with the field of Limits that it sets."""
-    return {name.replace("_", "-"): name for name, kind in Limits.__annotations__.items() if kind != "bool"}
-
-
 def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
     """Return *limits* (None: the defaults) with the changes of *texts*, each `NAME=VALUE`.
 
     A value is a whole number above 0 (0 is permitted for reserves and steps-per-byte), optionally followed by k, m, g
     or t for powers of 1024. Raises UsageError.
     """
-    names = limit_names()
+    names = {name.replace("_", "-"): name for name, kind in Limits.__annotations__.items() if kind != "bool"}
     values: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.partition("=")

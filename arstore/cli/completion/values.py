@@ -191,9 +191,9 @@ def _settings(plain: str) -> Iterable[str]:
         from arstore.pipeline.clock import PARTS
 
         return PARTS
-    from arstore.tar.limits import limit_names
+    from arstore.tar.limits import Limits
 
-    return limit_names()
+    return (name.replace("_", "-") for name, kind in Limits.__annotations__.items() if kind != "bool")
 
 
 def _matching(current: str, found: Iterable[Candidate]) -> Answer:

@@ -288,13 +288,13 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         _CREATES,
         "--cidfile --pidfile --conmon-pidfile --pod-id-file",
         "",
-        "with --detach the id is printed; choose it with --name",
+        "`arstore run --detach` prints the id; choose it with --name",
     ),
     (
         _CREATES,
         "-a --attach --detach-keys --sig-proxy --preserve-fd --preserve-fds",
         "the command has the streams and signals of `arstore run`",
-        "see -i, -t and -d",
+        "see -i and -t",
     ),
     (
         _CREATES,
