@@ -37,8 +37,9 @@ def names_of(path: str) -> set[str] | None:
 
 def stale_options(commands: frozenset[str], names: str) -> set[str]:
     """Return the options of a row that every command of the row has."""
+    stale = set(names.split())
     known = [found for found in map(names_of, commands) if found is not None]
-    return set(names.split()) & set.intersection(*known) if known else set()
+    return stale.intersection(*known) if known else set()
 
 
 def value_of(source: str, name: str) -> ast.expr:

@@ -66,7 +66,7 @@ def test_every_option_of_a_command_that_both_have_is_ours_or_answered(peer):
 
 def test_a_command_that_is_ours_has_no_entry():
     stale = [path for path in COMMANDS if is_ours(path)]
-    assert stale == [], "remove these from arstore/cli/foreign/commands.py"
+    assert stale == [], "run tools/foreign_entries.py --write"
 
 
 def test_an_option_that_is_ours_has_no_entry():
@@ -75,7 +75,7 @@ def test_an_option_that_is_ours_has_no_entry():
         existing = [path for path in commands if is_ours(path)]
         known = set.intersection(*(options(found(path.split())[0]) for path in existing)) if existing else set()
         stale += [f"{', '.join(sorted(commands))}: {name}" for name in names.split() if name in known]
-    assert stale == [], "remove these from arstore/cli/foreign/options.py"
+    assert stale == [], "run tools/foreign_entries.py --write"
 
 
 def test_a_row_is_about_commands_of_ours_or_of_another_tool():
