@@ -10,7 +10,7 @@ from typing import NoReturn
 from arstore import end_at_interrupt
 
 _SHORT_OF_MEMORY = ("failed to map segment", "cannot allocate memory")
-"""What the dynamic linker, and the kernel, say of a module that there is no room for."""
+"""Words that the dynamic linker and the kernel use when there is no memory for a module."""
 _HOST_ERROR = 40
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Print docs/design/exit-statuses.md as the error tree says it; `--write` puts it into its file.
+"""Print docs/design/exit-statuses.md, made from the error classes; `--write` writes the file.
 
-The table is made from arstore/errors.py, and a test asserts that the file agrees.
+The table is made from arstore/errors.py. A test asserts that the file is up to date.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Print docs/design/trust-attacks.md, for which every attack is tried; `--write` puts it into its file.
+"""Print docs/design/trust-attacks.md after trying every attack; `--write` writes the file.
 
-The attacks are those of tests/trust/attacking, where the test that they all fail is too. Needs gpg.
+The attacks are those of tests/trust/attacking, which also tests that they all fail. Needs gpg.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from arstore.errors import KeyFileError, SignatureError  # noqa: E402 - the chec
 
 TARGET = CHECKOUT / "docs" / "design" / "trust-attacks.md"
 _CHANGING = re.compile(r"(?<=the key )[0-9a-f]{12}|(?<=column )[0-9]+|(?<=has )[0-9]{4,}")
-"""What differs from run to run: keys, and lengths of what holds signatures of ECDSA."""
+"""Parts that differ from run to run: keys, and lengths of what holds signatures of ECDSA."""
 
 HEAD = """# Attacks on signatures
 
@@ -32,7 +32,7 @@ tried on a key, a log and authorities that are trusted.
 
 def document() -> str:
     """The whole text of the file."""
-    # Imported here: the checkout's tests are found only now.
+    # Imported here: the checkout's tests can be imported only now.
     from trust.attacking import ATTACKS  # type: ignore[import-not-found]
     from trust.attacking.world import World  # type: ignore[import-not-found]
 

@@ -40,7 +40,7 @@ def additional_to(root: str, given: Sequence[str] = (), owners: Sequence[str] = 
     """The additional stores of the store at *root*: those *given*, or those of the environment or of stores.conf.
 
     Raises:
-        UsageError: the list names a store twice, or the store itself, or an owner who is none.
+        UsageError: the list names a store twice, or the store itself, or an owner that is not a user.
         HostError: the file cannot be used.
     """
     environ = os.environ

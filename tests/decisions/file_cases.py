@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def files(material: Material) -> Iterator[Case]:
-    """What a policy file may look like."""
+    """Cases about the syntax of a policy file."""
     keys = base64.b64encode(material.keys["k1.pub"]).decode()
     ring = base64.b64encode(material.keys["alice.gpg"]).decode()
     rekor = {"rekorPublicKeyPath": "@K@/rekor.pub"}
@@ -203,7 +203,7 @@ def files(material: Material) -> Iterator[Case]:
 
 
 def lists() -> Iterator[Case]:
-    """How the requirements of a list work together."""
+    """Cases about how the requirements in a list combine."""
     good, bad = gpg(exact()), gpg(exact(), key="bob.gpg")
     rows: list[tuple[str, list[Any], str]] = [
         ("accept and accept", [ACCEPT, ACCEPT], "bare"),

@@ -1,4 +1,4 @@
-"""A row of the table, and what its policies are made of."""
+"""A row of the table, and the parts of its policies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TWO_KEYS = "a file with two keys is refused, because only the first would be use
 
 
 class Case(NamedTuple):
-    """A policy and an image. `argued` says why arstore answers otherwise than skopeo, where it does."""
+    """A policy and an image. `argued` says why arstore's answer differs from skopeo's, where it does."""
 
     group: str
     title: str
@@ -43,12 +43,12 @@ def default(*requirements: Any) -> dict[str, Any]:
 
 
 def of(transport: str, **scopes: Any) -> dict[str, Any]:
-    """A policy that rejects all but what *scopes* say (`_` is "")."""
+    """A policy that rejects everything except what *scopes* allow (`_` is "")."""
     return {"default": [REJECT], "transports": {transport: {("" if k == "_" else k): v for k, v in scopes.items()}}}
 
 
 def under(transport: str, scopes: dict[str, Any]) -> dict[str, Any]:
-    """The same for scopes that are no Python names."""
+    """The same for scopes that are not Python names."""
     return {"default": [REJECT], "transports": {transport: scopes}}
 
 
@@ -65,7 +65,7 @@ def sig(identity: Any = None, key: str = "k1.pub", **more: Any) -> dict[str, Any
 
 
 def trusted(identity: Any = None, **more: Any) -> dict[str, Any]:
-    """A requirement sigstoreSigned with what *more* says."""
+    """A requirement sigstoreSigned with the members *more*."""
     found = {"type": "sigstoreSigned", **more}
     return {
         **found,

@@ -1,4 +1,4 @@
-"""docs/design/registry-faults.md names tests that there are, and the errors that they assert."""
+"""docs/design/registry-faults.md names existing tests, and the errors that they assert."""
 
 import ast
 import re

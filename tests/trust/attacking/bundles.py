@@ -23,7 +23,7 @@ _STATEMENT = {
 
 
 def _says(**members):
-    """A bundle in which the trusted key says the good statement with *members* in place of its own; None drops one."""
+    """A bundle of the trusted key with the good statement, some of its *members* replaced; None removes one."""
 
     def attempt(world):
         statement = {name: value for name, value in (_STATEMENT | members).items() if value is not None}
@@ -40,7 +40,7 @@ def _signed(world, payload, kind=IN_TOTO, said=None):
 
 
 def _changed(change):
-    """The good bundle after *change* of its document."""
+    """The good bundle with its document changed by *change*."""
 
     def attempt(world):
         document = json.loads(sign_bundle(world.key, MANIFEST).raw)

@@ -1,4 +1,4 @@
-"""Certificates that nobody trusted has issued, or that were issued for something else."""
+"""Certificates from untrusted issuers, or issued for another purpose."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _dns(*names):
 
 
 def _other_text(world, change_certificate=None, change_chain=None):
-    """A good signature of Fulcio's, with its PEM texts changed behind the log's back or before it."""
+    """A good signature of Fulcio's, with its PEM texts changed after the log entry was made, or before it."""
     key, certificate = world.ca.issue()
     made = key.sign(PAYLOAD)
     rekor = entry(world.log, certificate.encode(), made, PAYLOAD)
@@ -67,7 +67,7 @@ def _constrained(world, **names):
 
 
 def _many_paths(world):
-    """Certificates that all fit behind each other: seven of one name and key, each signed by all."""
+    """Certificates that all fit in any order: seven of one name and key, each signed by all."""
     ca = world.root.subordinate("loop")
     others = [Ca("loop", ca).pem for _ in range(6)]
     return world.certified(ca, chain="".join(others) + world.root.pem)

@@ -1,4 +1,4 @@
-"""Entries of a log that are about something else, or are not the log's."""
+"""Entries of a log that are about something else, or were not signed by the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _changed(text, **members):
 
 
 def _certified_elsewhere(world):
-    """An attacker's own signature, with the victim's certificate and its entry in the log."""
+    """An attacker's signature, with the victim's certificate and its entry in the log."""
     key, certificate = world.ca.issue()
     made = key.sign(b"what the victim signed")
     rekor = entry(world.log, certificate.encode(), made, b"what the victim signed")
@@ -30,7 +30,7 @@ def _certified_elsewhere(world):
 
 
 def _of_another_payload(world):
-    """The log took in what another image's payload is, with this signature and key."""
+    """The log's entry is for another image's payload, with this signature and key."""
     made = world.key.sign(PAYLOAD)
     rekor = entry(world.log, world.key.public.pem(), made, b"the payload of another image")
     return world.by_key(SigstoreSignature(PAYLOAD, base64_of(made), rekor=rekor), log=True)

@@ -1,4 +1,4 @@
-"""OpenPGP messages that are not signed, or not by who should have signed them. gpg and pysequoia refuse them all."""
+"""OpenPGP messages without a signature, or with one by a wrong key. gpg and pysequoia refuse them all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHILE_VALID = ("--faked-system-time", f"{PAST}!")
 
 
 def _of(make, key=_GOOD):
-    """Verify what *make* makes with gpg, with the public key of *key*."""
+    """Verify the message of *make* with gpg, with the public key of *key*."""
 
     def attempt(world, gpg=None):
         blob = make(world.gpg)

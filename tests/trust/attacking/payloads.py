@@ -1,4 +1,4 @@
-"""Payloads that the trusted key has signed, and that do not say what they must."""
+"""Payloads that the trusted key has signed, but that lack required content."""
 
 from __future__ import annotations
 

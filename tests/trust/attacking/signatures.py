@@ -1,4 +1,4 @@
-"""Signatures and keys that are not those they should be."""
+"""Wrong signatures and wrong keys."""
 
 from __future__ import annotations
 
