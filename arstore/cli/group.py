@@ -91,6 +91,12 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
         "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),
     },
+    "This program": {
+        "completion": CommandEntry(
+            "completion.command", "completion", "Print a script that completes command lines in a shell."
+        ),
+        "man": CommandEntry("manual.command", "man", "Write the manual pages to a directory."),
+    },
 }
 """Every command of the program, in the order of its help."""
 

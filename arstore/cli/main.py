@@ -20,7 +20,7 @@ from arstore.linux.process import UMASK
 
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
-"""The environment variable with which a shell asks for completions, which click prints."""
+"""The environment variable with which a shell's script asks for completions (`completion`)."""
 
 _EPILOG = """\
 For root, the defaults are /var/lib/ar for --root and /run/ar for --runroot. For other users, they are directories named
@@ -76,7 +76,14 @@ def _arstore(
     log_level: str | None,
     quiet: bool,
 ) -> None:
-    """Keep container images in a store, mount them, and run containers from them."""
+    """Keep container images in a store, mount them, and run containers from them.
+
+    Examples:
+
+    arstore import app.tar
+
+    arstore run app:1
+    """
     session.config = config
     session.root = root
     session.runroot = runroot
@@ -110,13 +117,15 @@ def run(session: Session, words: list[str]) -> int:
 
     click is imported only for a line that is not plain: one that asks for help, or is invalid (see `line`).
     """
-    line = None if COMPLETION in os.environ else parse(cli, words, os.environ)
+    if COMPLETION in os.environ:
+        from arstore.cli.completion.words import answer
+
+        return answer(cli, words, os.environ)
+    line = parse(cli, words, os.environ)
     if line is not None:
         return line.run(session)
     from arstore.cli import clicked
 
-    if COMPLETION in os.environ:
-        clicked.complete(cli, session, words, COMPLETION)
     return clicked.run(cli, session, words)
 
 

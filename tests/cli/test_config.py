@@ -218,6 +218,14 @@ def test_help_and_the_version_work_all_the_same(storeless, config):
     assert storeless("images", "--nonsense").status == 2
 
 
+def test_completion_and_man_do_without_the_files(storeless, config, tmp_path):
+    """A shell reads the script when it starts, and a package writes the pages."""
+    config("rot = 1")
+    for shell in ("bash", "zsh", "fish"):
+        assert storeless.ok("completion", shell).err == ""
+    assert storeless.ok("man", tmp_path / "man").err == ""
+
+
 def test_both_parsers_read_the_file(config):
     """A line that click reads is configured too."""
     from arstore.cli import clicked

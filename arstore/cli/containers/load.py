@@ -160,7 +160,11 @@ def load(
     from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
 
     if bool(image) == bool(archive):
-        raise UsageError("load", "give either -i FILE or the NAME of an image of the store")
+        raise UsageError(
+            "load",
+            "give either -i FILE or the NAME of an image of the store, which is then run",
+            "use `arstore import FILE` to import an archive without running an image",
+        )
     if discard:
         _discard(session, image, dry_run)
         return
@@ -285,7 +289,7 @@ def _summary(loaded: Loaded) -> list[str]:
     """Return the lines of the summary."""
     lines = []
     if loaded.exit_code == 0 and not loaded.imported and not loaded.failed:
-        lines.append("the run left no images")
+        lines.append("the run left no images (use `arstore import` to import an archive without running an image)")
     if not loaded.has_run and loaded.imported and loaded.exit_code is None:
         lines.append("its last run had succeeded, so it was not run again (use --rerun for that)")
     if loaded.imported:

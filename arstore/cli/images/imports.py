@@ -77,6 +77,9 @@ def import_options(function: F) -> F:
     return function
 
 
+_ONE_NAME = "use --name to give the image a name, or --rootfs if the source is the tar of a root file system"
+
+
 @exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
 @command("import")
 @argument("source")
@@ -160,7 +163,7 @@ def import_(
         return
     if root_name is not None or changes or message or timestamp is not None:
         if root_name is not None:
-            raise errors.UsageError(root_name, "is one argument too many", "use --name to give the image a name")
+            raise errors.UsageError(root_name, "is one argument too many", _ONE_NAME)
         what = "--change" if changes else "--message" if message else "--timestamp"
         raise errors.UsageError(what, "needs --rootfs")
     bring(session, (source,), words)

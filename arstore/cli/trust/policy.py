@@ -28,7 +28,12 @@ STORE = "store:"
 
 @json_option
 def _policy(_: Session) -> None:
-    """Check policies, and explain their decisions."""
+    """Check policies, and explain their decisions.
+
+    Example:
+
+    arstore policy explain docker://registry.example.com/team/app:1
+    """
 
 
 policy = Group(
