@@ -80,9 +80,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
     },
     "The store": {
-        "info": CommandEntry(
-            "upkeep.info", "info", "Show versions, kernel features, paths, and what this user can do."
-        ),
+        "info": CommandEntry("upkeep.info", "info", "Show versions, kernel features, paths, and allowed actions."),
         "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
         "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
         "convert": CommandEntry(

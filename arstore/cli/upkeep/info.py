@@ -24,7 +24,7 @@ _WORDS = {True: "yes", False: "no", None: "unknown"}
 @command("info")
 @json_option
 def info(session: Session) -> None:
-    """Show versions, kernel features, paths, and what this user can do.
+    """Show versions, kernel features, paths, and allowed actions.
 
     Shows which configuration files are read and where each setting comes from, what the store has, which form new layer
     trees get, and which OCI runtime is used. For everything that does not work, it shows which right, program or kernel
