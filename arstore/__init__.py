@@ -157,11 +157,12 @@ def open(
     *,
     policy: str | os.PathLike[str] | None = None,
     require_signatures: bool = False,
+    config: str | os.PathLike[str] | None = None,
 ) -> Store:
     """Return the store in *root*, by default this user's, as a context manager. See `arstore.api.store.Store`."""
     from arstore.api.store import Store
 
-    return Store(root, runroot, additional_stores, policy=policy, require_signatures=require_signatures)
+    return Store(root, runroot, additional_stores, policy=policy, require_signatures=require_signatures, config=config)
 
 
 def __getattr__(name: str) -> object:

@@ -332,6 +332,12 @@ class MountForbiddenError(MountError):
     exit_code = 44
 
 
+class ConfigFileError(HostError):
+    """A configuration file of arstore cannot be used: it is unreadable, malformed, or another user can write to it."""
+
+    exit_code = 45
+
+
 # --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,10 @@ FILES = frozenset({TAR, INDEX, MERGED_INDEX})
 """Files that only a tree has: code that spells such a name depends on how a format keeps its trees."""
 
 OTHERS = {
+    ("api/info/host.py", "erofs"): "the kernel's file system",
+    ("api/info/mounting.py", "erofs"): "the kernel's file system",
     ("cli/images/unpack.py", "directory"): "an argument of the command",
+    ("cli/manual/command.py", "directory"): "an argument of the command",
     ("cli/upkeep/backup.py", "directory"): "an argument of the command",
     ("transport/media/archive.py", "layer.tar"): "a member of a docker-archive",
     ("transport/sinks/docker_archive.py", "layer.tar"): "a member of a docker-archive",

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Print docs/cli.md, made from the help of the program and of each command; `--write` writes the file.
 
-A test asserts that the file is up to date.
+The help is what `arstore COMMAND --help` prints on a wide terminal, byte for byte. Tests assert that, and that
+the file is up to date.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +18,13 @@ sys.path.insert(0, str(CHECKOUT))
 import click  # noqa: E402 - the checkout need not be installed
 from generated import main  # noqa: E402
 
-from arstore.cli.clicked import clicked  # noqa: E402
+from arstore.cli.clicked import WIDEST, clicked  # noqa: E402
 from arstore.cli.main import PROGRAM, cli  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TARGET = CHECKOUT / "docs" / "cli.md"
-WIDTH = 100
 
 HEAD = """# Commands
 
@@ -34,6 +35,7 @@ lists all exit statuses: [design/exit-statuses.md](design/exit-statuses.md).
 
 def document() -> str:
     """Return the text of the file."""
+    os.environ["COLUMNS"] = str(WIDEST)
     program = clicked(cli)
     top = _context(program, PROGRAM)
     parts = [HEAD, *(f"## {path}\n\n```text\n{text}\n```\n" for path, text in _helps(program, top))]
@@ -42,8 +44,7 @@ def document() -> str:
 
 def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
     """Yield the path and help of *command* and of all commands below it."""
-    lines = command.get_help(context).splitlines()
-    yield context.command_path, "\n".join(line.rstrip() for line in lines)
+    yield context.command_path, command.get_help(context)
     if not isinstance(command, click.Group):
         return
     for name in command.list_commands(context):
@@ -53,11 +54,8 @@ def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str
 
 
 def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
-    """A context with the settings that the program itself uses, such as `-h`."""
-    settings = command.context_settings
-    return click.Context(
-        command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH, **settings
-    )
+    """Return a context with the settings of the program itself, such as its names for --help."""
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ PAGES: dict[str, dict[str, str]] = {
         "attachments.md": "What happens to signatures, attestations and SBOMs that belong to an image",
         "encryption.md": "How to encrypt layers for certain readers, and decrypt them",
         "interop.md": "Which tool reads which files of which tool, with the same digests",
-        "configuration.md": "",
+        "configuration.md": "How to set defaults for a user or the whole host: all keys, and files that are refused",
         "completion-and-man.md": "",
         "cli.md": "All commands with all options, as `--help` prints them",
         "design/exit-statuses.md": "What each exit status means",
@@ -54,20 +54,20 @@ PAGES: dict[str, dict[str, str]] = {
         "library.md": "How to use a store from Python: `import arstore`",
     },
     "For maintainers": {
-        "design/style.md": "How we write, and what each word means",
-        "design/house.md": "Where every module is, and where a new one belongs",
+        "design/style.md": "The rules for texts, and the meaning of each word",
+        "design/house.md": "The packages, and where new code belongs",
         "design/data-flow.md": "Which processes and modules the bytes of an import, a mount and a run pass through",
-        "design/store-format.md": "What is on disk: directories, files and records",
-        "design/crash-safety.md": "What is on disk at each step of a command, and why a crash there does no harm",
-        "design/reliability.md": "What was done to break a store, with the figures, and the protocols that protect it",
+        "design/store-format.md": "Directories, files, records and locks",
+        "design/crash-safety.md": "The state at each step of a command, and the consequence of a crash there",
+        "design/reliability.md": "The tests that try to break a store, their results, and the rules that protect it",
         "design/erofs.md": "How layers are mounted without extracting files",
         "design/copy.md": "How images are read from one medium and written to another",
         "design/registry-faults.md": "Which faults of registries are handled, how, and by which test",
-        "design/threat-model.md": "What is defended, against whom, and what is not",
+        "design/threat-model.md": "Assets, attackers, defences and their limits",
         "design/trust-matrix.md": "Which tool verifies whose signatures, on which medium",
-        "design/trust-decisions.md": "What skopeo and arstore decide under the same policies",
+        "design/trust-decisions.md": "The decisions of skopeo and arstore under the same policies",
         "design/trust-attacks.md": "Which attacks on signatures were tried, and what arstore prints",
-        "design/mutation.md": "Which guards of the code no test would miss",
+        "design/mutation.md": "Guards of the code that no test covers",
         "design/startup.md": "Where the time of a short command goes",
         "benchmarks.md": "How fast arstore is, how it is measured, and which requirements are not met",
         "benchmarks/results.md": "All bars and medians of the last run",
@@ -97,7 +97,9 @@ def document(docs: Path = DOCS) -> str:
         note = [NOTES[reader]] if reader in NOTES else []
         parts.append("\n".join([f"## {reader}", "", *note, "| page | answers |", "|---|---|", *lines, ""]))
     decisions = [f"- [{title(path.read_text())}](design/decisions/{path.name})" for path in _decisions(docs)]
-    parts.append("\n".join(["## Decisions", "", "Why it is as it is, in the order of time.", "", *decisions, ""]))
+    parts.append(
+        "\n".join(["## Decisions", "", "The reasons for the design, in chronological order.", "", *decisions, ""])
+    )
     return "\n".join(parts)
 
 

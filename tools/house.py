@@ -88,7 +88,8 @@ class Figures(NamedTuple):
 def figures(package: Path) -> Figures:
     """Read every module of *package*."""
     known = modules(package)
-    edges = {name: imports(path, known) - {name} for name, path in known.items()}
+    # arstore/__init__.py exports the library's names, each loaded at its first use: its imports would be cycles.
+    edges = {name: imports(path, known) - {name, package.name} for name, path in known.items() if name != package.name}
     lines = {name: len(path.read_text().splitlines()) for name, path in known.items()}
     folders = Counter(
         str(path.parent.relative_to(package.parent)) for path in known.values() if path.name != "__init__.py"

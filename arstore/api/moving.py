@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.tar.limits import Limits
     from arstore.transport.copy import ImportOptions
     from arstore.transport.export.export import ExportOptions
     from arstore.transport.selection.selector import Wanted
@@ -37,7 +38,7 @@ STORE = "store:"
 
 
 class How(NamedTuple):
-    """Options of a copy: the choice of images and the conversions (as in `Store.copy`), and the policy."""
+    """Options of a copy: the choice of images and the conversions (as in `Store.copy`), the policy, and the limits."""
 
     platform: str = ""
     all_platforms: bool = False
@@ -46,6 +47,7 @@ class How(NamedTuple):
     level: int | None = None
     preserve_digests: bool = False
     rules: Rules | None = None
+    limits: Limits | None = None
 
 
 def wanted(platform: str, all_platforms: bool) -> Wanted:
@@ -154,13 +156,14 @@ def copy_in(
 
     Raises SourceError, RegistryError, StoreError, HostError, UsageError, OSError.
     """
+    from arstore.tar.limits import DEFAULT_LIMITS
     from arstore.transport.copy import ImportOptions
 
     if how.form or how.compression:
         raise UsageError(STORE, "the store keeps images as they come, and converts nothing", "copy to another medium")
-    options = ImportOptions(
-        name.strip(), wanted(how.platform, how.all_platforms), registries=registries, rules=how.rules
-    )
+    chosen = wanted(how.platform, how.all_platforms)
+    limits = how.limits or DEFAULT_LIMITS
+    options = ImportOptions(name.strip(), chosen, limits=limits, registries=registries, rules=how.rules)
     done = import_into(store, source, options, progress)
     images = [image_of(store.find(image.digest)) for image in done.images]
     return Copied(
@@ -172,13 +175,15 @@ def copy_in(
 
 def _export_options(how: How) -> ExportOptions:
     from arstore.tar.compression import Compression
+    from arstore.tar.limits import DEFAULT_LIMITS
     from arstore.transport.export.export import ExportOptions
 
     try:
         compression = Compression(how.compression) if how.compression else None
     except ValueError:
         raise UsageError(how.compression, "is not a compression", "gzip, zstd or none") from None
-    return ExportOptions(how.form, compression, how.level, how.preserve_digests, how.all_platforms)
+    limits = how.limits or DEFAULT_LIMITS
+    return ExportOptions(how.form, compression, how.level, how.preserve_digests, how.all_platforms, limits)
 
 
 def _copied(image: OutgoingImage) -> CopiedImage:

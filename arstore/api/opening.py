@@ -13,12 +13,33 @@ from arstore.errors import UsageError, naming
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from arstore.api.config.settings import Settings
     from arstore.store.additional import Wanted
     from arstore.store.store import Store
 
 
-def directories_of(root: str | None, runroot: str | None) -> tuple[str, str]:
-    """Return root and runroot: the given ones, or the defaults of this user (docs/cli.md, "Options").
+def settings_of(config: str | None = None, *, keep: bool = True) -> Settings | None:
+    """Return the settings in the configuration files; None without a file, and then no module is imported for them.
+
+    *config* replaces the files of the user and the host. With *keep*, the parsed form may be written to the usual
+    runroot. Raises UsageError for an empty name, ConfigFileError for a file that cannot be used.
+    """
+    uid = os.geteuid()
+    files = places.config_files(os.environ, uid, config)
+    if not files:
+        return None
+    from arstore.api.config.settings import read_settings
+
+    return read_settings(files, os.environ, uid, keep=keep)
+
+
+def directories_of(
+    root: str | None, runroot: str | None, settings: Settings | None = None, *, make: bool = True
+) -> tuple[str, str]:
+    """Return root and runroot: the given ones, the configured ones, or the defaults of this user.
+
+    See docs/configuration.md. A configured runroot belongs to the configured root, or to the default one; any other
+    root gets a separate directory below it. Unless *make* is false, a runroot in /tmp is created.
 
     Raises:
         UsageError: ARSTORE_ROOT, ARSTORE_RUNROOT or an argument is empty, as when a script uses an unset variable.
@@ -28,34 +49,50 @@ def directories_of(root: str | None, runroot: str | None) -> tuple[str, str]:
     _refuse_empty("--root", root, "ARSTORE_ROOT")
     _refuse_empty("--runroot", runroot, "ARSTORE_RUNROOT")
     uid = os.geteuid()
-    default = places.default_root(os.environ, uid)
+    usual = places.default_root(os.environ, uid)
+    default = (settings and settings.root) or usual
     chosen = root or default
     if runroot:
         return chosen, runroot
-    own = None if os.path.realpath(chosen) == os.path.realpath(default) else chosen
-    return chosen, places.default_runroot(os.environ, uid, own)
+    configured = settings.runroot if settings else None
+    home = default if configured else usual
+    own = None if os.path.realpath(chosen) == os.path.realpath(home) else chosen
+    return chosen, places.default_runroot(os.environ, uid, own, configured, make=make)
 
 
-def additional_to(root: str, given: Sequence[str] = (), owners: Sequence[str] = ()) -> list[Wanted]:
-    """Return the additional stores of the store at *root*: *given*, or those of the environment or of stores.conf.
+def additional_to(
+    root: str, given: Sequence[str] = (), owners: Sequence[str] = (), settings: Settings | None = None
+) -> list[Wanted]:
+    """Return the additional stores of the store at *root*.
+
+    They are those *given*, else those of the environment, of the configuration, or of stores.conf.
 
     Raises:
         UsageError: the list names a store twice, or the store itself, or an owner that is not a user.
-        HostError: the file cannot be used.
+        ConfigFileError: the file cannot be used.
     """
     environ = os.environ
-    if not (given or places.ADDITIONAL in environ or places.stores_conf(environ, os.geteuid())):
+    configured = settings is not None and settings.additional is not None
+    if not (given or configured or places.ADDITIONAL in environ or places.stores_conf(environ, os.geteuid())):
         return []
     from arstore.api import stores_conf
 
-    return stores_conf.wanted(given, owners, environ, root)
+    return stores_conf.wanted(given, owners, environ, root, settings)
 
 
 @contextmanager
 def opened(
-    root: str, runroot: str, *, create: bool = False, additional: Sequence[Wanted] = (), may_lack: bool = False
+    root: str,
+    runroot: str,
+    *,
+    create: bool = False,
+    additional: Sequence[Wanted] = (),
+    may_lack: bool = False,
+    tree: str | None = None,
 ) -> Iterator[Store]:
     """Open the store, with its *additional* stores, and close it at the end of the context.
+
+    *tree* is the format of new trees.
 
     With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
     successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
@@ -76,6 +113,7 @@ def opened(
     with naming(place), Store(root, runroot, create=create, additional=additional, may_lack=may_lack) as store:
         store.relief = partial(_reclaim, store)
         store.give_up = partial(_give_up_trees, store)
+        store.tree = tree or store.tree
         if create:
             # Before any incoming data is read.
             store.graph.verify()

@@ -9,13 +9,17 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from arstore.errors import PermissionDeniedError
+from arstore.errors import ConfigFileError, PermissionDeniedError, UsageError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SYSTEM_ROOT = "/var/lib/ar"
 SYSTEM_RUNROOT = "/run/ar"
+
+CONFIG = "ARSTORE_CONFIG"
+"""Environment variable: the configuration file, which replaces those of the user and the host."""
+_CONFIG_FILE = "arstore/config.toml"
 
 ADDITIONAL = "ARSTORE_ADDITIONAL_STORES"
 """Environment variable: additional stores, separated by colons as in PATH. If it is set but empty, there are none."""
@@ -32,14 +36,21 @@ def default_root(environ: Mapping[str, str], uid: int) -> str:
     return os.path.join(data, "arstore")
 
 
-def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None = None) -> str:
+def default_runroot(
+    environ: Mapping[str, str],
+    uid: int,
+    own_root: str | None = None,
+    configured: str | None = None,
+    *,
+    make: bool = True,
+) -> str:
     """Return the default directory of runtime state, which is discarded at reboot.
 
     A root that the user chose (*own_root*) has a separate runroot below the default one, so that two stores never see
-    each other's mounts. Raises PermissionDeniedError if only a directory in /tmp is left and it belongs to another
-    user; OSError.
+    each other's mounts. *configured* replaces the usual directory. If only a directory in /tmp is left, it is created
+    unless *make* is false. Raises PermissionDeniedError if that directory belongs to another user; OSError.
     """
-    place = SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid), "arstore")
+    place = configured or usual_runroot(environ, uid, make=make)
     if own_root is None:
         return place
     from arstore.digest import short_hash
@@ -48,23 +59,77 @@ def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None =
     return os.path.join(place, "stores", mark)
 
 
+def usual_runroot(environ: Mapping[str, str], uid: int, *, make: bool = True) -> str:
+    """Return the directory of runtime state that this user has by default. Raises PermissionDeniedError, OSError."""
+    return SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid, make), "arstore")
+
+
+def config_files(environ: Mapping[str, str], uid: int, given: str | None = None, etc: str = "/etc") -> list[str]:
+    """Return the configuration files to read, the most important first; an empty list if there are none.
+
+    *given* (`--config`), or else ARSTORE_CONFIG, replaces all others; /dev/null means no file. Otherwise they are the
+    user's and the host's. Raises UsageError for an empty name, ConfigFileError for a place that cannot be examined.
+    """
+    named = environ.get(CONFIG) if given is None else given
+    if named is not None:
+        if not named:
+            what = CONFIG if given is None else "--config"
+            raise UsageError(what, "is empty", "give a file, or leave it out; /dev/null stands for no file")
+        return [] if named == os.devnull else [os.path.abspath(named)]
+    host = host_config(etc)
+    found = [path for path in (user_config(environ),) if _is_there(path, hidden=False)]
+    return [*found, host] if _is_there(host) else found
+
+
+def host_config(etc: str = "/etc") -> str:
+    """Return the configuration file of the host."""
+    return f"{etc}/{_CONFIG_FILE}"
+
+
+def user_config(environ: Mapping[str, str]) -> str:
+    """Return the configuration file of the user (XDG basedir-spec)."""
+    return f"{_config_home(environ)}/{_CONFIG_FILE}"
+
+
+def _is_there(path: str, *, hidden: bool | None = None) -> bool:
+    """Return whether *path* exists, even as a dangling symlink. *hidden* is the answer if it cannot be examined.
+
+    A directory that this user may not search belongs to another user, as after su(1). If *hidden* is None, such a place
+    raises ConfigFileError.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if hidden is not None:
+            return hidden
+        raise ConfigFileError(path, f"cannot be read: {reason(error)}") from error
+    return True
+
+
+def _config_home(environ: Mapping[str, str]) -> str:
+    config = environ.get("XDG_CONFIG_HOME", "")
+    return config if os.path.isabs(config) else os.path.join(os.path.expanduser("~"), ".config")
+
+
 def stores_conf(environ: Mapping[str, str], uid: int, etc: str = "/etc") -> str:
     """Return the path of the user's stores.conf, else of the host's; "" if neither exists (`stores_conf`)."""
     places = [f"{etc}/{_STORES_CONF}"]
     if uid:
-        config = environ.get("XDG_CONFIG_HOME", "")
-        if not os.path.isabs(config):
-            config = os.path.join(os.path.expanduser("~"), ".config")
-        places.insert(0, f"{config}/{_STORES_CONF}")
+        places.insert(0, f"{_config_home(environ)}/{_STORES_CONF}")
     return next(filter(os.path.lexists, places), "")
 
 
-def _runtime_directory(environ: Mapping[str, str], uid: int) -> str:
+def _runtime_directory(environ: Mapping[str, str], uid: int, make: bool) -> str:
     given = environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(given):
         return given
     usual = f"/run/user/{uid}"
-    return usual if os.access(usual, os.W_OK) else _private(f"/tmp/arstore-{uid}", uid)
+    if os.access(usual, os.W_OK):
+        return usual
+    own = f"/tmp/arstore-{uid}"
+    return _private(own, uid) if make else own
 
 
 def _private(path: str, uid: int) -> str:

@@ -12,7 +12,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.api.opening import additional_to, directories_of, opened
+from arstore.api.opening import additional_to, directories_of, opened, settings_of
 from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
@@ -62,25 +62,31 @@ class Store:
         *,
         policy: Path | None = None,
         require_signatures: bool = False,
+        config: Path | None = None,
     ) -> None:
         """Set the directories; the defaults are those of the command line (ARSTORE_ROOT, ARSTORE_RUNROOT).
 
-        Images of *additional_stores* are used in place, without copying (docs/additional-stores.md). The default is the
-        list in the environment or in stores.conf.
+        The configuration files of the user and the host are read here, as by the command line. *config*, or else
+        ARSTORE_CONFIG, replaces them; /dev/null means none (docs/configuration.md).
 
-        *policy* is the path of the signature policy; the default is the user's or the host's. It is read when an image
-        is imported, copied, mounted, unpacked or run. With *require_signatures*, images for which the policy requires
-        no signature are refused.
+        Images of *additional_stores* are used in place, without copying (docs/additional-stores.md). The default is the
+        list in the environment, in the configuration or in stores.conf.
+
+        *policy* is the path of the signature policy; the default is the configured one, the user's or the host's. It is
+        read when an image is imported, copied, mounted, unpacked or run. With *require_signatures*, images for which
+        the policy requires no signature are refused.
 
         Raises:
             UsageError: a directory is an empty string, or the list of additional stores is invalid.
             PermissionDeniedError: the default runroot belongs to another user.
-            HostError: stores.conf cannot be used.
+            ConfigFileError: a configuration file or stores.conf cannot be used.
         """
         chosen = _given(root, "ARSTORE_ROOT"), _given(runroot, "ARSTORE_RUNROOT")
-        self.root, self.runroot = map(os.path.abspath, directories_of(*chosen))
-        self._rules = Rules(_text(policy) or "", require_signatures)
-        self._additional = additional_to(self.root, [os.fspath(one) for one in additional_stores])
+        self._settings = settings = settings_of(_text(config))
+        self.root, self.runroot = map(os.path.abspath, directories_of(*chosen, settings))
+        self._rules = Rules(_text(policy) or (settings and settings.policy) or "", require_signatures)
+        stores = [os.fspath(one) for one in additional_stores]
+        self._additional = additional_to(self.root, stores, settings=settings)
         self._stack = ExitStack()
         self._inner: Inner | None = None
 
@@ -194,7 +200,7 @@ class Store:
         name: str = "",
         platform: str = "",
         all_platforms: bool = False,
-        tree: str = "auto",
+        tree: str | None = None,
         limits: Limits | None = None,
         registries: RegistryOptions | None = None,
         progress: Progress | None = None,
@@ -202,7 +208,8 @@ class Store:
         """Import every image of *source*: a path, or `TRANSPORT:REFERENCE`, as for the command `arstore import`.
 
         *platform* is `OS/ARCH[/VARIANT]`, by default the host's; *all_platforms* imports complete indexes. *name*
-        replaces the name of a single image. Either all images are imported or none. A missing store is created. Forks.
+        replaces the name of a single image. *tree* and *limits* are by default the configured ones. Either all images
+        are imported or none. A missing store is created. Forks.
 
         Raises:
             SourceError: the source is missing, malformed or damaged; the store is unchanged.
@@ -210,12 +217,11 @@ class Store:
             UsageError: *name* is given, but the source has several images; or *platform* is given with *all_platforms*.
         """
         from arstore.api.moving import import_into, wanted
-        from arstore.tar.limits import DEFAULT_LIMITS
         from arstore.transport.copy import ImportOptions
 
         chosen = wanted(platform, all_platforms)
         options = ImportOptions(
-            name, chosen, tree, limits=limits or DEFAULT_LIMITS, registries=registries, rules=self._rules
+            name, chosen, tree or "", limits=limits or self._limits(), registries=registries, rules=self._rules
         )
         with self._bringing() as store:
             return import_into(store, os.fspath(source), options, progress)
@@ -234,7 +240,8 @@ class Store:
         from arstore.api.reading import image_of
         from arstore.transport.copy import ImportOptions
 
-        options = ImportOptions(name, wanted(platform, all_platforms=False), single=True, rules=self._rules)
+        chosen = wanted(platform, all_platforms=False)
+        options = ImportOptions(name, chosen, single=True, limits=self._limits(), rules=self._rules)
         with self._bringing() as store:
             (taken,) = import_into(store, os.fspath(source), options, progress)
             return image_of(store.find(taken.digest))
@@ -268,7 +275,7 @@ class Store:
         from arstore.api.moving import STORE, How, copy_in, copy_out, stored_name
         from arstore.errors import UsageError
 
-        how = How(platform, all_platforms, form, compression, level, preserve_digests, self._rules)
+        how = How(platform, all_platforms, form, compression, level, preserve_digests, self._rules, self._limits())
         stored, target = stored_name(source), os.fspath(destination)
         if target.startswith(STORE):
             if stored:
@@ -363,7 +370,7 @@ class Store:
         _warn_of_threads()
         store = self._open()
         self._require_admitted(store, image)
-        return run(store, _query(image), args, options, name, keep, timeout, runtime, progress)
+        return run(store, _query(image), args, options, name, keep, timeout, self._runtime(runtime), progress)
 
     def load(
         self,
@@ -390,9 +397,14 @@ class Store:
         from arstore.pipeline.load import Archive, InStore, LoadOptions
 
         given = InStore(source.digest) if isinstance(source, Image) else Archive(os.fspath(source), name)
-        chosen = replace(options or LoadOptions(), rules=self._rules)
+        chosen = options or LoadOptions()
+        asks = chosen.require_label
+        if asks is None and self._settings is not None:
+            asks = self._settings.require_label
+        limits = self._limits() if chosen.limits is None else chosen.limits
+        chosen = replace(chosen, rules=self._rules, limits=limits, require_label=asks)
         with self._bringing() as store:
-            return load(store, given, chosen, runtime, progress)
+            return load(store, given, chosen, self._runtime(runtime), progress)
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
@@ -441,15 +453,27 @@ class Store:
         from arstore.api.upkeep import check
 
         _warn_of_threads()
-        return check(self._open(), quick, repair, [os.fspath(one) for one in sources], report)
+        return check(self._open(), quick, repair, [os.fspath(one) for one in sources], report, self._limits())
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _open(self) -> Inner:
         """Return the internal store, open until `close`. Raises NoStoreError."""
         if self._inner is None:
-            self._inner = self._stack.enter_context(opened(self.root, self.runroot, additional=self._additional))
+            tree = self._settings.tree if self._settings is not None else None
+            context = opened(self.root, self.runroot, additional=self._additional, tree=tree)
+            self._inner = self._stack.enter_context(context)
         return self._inner
+
+    def _limits(self) -> Limits:
+        """Return the configured limits, or the defaults."""
+        from arstore.tar.limits import DEFAULT_LIMITS
+
+        return DEFAULT_LIMITS if self._settings is None else self._settings.limited(DEFAULT_LIMITS)
+
+    def _runtime(self, given: str | None) -> str | None:
+        """Return the runtime that is *given* or configured; None for the first that works."""
+        return self._settings.runtime if given is None and self._settings is not None else given
 
     def _require_admitted(self, store: Inner, image: Named) -> None:
         """Apply the policy to *image*. Raises RejectedError, PolicyError."""
@@ -467,7 +491,8 @@ class Store:
         if self._inner is not None or os.path.lexists(f"{self.root}/{STORE_FILE}"):
             yield self._open()
             return
-        with opened(self.root, self.runroot, create=True, additional=self._additional) as store:
+        tree = self._settings.tree if self._settings is not None else None
+        with opened(self.root, self.runroot, create=True, additional=self._additional, tree=tree) as store:
             yield store
 
 

@@ -1,4 +1,4 @@
-"""Additional stores of a command: from its options, else from the environment, else from a file.
+"""Additional stores of a command: from its options, else from the environment, config.toml or stores.conf.
 
     /etc/arstore/stores.conf                the host's
     $XDG_CONFIG_HOME/arstore/stores.conf    an ordinary user's, in place of the host's
@@ -17,35 +17,44 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
+from arstore.api.config.files import quoted, read, toml
 from arstore.api.places import ADDITIONAL, stores_conf
-from arstore.errors import HostError, UsageError, reason
+from arstore.errors import ConfigFileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from arstore.api.config.settings import Settings
     from arstore.store.additional import Wanted
 
 OWNERS = "ARSTORE_ADDITIONAL_STORE_OWNERS"
 """Environment variable: users who may own additional stores, separated by colons."""
 
 _TABLE = "additional-store"
-_KEYS = frozenset({"path", "owner"})
-_MOST = 1 << 20
-"""Maximum size of stores.conf, in bytes."""
 
 
-def wanted(given: Sequence[str], owners: Sequence[str], environ: Mapping[str, str], own: str) -> list[Wanted]:
+def wanted(
+    given: Sequence[str],
+    owners: Sequence[str],
+    environ: Mapping[str, str],
+    own: str,
+    settings: Settings | None = None,
+) -> list[Wanted]:
     """Return the additional stores of the store at *own*, in order; *given* and *owners* come from the options.
 
-    Raises UsageError for an invalid list, HostError for a file that cannot be used.
+    Raises UsageError for an invalid list, ConfigFileError for a file that cannot be used.
     """
     owner = _owner_of(owners or _parts(environ.get(OWNERS, "")))
     if given:
         return _distinct([(path, owner) for path in given], "--additional-store", own)
     if ADDITIONAL in environ:
         return _distinct([(path, owner) for path in _parts(environ[ADDITIONAL])], ADDITIONAL, own)
-    path = stores_conf(environ, os.geteuid())
-    return _distinct([(root, one | owner) for root, one in _read(path)], path, own) if path else []
+    if settings is not None and settings.additional is not None:
+        path, listed = settings.origins[_TABLE], list(settings.additional)
+    else:
+        path = stores_conf(environ, os.geteuid())
+        listed = _read(path) if path else []
+    return _distinct([(root, _owner_in(path, name) | owner) for root, name in listed], path, own)
 
 
 def _parts(text: str) -> list[str]:
@@ -73,6 +82,14 @@ def _owner_of(names: Sequence[str]) -> frozenset[int]:
     return frozenset(map(user_id, names))
 
 
+def _owner_in(path: str, name: str) -> frozenset[int]:
+    """Return the owner *name* from the file at *path*; none for "". Raises ConfigFileError."""
+    try:
+        return frozenset({user_id(name)} if name else ())
+    except UsageError as error:
+        raise ConfigFileError(path, f"{_TABLE}.owner: {error.why}", error.hint) from None
+
+
 def user_id(name: str) -> int:
     """Return the number of the user *name*, a name or a number. Raises UsageError."""
     try:
@@ -83,38 +100,18 @@ def user_id(name: str) -> int:
     raise UsageError("the owner of an additional store", f"there is no user {name!r}", "give a user's name or number")
 
 
-def _read(path: str) -> list[tuple[str, frozenset[int]]]:
-    """Return the stores in the file at *path*, each with its owners; none if there is no file. Raises HostError."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_MOST + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise HostError(path, f"cannot be read: {reason(error)}") from error
-    if len(data) > _MOST:
-        raise HostError(path, f"has more than {_MOST >> 20} MiB")
-    import tomllib
+def _read(path: str) -> list[tuple[str, str]]:
+    """Return the stores in the file at *path*, each with its owner or "". Raises ConfigFileError."""
+    from arstore.api.config.document import additional_stores
 
-    try:
-        document = tomllib.loads(data.decode("utf-8"))
-    except ValueError as error:
-        raise HostError(path, f"is not TOML: {error}") from error
-    tables = document.pop(_TABLE, [])
-    if document:
-        raise HostError(path, f"has {next(iter(document))!r}, which is not known here", f"it takes [[{_TABLE}]] alone")
-    if not isinstance(tables, list):
-        raise HostError(path, f"{_TABLE} is not a list of tables", f"write [[{_TABLE}]]")
-    return [_table(path, table) for table in tables]
+    document = toml(path, read(path)[0])
+    for key in document:
+        if key != _TABLE:
+            raise ConfigFileError(path, f"unknown key {quoted(key)}", f"it takes [[{_TABLE}]] alone")
+    return [(root, owner) for root, owner in additional_stores(path, document.get(_TABLE, []), _absolute)]
 
 
-def _table(path: str, table: object) -> tuple[str, frozenset[int]]:
-    if not isinstance(table, dict) or not _KEYS.issuperset(table):
-        unknown = next((key for key in table if key not in _KEYS), "") if isinstance(table, dict) else ""
-        raise HostError(path, f"an {_TABLE} has {unknown!r}, which is not known here", "it takes path and owner")
-    root, owner = table.get("path"), table.get("owner", "")
-    if not isinstance(root, str) or not os.path.isabs(root):
-        raise HostError(path, f"an {_TABLE} has no path that begins with /")
-    if not isinstance(owner, str):
-        raise HostError(path, f"the owner of {root} is not a user's name in quotes")
-    return root, frozenset({user_id(owner)} if owner else ())
+def _absolute(path: str, key: str, value: object) -> str:
+    if not isinstance(value, str) or not os.path.isabs(value):
+        raise ConfigFileError(path, f"{key} is not a path that begins with /")
+    return value

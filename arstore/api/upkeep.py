@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from arstore.maintenance import gc
     from arstore.store.store import Store, StoredImage
+    from arstore.tar.limits import Limits
 
 
 def disk_usage(store: Store, images: Sequence[StoredImage] | None) -> DiskUsage:
@@ -44,8 +45,15 @@ def _garbage(found: gc.Garbage) -> Garbage:
     return Garbage(**found.by_kind(), bytes=found.bytes)
 
 
-def check(store: Store, quick: bool, mend: bool, sources: Sequence[str], report: Callable[[int], None]) -> CheckReport:
-    """Check the store, and with *mend* repair it from *sources*.
+def check(
+    store: Store,
+    quick: bool,
+    mend: bool,
+    sources: Sequence[str],
+    report: Callable[[int], None],
+    limits: Limits | None = None,
+) -> CheckReport:
+    """Check the store, and with *mend* repair it from *sources*, to which *limits* apply.
 
     Raises StoreError, HostError, OSError; SourceError, RegistryError for *sources*.
     """
@@ -61,7 +69,7 @@ def check(store: Store, quick: bool, mend: bool, sources: Sequence[str], report:
 
     findings = look(store, quick, counted)
     if mend and findings:
-        findings = repair(store, findings, sources)
+        findings = repair(store, findings, sources, limits)
     hits = affected(store, findings)
     return CheckReport(
         tuple(

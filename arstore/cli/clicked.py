@@ -1,4 +1,4 @@
-"""Click commands, made from the declarations, for help, usage errors, completion, and lines that are not plain.
+"""Click commands, made from the declarations, for help, usage errors, and lines that are not plain.
 
 A plain command line needs none of this (see `line`).
 """
@@ -20,10 +20,11 @@ from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
 
 _SHARED = "shared by all commands except run and exec"
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
+WIDEST = 102
+"""Columns of a terminal from which on help gets no wider. click leaves two of them free."""
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDEST}
 
 
 def run(program: Group, session: Session, words: list[str]) -> int:
@@ -46,17 +47,20 @@ def run(program: Group, session: Session, words: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def complete(program: Group, session: Session, words: list[str], variable: str) -> NoReturn:
-    """Print the completions that a shell asks for with the environment variable *variable*, and exit."""
-    clicked(program).main(words, prog_name=program.name, complete_var=variable, obj=session)
-    raise AssertionError("click exits")
-
-
 def from_click(error: click.ClickException) -> UsageError:
     """Return a UsageError for an error of click."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else ""
     what = path.partition(" ")[2]
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        from arstore.cli.foreign.answers import to_option
+
+        answer = to_option(what, error.option_name)
+        if answer is not None:
+            return UsageError(*answer)
+        if error.possibilities:
+            hint = f"did you mean `{error.possibilities[0]}`?"
+            return UsageError(what, f"no such option '{error.option_name}'", hint)
     why = " ".join(error.format_message().split()).rstrip(".")
     return UsageError(what, why[:1].lower() + why[1:], f"see `{path or 'arstore'} --help`")
 
@@ -67,19 +71,27 @@ def clicked(declared: Declared) -> click.Command:
     words: dict[str, Any] = {
         "name": declared.name,
         "params": [_parameter(one) for one in declared.parameters],
-        "callback": _callback(declared.function),
+        "callback": _callback(declared),
         "help": cleandoc(declared.help),
         "context_settings": settings,
     }
     if isinstance(declared, Group):
-        return _ClickedGroup(declared, epilog=declared.epilog or None, no_args_is_help=False, **words)
+        alone = {"no_args_is_help": False, "invoke_without_command": declared.shows_help_alone}
+        return _ClickedGroup(declared, epilog=declared.epilog or None, **alone, **words)
     assert isinstance(declared, Command)
     return _ClickedCommand(declared, **words)
 
 
-def _callback(function: Callable[..., Any]) -> Callable[..., Any]:
+def _callback(declared: Declared) -> Callable[..., Any]:
     def call(**words: object) -> object:
-        return function(click.get_current_context().find_object(Session), **words)
+        context = click.get_current_context()
+        session = context.find_object(Session)
+        if isinstance(declared, Command) and session is not None:
+            declared.begin(session)
+        result = declared.function(session, **words)
+        if isinstance(declared, Group) and context.invoked_subcommand is None:
+            write_text(f"{context.get_help()}\n")
+        return result
 
     return call
 
@@ -196,8 +208,10 @@ class _ClickedCommand(_WithHelp):
         words = list(args)
         try:
             return super().parse_args(ctx, args)
-        except click.UsageError:
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
             session.json = session.json or ("--json" in words and self.declared.has_option("--json"))
+            _refuse_surplus(ctx, words)
             raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -210,6 +224,16 @@ class _ClickedCommand(_WithHelp):
             rows.append(("other", "shared by all commands; see `arstore --help`"))
         with formatter.section("Exit statuses"):
             formatter.write_dl(rows)
+
+
+def _refuse_surplus(ctx: click.Context, words: list[str]) -> None:
+    """Raise UsageError if the first argument makes the line a command of another tool, such as `images ls`."""
+    from arstore.cli.foreign.answers import to_surplus
+
+    path = ctx.command_path.partition(" ")[2]
+    answer = to_surplus(path, words[0]) if words else None
+    if answer is not None:
+        raise UsageError(*answer)
 
 
 def _rows(statuses: list[tuple[int, str]]) -> list[tuple[str, str]]:
@@ -231,6 +255,33 @@ class _ClickedGroup(_WithHelp, click.Group):
         """Return the command called *cmd_name*, and import its module; None if the name is unknown."""
         found = self.declared.find(cmd_name)
         return None if found is None else clicked(found)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click. An unknown command that another tool has is answered with ours. Raises UsageError."""
+        if not ctx.resilient_parsing and self.declared.entries().get(args[0]) is None:
+            session = ctx.find_object(Session)
+            if session is not None:
+                session.json = session.json or "--json" in args
+            self._refuse(ctx, args)
+        return super().resolve_command(ctx, args)
+
+    def _refuse(self, ctx: click.Context, args: list[str]) -> None:
+        from arstore.cli.foreign.answers import to_command
+
+        root = ctx.find_root().command
+        assert isinstance(root, _ClickedGroup)
+        above = ctx.command_path.split()[1:]
+        answer = to_command([*above, *args], root.declared.entries().keys())
+        if answer is not None:
+            raise UsageError(*answer)
+        from difflib import get_close_matches
+
+        near = get_close_matches(args[0], self.declared.entries(), 1)
+        if near:
+            path = " ".join([ctx.command_path, near[0]])
+            raise UsageError(" ".join(above), f"no such command '{args[0]}'", f"did you mean `{path}`?")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any of them."""

@@ -31,9 +31,10 @@ ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.HostError,
     errors.NoSpaceError,
     errors.PermissionDeniedError,
+    errors.ConfigFileError,
     errors.InterruptedByUserError,
 )
-"""Errors of every command, because every command opens the store."""
+"""Errors of every command, because every command reads the configuration and opens the store."""
 
 REGISTRY_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.RegistryUnreachableError,
@@ -98,8 +99,17 @@ class Command(Declared):
 
     errors: tuple[type[ArstoreError], ...] = ()
     """The errors that it can end with, in addition to ALWAYS."""
+    configured = True
+    """Whether the configuration files are read before the command runs."""
+    keeps = True
+    """Whether their parsed form may be written to the runroot."""
     any_status = False
     """True if it can end with the exit status of a program in a container."""
+
+    def begin(self, session: Session) -> None:
+        """Prepare *session* for the command's function. Raises UsageError, ConfigFileError."""
+        if self.configured:
+            session.configure(keep=self.keeps)
 
     def status_of(self, error: ArstoreError) -> int:
         """Return the exit status for *error*."""
@@ -167,6 +177,18 @@ def command(
 ) -> Callable[[Callable[..., Any]], Command]:
     """Return a decorator that makes a command of a function."""
     return lambda function: cls(name, function, interspersed)
+
+
+def unconfigured(decorated: Command) -> Command:
+    """Let a command run without the configuration files, because it works even if they are wrong."""
+    decorated.configured = False
+    return decorated
+
+
+def keeping_nothing(decorated: Command) -> Command:
+    """Let a command change nothing at all, not even the cache of the configuration files."""
+    decorated.keeps = False
+    return decorated
 
 
 def exit_statuses(*classes: type[ArstoreError]) -> Callable[[Command], Command]:

@@ -80,6 +80,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
     },
     "The store": {
+        "info": CommandEntry("upkeep.info", "info", "Show versions, kernel features, paths, and allowed actions."),
         "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
         "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
         "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
@@ -91,6 +92,12 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
         "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),
+    },
+    "This program": {
+        "completion": CommandEntry(
+            "completion.command", "completion", "Print a script that completes command lines in a shell."
+        ),
+        "man": CommandEntry("manual.command", "man", "Write the manual pages to a directory."),
     },
 }
 """Every command of the program, in the order of its help."""
@@ -107,6 +114,8 @@ class Group(Declared):
         """Commands by name, under the headings of the help."""
         self.epilog = ""
         """Text at the end of its help."""
+        self.shows_help_alone = False
+        """Whether the help is shown, with status 0, if no command is given."""
 
     def entries(self) -> dict[str, CommandEntry]:
         """Return all commands by name, without headings."""

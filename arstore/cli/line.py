@@ -49,6 +49,8 @@ class Line(NamedTuple):
                 apply(session, value)
             if step_ends:
                 return 0
+            if isinstance(declared, Command):
+                declared.begin(session)
             result = declared.function(session, **arguments)
         return result if isinstance(result, int) else 0
 

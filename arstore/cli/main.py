@@ -20,18 +20,27 @@ from arstore.linux.process import UMASK
 
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
-"""The environment variable with which a shell asks for completions, which click prints."""
+"""The environment variable with which a shell's script asks for completions (`completion`)."""
 
 _EPILOG = """\
 For root, the defaults are /var/lib/ar for --root and /run/ar for --runroot. For other users, they are directories named
 arstore in XDG's data and runtime directories. If --root is given, the default of --runroot is a subdirectory of the
-usual one. Every exit status has one meaning; `arstore COMMAND --help` lists those of a command."""
+usual one. Defaults of options can be set in ~/.config/arstore/config.toml and, for all users,
+/etc/arstore/config.toml. Every exit status has one meaning; `arstore COMMAND --help` lists those of a command."""
 
 
 def _show_version(_session: Session, _value: object) -> None:
     write_line(PROGRAM, arstore.__version__)
 
 
+@option(
+    "--config",
+    metavar="FILE",
+    type=ANY,
+    envvar="ARSTORE_CONFIG",
+    show_envvar=True,
+    help="Read this configuration file, and neither the user's nor the host's; /dev/null for none.",
+)
 @option("--root", metavar="DIR", type=ANY, envvar="ARSTORE_ROOT", show_envvar=True, help="The directory of the store.")
 @option(
     "--runroot",
@@ -46,7 +55,7 @@ def _show_version(_session: Session, _value: object) -> None:
     metavar="DIR",
     multiple=True,
     help="Use the images of this store too, read-only and without copying them; repeatable. The default is "
-    "ARSTORE_ADDITIONAL_STORES (directories separated by colons), or else stores.conf.",
+    "ARSTORE_ADDITIONAL_STORES (directories separated by colons), or else config.toml or stores.conf.",
 )
 @option(
     "--additional-store-owner",
@@ -54,29 +63,40 @@ def _show_version(_session: Session, _value: object) -> None:
     multiple=True,
     help="Also accept additional stores owned by USER, not only by this user and root; repeatable.",
 )
-@option("--log-level", type=Choice(LEVELS), default="info", show_default=True, help="Log verbosity.")
+@option("--log-level", type=Choice(LEVELS), help="Log verbosity; by default info.")
 @option("-q", "--quiet", is_flag=True, help="Print errors only, and no progress.")
 @option("--version", is_flag=True, is_eager=True, apply=_show_version, ends=True, help="Show the version and exit.")
 def _arstore(
     session: Session,
+    config: str | None,
     root: str | None,
     runroot: str | None,
     additional_store: tuple[str, ...],
     additional_store_owner: tuple[str, ...],
-    log_level: str,
+    log_level: str | None,
     quiet: bool,
 ) -> None:
-    """Keep container images in a store, mount them, and run containers from them."""
+    """Keep container images in a store, mount them, and run containers from them.
+
+    Examples:
+
+    arstore import app.tar
+
+    arstore run app:1
+    """
+    session.config = config
     session.root = root
     session.runroot = runroot
     session.additional = additional_store
     session.additional_owners = additional_store_owner
-    session.level = log_level
+    session.given_level = log_level
+    session.level = log_level or session.level
     session.quiet = quiet
 
 
 cli = Group(PROGRAM, _arstore, COMMANDS)
 cli.epilog = _EPILOG
+cli.shows_help_alone = True
 
 
 def main() -> NoReturn:
@@ -97,13 +117,15 @@ def run(session: Session, words: list[str]) -> int:
 
     click is imported only for a line that is not plain: one that asks for help, or is invalid (see `line`).
     """
-    line = None if COMPLETION in os.environ else parse(cli, words, os.environ)
+    if COMPLETION in os.environ:
+        from arstore.cli.completion.words import answer
+
+        return answer(cli, words, os.environ)
+    line = parse(cli, words, os.environ)
     if line is not None:
         return line.run(session)
     from arstore.cli import clicked
 
-    if COMPLETION in os.environ:
-        clicked.complete(cli, session, words, COMPLETION)
     return clicked.run(cli, session, words)
 
 

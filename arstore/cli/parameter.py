@@ -1,7 +1,7 @@
 """Parameters of commands: options, arguments, and the kinds of values that they take.
 
 These are declarations with click's keywords that do not import click. `line` parses plain command lines with them, and
-`clicked` converts them to click parameters for help, usage errors and completion.
+`clicked` converts them to click parameters for help and usage errors.
 """
 
 from __future__ import annotations

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Protocol
 from arstore.cli.terminal.output import human_size, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from arstore.api.config.settings import Settings
     from arstore.errors import ArstoreError
     from arstore.store.additional import Wanted
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.tar.limits import Limits
     from arstore.trust.rules import Rules
 
 LEVELS = ("error", "warning", "info", "debug")
@@ -39,6 +41,12 @@ class Session:
     """Values of the global options. `command` is the running command, once it is known."""
 
     def __init__(self) -> None:
+        self.config: str | None = None
+        """The configuration file of `--config` or ARSTORE_CONFIG."""
+        self.settings: Settings | None = None
+        """Settings from the configuration files, once `configure` was called; None without a file."""
+        self.given_level: str | None = None
+        """The value of `--log-level`."""
         self.root: str | None = None
         self.runroot: str | None = None
         self.additional: tuple[str, ...] = ()
@@ -61,6 +69,17 @@ class Session:
         self.kept: object = None
         """A large object that is kept alive until the process exits, so that no time is spent on freeing it."""
 
+    def configure(self, *, keep: bool = True) -> None:
+        """Read the configuration files, before a command runs. Without a file nothing is imported for them.
+
+        *keep* may write their parsed form to the usual runroot. Raises UsageError, ConfigFileError.
+        """
+        from arstore.api.opening import settings_of
+
+        self.settings = settings_of(self.config, keep=keep)
+        if self.settings is not None and self.settings.log_level is not None and self.given_level is None:
+            self.level = self.settings.log_level
+
     @contextmanager
     def store(self, create: bool = False, *, reads: bool = False, makes: bool = False) -> Iterator[Store]:
         """Open the store for the duration of the context.
@@ -79,7 +98,8 @@ class Session:
         additional = self.additional_stores(root)
         create = create or (makes and bool(additional))
         lacks = reads and bool(additional) and not create
-        with opened(root, runroot, create=create, additional=additional, may_lack=lacks) as store:
+        tree = self.settings.tree if self.settings is not None else None
+        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, tree=tree) as store:
             try:
                 yield store
             finally:
@@ -104,19 +124,56 @@ class Session:
             self.note(f"{len(store.moved) - _MOST_MOVED} more names moved from other images")
 
     def additional_stores(self, root: str) -> list[Wanted]:
-        """Return the additional stores from the options, the environment or the file. Raises UsageError, HostError."""
+        """Return the additional stores from the options, the environment or a file. Raises UsageError, HostError."""
         from arstore.api.opening import additional_to
 
-        found = additional_to(root, self.additional, self.additional_owners)
+        found = additional_to(root, self.additional, self.additional_owners, self.settings)
         if found:
             self.debug(f"additional stores in {', '.join(one.root for one in found)}")
         return found
 
     def directories(self) -> tuple[str, str]:
-        """Return root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""
+        """Return root and runroot: as given, as configured, or by default.
+
+        Raises UsageError, PermissionDeniedError, OSError.
+        """
         from arstore.api.opening import directories_of
 
-        return directories_of(self.root, self.runroot)
+        return directories_of(self.root, self.runroot, self.settings)
+
+    def limits(self, texts: Sequence[str], *, strict_xattrs: bool = False) -> Limits:
+        """Return the limits: of *texts* (`--limit`), as configured, or by default. Raises UsageError."""
+        from arstore.tar.limits import Limits, changed
+
+        limits = Limits(strict_xattrs=strict_xattrs)
+        return changed(texts, limits if self.settings is None else self.settings.limited(limits))
+
+    def runtime(self, given: str | None) -> str | None:
+        """Return the OCI runtime that is *given* or configured; None for the first that works."""
+        return self.settings.runtime if given is None and self.settings is not None else given
+
+    @contextmanager
+    def blaming(self, key: str, given: object) -> Iterator[None]:
+        """Add the file with *key* to an error without a hint, if the value was not *given* but configured."""
+        from arstore.errors import RuntimeMissingError
+
+        try:
+            yield
+        except RuntimeMissingError as error:
+            path = "" if given is not None or self.settings is None else self.settings.origins.get(key, "")
+            if not path or error.hint:
+                raise
+            raise RuntimeMissingError(error.what, error.why, f"{key} in {path} chooses it") from error
+
+    def policy(self, given: str | None) -> str:
+        """Return the policy file that is *given* or configured; "" for the usual places."""
+        return given or (self.settings is not None and self.settings.policy) or ""
+
+    def requires_label(self, given: bool | None) -> bool:
+        """Return whether `load` refuses images without the label: as *given*, as configured, or not."""
+        if given is None and self.settings is not None:
+            given = self.settings.require_label
+        return bool(given)
 
     def progress(self, noun: str = "layer") -> AbstractContextManager[Progress]:
         """Return a context manager that shows progress of each *noun*, in the format of `--progress`."""

@@ -44,7 +44,7 @@ KEPT_ASIDE = "graph.damaged-"
 _OF_THE_DISK = frozenset({"lost+found", "lost_found"})
 """Directories that mkfs or fsck makes at the top of a file system (ext4, bcachefs; f2fs)."""
 
-_OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json", "listings", "stores"})
+_OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json", "listings", "stores", "config.json"})
 """Names under the runroot; `stores` has the runroots of stores that are in other places."""
 _PRIVATE = 0o700
 

@@ -38,6 +38,14 @@ def can_mount(directories: Directories, form: TreeFormat) -> bool:
     return answer
 
 
+def known_answer(directories: Directories, form: str) -> bool | None:
+    """Return what was found out in this boot about the form called *form*; None if it was not tried."""
+    with contextlib.suppress(OSError):
+        here = {"boot": boot_id(), "device": os.stat(directories.trees).st_dev}
+        return _answers(f"{directories.runroot}/forms.json", here).get(form)
+    return None
+
+
 def _answers(path: str, here: dict[str, object]) -> dict[str, bool]:
     """Return the remembered answers by form; none if the file is damaged, or belongs to another boot or device."""
     with contextlib.suppress(OSError, ValueError, RecursionError), open(path, encoding="ascii") as file:

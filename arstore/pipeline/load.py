@@ -102,8 +102,8 @@ class LoadOptions:
     `container` has the container's options, without the two directories and their variables. `timeout` is the limit in
     seconds for everything, `timeouts` has limits for parts, by their names in `clock.PARTS`. `rerun` runs a pipeline
     again whose last run has succeeded; `resume` keeps a failed run's files in place. `require_label` refuses an image
-    without LABEL. `keys` decrypt layers of the pipeline image, but not of the images that it leaves. `rules` name the
-    signature policy for both.
+    without LABEL. The library takes what is configured where `require_label` or `limits` is None. `keys` decrypt layers
+    of the pipeline image, but not of the images that it leaves. `rules` name the signature policy for both.
     """
 
     container: RunOptions = field(default_factory=RunOptions)
@@ -112,8 +112,8 @@ class LoadOptions:
     keep_images: bool = False
     rerun: bool = False
     resume: bool = False
-    require_label: bool = False
-    limits: Limits = DEFAULT_LIMITS
+    require_label: bool | None = None
+    limits: Limits | None = None
     keys: DecryptionKeys | None = None
     rules: Rules | None = None
 
@@ -227,7 +227,9 @@ def _pipeline(
     if source.name:
         # Check before anything is imported under a name that a pipeline cannot have.
         images_directory(store.directories.root, "", (str(parse_name(source.name)),))
-    wanted = ImportOptions(name=source.name, single=True, limits=options.limits, keys=options.keys, rules=options.rules)
+    wanted = ImportOptions(
+        name=source.name, single=True, limits=options.limits or DEFAULT_LIMITS, keys=options.keys, rules=options.rules
+    )
     (taken,) = import_reference(store, source.reference, wanted, progress, loaded.skipped_in(source.reference))
     loaded.image, loaded.names = taken.digest, taken.names
     return store.find(taken.digest)
@@ -450,7 +452,7 @@ class _Work:
         what = shown(leaving.path)
         if leaving.refusal:
             raise SubImageError(what, leaving.refusal)
-        limits = self._options.limits
+        limits = self._options.limits or DEFAULT_LIMITS
         with opened_leaving(directory_fd, leaving, seen) as fd:
 
             def source(spool: Spool) -> ImageSource:

@@ -73,7 +73,7 @@ def find_runtime(
     RuntimeMissingError with the reason of each runtime, PipelineTimeoutError after *timeout*, NoSpaceError if a trial
     finds no space, HostError for a *runroot* that runtimes cannot use.
     """
-    paths = _paths((explicit,) if explicit else CANDIDATES)
+    paths = installed((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths, cgroups)
     if cached is not None:
         return cached
@@ -107,13 +107,19 @@ def find_runtime(
     raise RuntimeMissingError(what, why, hint)
 
 
-def _paths(names: tuple[str, ...]) -> list[str]:
+def installed(names: tuple[str, ...] = CANDIDATES) -> list[str]:
+    """Return the paths of those of *names* (paths, or names in PATH) that are programs, in this order."""
     places = [p for p in os.environ.get("PATH", os.defpath).split(":") if p.startswith("/")]
     found: list[str] = []
     for name in names:
         tries = [os.path.abspath(name)] if "/" in name else [os.path.join(p, name) for p in (*places, *_MORE_PLACES)]
         found.extend([path for path in tries if os.path.isfile(path) and os.access(path, os.X_OK)][:1])
     return found
+
+
+def remembered(runroot: str, paths: list[str]) -> OciRuntime | None:
+    """Return the one of *paths* that has worked in this boot, by an earlier search; nothing is tried."""
+    return _cached(runroot, paths, cgroups=True)
 
 
 def _try_runtime(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRuntime:

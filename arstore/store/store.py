@@ -123,6 +123,8 @@ class Store:
         self._clearance: Clearance | None = None
         self._containers: Containers | None = None
         self._forms: dict[str, TreeFormat] = {}
+        self.tree = "auto"
+        """The form of new trees where nothing else is asked for: the name of a form, or `auto`."""
         self.dropped: Dropped | None = None
         """Extended attributes that could not be kept in the trees of the images taken in."""
 
@@ -406,9 +408,10 @@ class Store:
 
     # --- taking in --------------------------------------------------------------------------------------------------
 
-    def tree_forms(self, name: str = "auto") -> tuple[TreeFormat, ...]:
+    def tree_forms(self, name: str = "") -> tuple[TreeFormat, ...]:
         """Return the formats for new trees, best first; each layer uses the first that can represent it.
 
+        Without a *name*, it is that of `tree`.
         For a *name*, this format, then extracted files; for `auto`, all that this host can mount, by rank. Empty if
         this process may not make trees: they are a cache, and the first mount makes them. Raises UsageError for an
         unknown format.
@@ -419,6 +422,7 @@ class Store:
             return ()
         from arstore.trees.forms import AUTO, FALLBACK
 
+        name = name or self.tree
         if name == AUTO:
             from arstore.mounts.probe import can_mount
 

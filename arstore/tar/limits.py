@@ -112,21 +112,32 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
     A value is a whole number above 0 (0 is permitted for reserves and steps-per-byte), optionally followed by k, m, g
     or t for powers of 1024. Raises UsageError.
     """
-    names = {name.replace("_", "-"): name for name, kind in Limits.__annotations__.items() if kind != "bool"}
     values: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.partition("=")
         what = f"--limit {text if text.isprintable() else ascii(text)}"
+        names = limit_names()
         if name not in names:
             raise UsageError(what, "no such limit", f"limits are {', '.join(names)}")
-        digits = value.lower().rstrip("kmgt")
-        unit = value[len(digits) :].lower()
-        if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
-            raise UsageError(what, "its value is not a whole number", "write it as in inflated=512g")
-        values[names[name]] = int(digits) * _UNITS[unit]
-        if not values[names[name]] and name not in _MAY_BE_NOTHING:
-            raise UsageError(what, "a limit must be at least 1")
+        values[names[name]] = parse_limit(name, value, what)
     return (limits or Limits())._replace(**values)
+
+
+def limit_names() -> dict[str, str]:
+    """Return the fields that `--limit` changes, by the names that users type."""
+    return {name.replace("_", "-"): name for name, kind in Limits.__annotations__.items() if kind != "bool"}
+
+
+def parse_limit(name: str, value: str, what: str) -> int:
+    """Return the number that *value* means for the limit *name*; see `changed`. Raises UsageError about *what*."""
+    digits = value.lower().rstrip("kmgt")
+    unit = value[len(digits) :].lower()
+    if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
+        raise UsageError(what, "its value is not a whole number", "write it as in inflated=512g")
+    found = int(digits) * _UNITS[unit]
+    if not found and name not in _MAY_BE_NOTHING:
+        raise UsageError(what, "a limit must be at least 1")
+    return found
 
 
 DEFAULT_LIMITS = Limits()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class ImportOptions:
-    """Options of an import: a *name* for the only image, which platforms, which tree form (or `auto`).
+    """Options of an import: a *name* for the only image, which platforms, which tree form ("": the store's choice).
 
     *single* refuses a source that brings more than one image. *limits* apply to its layers, its documents and the
     archive. *registries* says how to reach registries, *keys* decrypt layers. *rules* name the signature policy, by
@@ -46,7 +46,7 @@ class ImportOptions:
 
     name: str = ""
     wanted: Wanted = field(default_factory=Wanted)
-    tree: str = "auto"
+    tree: str = ""
     single: bool = False
     limits: Limits = DEFAULT_LIMITS
     registries: RegistryOptions | None = None

@@ -67,7 +67,7 @@ class RootTarOptions:
     created: int
     message: str = ""
     changes: tuple[Instruction, ...] = ()
-    tree: str = "auto"
+    tree: str = ""
     limits: Limits = DEFAULT_LIMITS
 
 

@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_used_is_named(written, text):
 
 def test_a_directory_in_the_place_of_the_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(stores_conf, "stores_conf", lambda _environ, _uid: str(tmp_path))
-    with pytest.raises(HostError, match="cannot be read"):
+    with pytest.raises(HostError, match="is a directory"):
         stores_conf.wanted([], [], {}, OWN)
 
 

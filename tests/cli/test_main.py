@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import stores
+from support.ourlines import lines_of, wrong_in
 
 from arstore import __version__, errors
 from arstore.cli.command import Command, shared_statuses
@@ -89,13 +90,32 @@ def test_help_has_an_example_that_can_be_pasted(path, entry, command):
     for line in lines:
         # click breaks longer lines on a terminal of 80 columns.
         assert len(line) <= 76
-        for part in line.partition(" < ")[0].split(" | "):
+        for part in re.split(" [<>] ", line)[0].split(" | "):
             program, *words = shlex.split(part)
             if program == PROGRAM:
                 read = parse(cli, words, {})
                 assert read is not None, line
                 parsed.append(read.steps[-1].declared)
     assert command in parsed
+
+
+GROUPS = [cli, *(one for _, _, one in ENTRIES if isinstance(one, Group))]
+
+
+@pytest.mark.parametrize("command", GROUPS, ids=[one.name for one in GROUPS])
+def test_help_of_a_group_has_an_example(command):
+    lines = examples(command)
+    assert lines
+    for line in lines:
+        read = parse(cli, shlex.split(line)[1:], {})
+        assert read is not None, line
+        assert command in [step.declared for step in read.steps]
+
+
+@pytest.mark.parametrize(("path", "entry", "command"), ENTRIES, ids=[" ".join(one[0]) for one in ENTRIES])
+def test_commands_that_help_mentions_exist(path, entry, command):
+    texts = [command.help, *(one.words.get("help") or "" for one in command.parameters)]
+    assert [wrong for text in texts for wrong in map(wrong_in, lines_of(text)) if wrong] == []
 
 
 def test_every_exit_status_is_in_some_help():
@@ -141,7 +161,7 @@ def test_version(arstore):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((), "missing command"),
+        (("container", "--"), "container: missing command"),
         (("nonsense",), "no such command 'nonsense'"),
         (("images", "--nonsense"), "images: no such option"),
         (("images", "surplus"), "images: got unexpected extra argument (surplus)"),
@@ -163,6 +183,19 @@ def test_wrong_usage_is_one_line_and_2(arstore, words, line):
     text = result.error["why"] if "--json" in words else result.err
     assert line in text
     assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--",), ("-q",), ("--root", "/nonexistent")])
+def test_a_bare_program_shows_its_help(tmp_path, words):
+    done = program(*words)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == program("--help").stdout
+    assert done.stdout.startswith(b"Usage: arstore ")
+
+
+def test_the_help_of_a_bare_program_needs_a_reader(tmp_path):
+    assert program(script='"$@" > /dev/full').returncode == errors.HostError.exit_code
+    assert program(script='"$@" >&-').returncode == errors.HostError.exit_code
 
 
 @pytest.mark.parametrize("words", [("images", "--json", "--nonsense"), ("images", "--nonsense", "--json")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,11 +82,12 @@ COMMANDS = {
 }
 
 
-def loaded(filled, tmp_path, words):
+def loaded(filled, tmp_path, words, **variables):
     """How a command ended in a separate process, and the modules that it had loaded by then."""
     path = tmp_path / "loaded.json"
     command = [sys.executable, "-c", PROBE, "--root", str(filled.root), "--runroot", str(filled.runroot), *words]
     environment = {"PYTHONPATH": str(REPOSITORY), "LOADED": str(path), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    environment |= {"XDG_CONFIG_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path), **variables}
     subprocess.run(command, env=environment, capture_output=True, check=False)
     return json.loads(path.read_text())
 
@@ -140,6 +142,43 @@ def test_a_command_without_a_registry_imports_nothing_for_one(filled, tmp_path):
     assert found["status"] == 0
     wanted = ("http", "ssl", "arstore.registry", "email", "tomllib", "getpass")
     assert [one for one in found["modules"] if one.partition(".")[0] in wanted or one.startswith(wanted[2])] == []
+
+
+CONFIGURATION = "arstore.api.config"
+
+
+def test_without_a_configuration_file_nothing_is_imported_for_one(filled, tmp_path):
+    if os.path.lexists("/etc/arstore/config.toml"):
+        pytest.skip("this host has a configuration file")
+    found = loaded(filled, tmp_path, ("images",))
+    assert found["status"] == 0
+    assert [one for one in found["modules"] if one.startswith((CONFIGURATION, "tomllib"))] == []
+    # The same for a file that is named and stands for none.
+    found = loaded(filled, tmp_path, ("images",), ARSTORE_CONFIG=os.devnull)
+    assert [one for one in found["modules"] if one.startswith((CONFIGURATION, "tomllib"))] == []
+
+
+def test_with_a_configuration_file_its_text_is_parsed_once(filled, tmp_path):
+    (tmp_path / "home/arstore").mkdir(parents=True)
+    path = tmp_path / "home/arstore/config.toml"
+    path.write_text('log-level = "error"\n[limits]\nratio = 500\n')
+    kept = []
+    for _ in range(2):
+        found = loaded(filled, tmp_path, ("images",))
+        assert found["status"] == 0
+        kept.append({one for one in found["modules"] if one.startswith((CONFIGURATION, "tomllib", "arstore.tar"))})
+    if os.geteuid() == 0 and not os.access("/run", os.W_OK):
+        pytest.skip("the cache cannot be written: /run is read-only")
+    assert {"tomllib", f"{CONFIGURATION}.document"} <= kept[0]
+    assert kept[1] == {CONFIGURATION, *(f"{CONFIGURATION}.{name}" for name in ("cache", "files", "settings"))}
+    path.write_text('log-level = "info"\n')
+    assert "tomllib" in loaded(filled, tmp_path, ("images",))["modules"]
+
+
+def test_a_bare_program_shows_its_help_and_imports_no_command(filled, tmp_path):
+    found = loaded(filled, tmp_path, ())
+    assert found["status"] == 0
+    assert not [one for one in found["modules"] if one.startswith(("arstore.store", "arstore.api", "lmdb"))]
 
 
 SLOW_IN_A_PULL = ("ssl", "http", "email", "click", "arstore.workers.pool", "arstore.tar.reader", "arstore.tar.codec")

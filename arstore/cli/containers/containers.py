@@ -284,7 +284,12 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
 
 @json_option
 def _container(_: Session) -> None:
-    """Manage containers."""
+    """Manage containers.
+
+    Example:
+
+    arstore container rm --force web
+    """
 
 
 container = Group(

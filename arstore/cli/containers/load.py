@@ -100,7 +100,20 @@ class _Words(ContainerWords, PullWords):
 )
 @option("--discard-failed", "discard", is_flag=True, help="Only delete what failed runs of NAME left.")
 @option("--dry-run", is_flag=True, help="With --discard-failed: only print what would be deleted.")
-@option("--require-label", is_flag=True, help="Refuse an image without the label arstore.pipeline=true.")
+@option(
+    "--require-label",
+    "require_label",
+    flag_value=True,
+    default=None,
+    help="Refuse an image without the label arstore.pipeline=true.",
+)
+@option(
+    "--no-require-label",
+    "require_label",
+    flag_value=False,
+    default=None,
+    help="Run an image without the label, although config.toml says load.require-label = true.",
+)
 @container_options
 @pull_options
 @limit_option
@@ -123,7 +136,7 @@ def load(
     keep_images: bool,
     rerun: bool,
     resume: bool,
-    require_label: bool,
+    require_label: bool | None,
     **words: Unpack[_Words],
 ) -> None:
     """Import a pipeline image, run it, and import the images it makes.
@@ -145,10 +158,13 @@ def load(
     arstore load -i pipeline.tar.gz
     """
     from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
-    from arstore.tar.limits import Limits, changed
 
     if bool(image) == bool(archive):
-        raise UsageError("load", "give either -i FILE or the NAME of an image of the store")
+        raise UsageError(
+            "load",
+            "give either -i FILE or the NAME of an image of the store, which is then run",
+            "use `arstore import FILE` to import an archive without running an image",
+        )
     if discard:
         _discard(session, image, dry_run)
         return
@@ -156,7 +172,7 @@ def load(
         raise UsageError("load", "--dry-run goes with --discard-failed" if dry_run else "--name goes with -i FILE")
     if archive:
         refuse_terminal(archive)
-    limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
+    limits = session.limits(limit, strict_xattrs=strict_xattrs)
     keys = decryption_keys(session, words)
     whole = min((seconds for seconds in (timeout, total) if seconds is not None), default=None)
     options = LoadOptions(
@@ -166,7 +182,7 @@ def load(
         keep_images,
         rerun,
         resume,
-        require_label,
+        session.requires_label(require_label),
         limits,
         keys,
         policy_rules(session, words),
@@ -273,7 +289,7 @@ def _summary(loaded: Loaded) -> list[str]:
     """Return the lines of the summary."""
     lines = []
     if loaded.exit_code == 0 and not loaded.imported and not loaded.failed:
-        lines.append("the run left no images")
+        lines.append("the run left no images (use `arstore import` to import an archive without running an image)")
     if not loaded.has_run and loaded.imported and loaded.exit_code is None:
         lines.append("its last run had succeeded, so it was not run again (use --rerun for that)")
     if loaded.imported:

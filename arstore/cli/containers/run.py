@@ -143,14 +143,15 @@ def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
 def working_runtime(
     session: Session, store: Store, explicit: str | None, *, cgroups: bool, timeout: float | None
 ) -> Runtime:
-    """Return the OCI runtime to use; *timeout* (seconds) limits the search.
+    """Return the OCI runtime to use: *explicit*, or the configured one; *timeout* (seconds) limits the search.
 
     The graph is closed first, because the search forks. Raises RuntimeMissingError, UsageError, HostError.
     """
     from arstore.runtime.discovery import find_runtime
 
     store.close()
-    runtime = find_runtime(explicit, store.directories.runroot, cgroups=cgroups, timeout=timeout)
+    with session.blaming("runtime", explicit):
+        runtime = find_runtime(session.runtime(explicit), store.directories.runroot, cgroups=cgroups, timeout=timeout)
     if runtime.note:
         session.warn(runtime.note)
     return runtime

@@ -79,7 +79,7 @@ def copy(
 
     target = parse_destination(destination)
     refuse_terminal(target.path)
-    wanted, options = wanted_platforms(words), how_to_copy(words, words["format"], encryption(words))
+    wanted, options = wanted_platforms(words), how_to_copy(session, words, words["format"], encryption(words))
     rules, keys = policy_rules(session, words), decryption_keys(session, words)
     here, there = (_access(session, words, creds) for creds in (src_creds, dest_creds))
     with session.progress() as progress:
@@ -136,7 +136,7 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
     target = destination_of(output, kind)
     refuse_terminal(target.path)
     skipped = SkippedTop()
-    options = how_to_copy(words, encryption=encryption(words))
+    options = how_to_copy(session, words, encryption=encryption(words))
     with session.store(reads=True) as store, session.progress() as progress:
         wanted, rules = wanted_platforms(words), policy_rules(session, words)
         done = export_stored(store, images, target, wanted, options, progress, skipped, rules=rules)
@@ -147,10 +147,9 @@ def _into_store(
     session: Session, source: str, destination: str, words: AllWords, skipped: SkippedTop, creds: str | None
 ) -> None:
     from arstore.cli.images.imports import in_the_store, refuse_terminal, render_taken
-    from arstore.tar.limits import Limits, changed
     from arstore.transport.copy import ImportOptions, import_reference
 
-    if how_to_copy(words, words["format"], encryption(words)).converts:
+    if how_to_copy(session, words, words["format"], encryption(words)).converts:
         why = "the store keeps images unchanged, so no conversion is possible"
         raise errors.ConversionError(destination, why, "leave the option out, or copy to another medium")
     name = destination.removeprefix("store:").strip()
@@ -161,7 +160,7 @@ def _into_store(
     options = ImportOptions(
         name,
         wanted_platforms(words),
-        limits=changed(words["limit"], Limits()),
+        limits=session.limits(words["limit"]),
         registries=_access(session, words, creds),
         keys=decryption_keys(session, words),
         rules=policy_rules(session, words),

@@ -117,10 +117,11 @@ def wanted_platforms(words: ExportWords) -> Wanted:
     return Wanted(None if platform is None else parse(platform), every, wants_referrers(words))
 
 
-def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encryption | None = None) -> ExportOptions:
+def how_to_copy(
+    session: Session, words: ExportWords, form: str | None = None, encryption: Encryption | None = None
+) -> ExportOptions:
     """Return the options as values; *form* is the value of --format. Raises UsageError."""
     from arstore.tar.compression import Compression
-    from arstore.tar.limits import Limits, changed
     from arstore.transport.export.export import ExportOptions
 
     compression = None if words["compression"] is None else Compression(words["compression"])
@@ -135,7 +136,7 @@ def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encrypt
         level,
         words["preserve_digests"],
         words["all_platforms"],
-        changed(words["limit"], Limits()),
+        session.limits(words["limit"]),
         encryption,
         copy_signer(words),
         words["remove_signatures"],

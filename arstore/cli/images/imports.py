@@ -45,7 +45,7 @@ class ImportWords(AccessWords, DecryptionWords, PolicyWords, ReferrersWords):
     name: str
     platform: str | None
     all_platforms: bool
-    tree: str
+    tree: str | None
     limit: tuple[str, ...]
     strict_xattrs: bool
 
@@ -62,9 +62,8 @@ def import_options(function: F) -> F:
         option(
             "--tree",
             type=Choice((AUTO, *FORMS)),
-            default=AUTO,
-            show_default=True,
-            help="How to keep layers for mounting: erofs is an index over the tar, directory is extracted files.",
+            help="How to keep layers for mounting: erofs is an index over the tar, directory is extracted files; by "
+            "default auto, the first that this host can mount.",
         ),
         limit_option,
         strict_xattrs_option,
@@ -76,6 +75,9 @@ def import_options(function: F) -> F:
     )[::-1]:
         function = one(function)
     return function
+
+
+_ONE_NAME = "use --name to give the image a name, or --rootfs if the source is the tar of a root file system"
 
 
 @exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
@@ -154,14 +156,14 @@ def import_(
             raise errors.UsageError("--decryption-key", "a root file system is not encrypted", "leave it out")
         if root_name is not None and words["name"]:
             raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
-        name, tree, limits = root_name or words["name"], words["tree"], _limits(words)
+        name, tree, limits = root_name or words["name"], words["tree"] or "", _limits(session, words)
         options = root_tar_options(name, words["platform"], changes, message, timestamp, tree, limits)
         policy_rules(session, words).refuse_unsigned("tarball", source)
         _bring_root(session, source, options)
         return
     if root_name is not None or changes or message or timestamp is not None:
         if root_name is not None:
-            raise errors.UsageError(root_name, "is one argument too many", "use --name to give the image a name")
+            raise errors.UsageError(root_name, "is one argument too many", _ONE_NAME)
         what = "--change" if changes else "--message" if message else "--timestamp"
         raise errors.UsageError(what, "needs --rootfs")
     bring(session, (source,), words)
@@ -182,10 +184,8 @@ def _bring_root(session: Session, source: str, options: RootTarOptions) -> None:
     render_taken(session, store, taken, SkippedTop())
 
 
-def _limits(words: ImportWords) -> Limits:
-    from arstore.tar.limits import Limits, changed
-
-    return changed(words["limit"], Limits(strict_xattrs=words["strict_xattrs"]))
+def _limits(session: Session, words: ImportWords) -> Limits:
+    return session.limits(words["limit"], strict_xattrs=words["strict_xattrs"])
 
 
 def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
@@ -202,7 +202,7 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
         raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     session.tell_confinement()
     with session.store(create=True) as store:
-        limits = _limits(words)
+        limits = _limits(session, words)
         options = _options(session, store, words, limits, sources)
         _tell_of_trees(session, store, options.tree)
         skipped = SkippedTop()
@@ -262,7 +262,7 @@ def _options(
     from arstore.transport.copy import ImportOptions
     from arstore.transport.selection.selector import Wanted
 
-    tree, platform = words["tree"], words["platform"]
+    tree, platform = words["tree"] or "", words["platform"]
     _check_tree(store, tree)
     wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"], wants_referrers(words))
     in_registry = any(one.startswith(PREFIX) for one in sources)
@@ -272,7 +272,7 @@ def _options(
 
 
 def _check_tree(store: Store, tree: str) -> None:
-    if tree != AUTO and tree not in store.forms:
+    if tree not in {"", AUTO} and tree not in store.forms:
         known = ", ".join(sorted(store.forms))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not have that tree format", f"it has: {known}")
 

@@ -27,7 +27,12 @@ INDEX_ERRORS = (
 
 @json_option
 def _index(_: Session) -> None:
-    """Manage indexes: images for several platforms under one name."""
+    """Manage indexes: images for several platforms under one name.
+
+    Example:
+
+    arstore index create app:1 app:1-amd64 app:1-arm64
+    """
 
 
 index = Group(

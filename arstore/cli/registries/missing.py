@@ -68,7 +68,7 @@ def found_or_pulled(session: Session, store: Store, text: str, words: PullWords)
     access = registry_access(session, words)
     session.tell_confinement()
     keys, rules = decryption_keys(session, words), policy_rules(session, words)
-    options = ImportOptions(registries=access, keys=keys, rules=rules)
+    options = ImportOptions(limits=session.limits(()), registries=access, keys=keys, rules=rules)
     with session.progress() as progress:
         import_first(store, sources_of(text, access), options, progress, SkippedTop())
     return store.find_image(text)

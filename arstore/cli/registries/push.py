@@ -90,7 +90,7 @@ def _push(session: Session, image: str, destination: str | None, words: PushWord
         target = f"docker://{target}"
     skipped = SkippedTop()
     place = parse_destination(target)
-    wanted, options = wanted_platforms(words), how_to_copy(words, words["format"], encryption(words))
+    wanted, options = wanted_platforms(words), how_to_copy(session, words, words["format"], encryption(words))
     access, rules = registry_access(session, words), policy_rules(session, words)
     with session.store(reads=True) as store, session.progress() as progress:
         done = export_stored(store, [image], place, wanted, options, progress, skipped, access, rules)

@@ -93,7 +93,7 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
     from arstore.sync.place import How
     from arstore.sync.run import COPIED, CURRENT, FAILED
 
-    how = How(wanted_platforms(words), how_to_copy(words, words["format"]), policy_rules(session, words))
+    how = How(wanted_platforms(words), how_to_copy(session, words, words["format"]), policy_rules(session, words))
     outcomes: list[Outcome] = []
     counts: Counter[str] = Counter()
 

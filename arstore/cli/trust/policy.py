@@ -28,7 +28,12 @@ STORE = "store:"
 
 @json_option
 def _policy(_: Session) -> None:
-    """Check policies, and explain their decisions."""
+    """Check policies, and explain their decisions.
+
+    Example:
+
+    arstore policy explain docker://registry.example.com/team/app:1
+    """
 
 
 policy = Group(
@@ -179,7 +184,6 @@ def verdicts(session: Session, source: str, words: SourceWords, rules: Rules) ->
         return _of_store(session, source.removeprefix(STORE), rules)
     from arstore.cli.images.imports import refuse_terminal
     from arstore.oci.platform import parse
-    from arstore.tar.limits import Limits, changed
     from arstore.transport.admission.explain import judge_source
     from arstore.transport.detect import open_source
     from arstore.transport.export.spool import TemporarySpool
@@ -190,7 +194,7 @@ def verdicts(session: Session, source: str, words: SourceWords, rules: Rules) ->
     if platform is not None and every:
         raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     refuse_terminal(source)
-    limits = changed(words["limit"], Limits())
+    limits = session.limits(words["limit"])
     registries = registry_access(session, words) if source.startswith(PREFIX) else None
     wanted = Wanted(None if platform is None else parse(platform), every)
     with open_source(source, TemporarySpool(), limits=limits, registries=registries) as opened:

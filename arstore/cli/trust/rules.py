@@ -33,7 +33,8 @@ _OPTIONS = (
         "--policy",
         metavar="FILE",
         type=FilePath(),
-        help="The signature policy; by default ~/.config/containers/policy.json or /etc/containers/policy.json.",
+        help="The signature policy; by default that of config.toml, ~/.config/containers/policy.json or "
+        "/etc/containers/policy.json.",
     ),
     option(
         "--require-signatures", is_flag=True, help="Refuse images for which the policy does not require a signature."
@@ -53,7 +54,7 @@ def policy_rules(session: Session, words: PolicyWords) -> Rules:
     if session.rules is None:
         from arstore.trust.rules import Rules
 
-        session.rules = Rules(words["policy"] or "", words["require_signatures"], session.note)
+        session.rules = Rules(session.policy(words["policy"]), words["require_signatures"], session.note)
     return session.rules
 
 

@@ -31,14 +31,12 @@ if TYPE_CHECKING:
 @option(
     "--tree",
     type=Choice((AUTO, *FORMS)),
-    default=AUTO,
-    show_default=True,
-    help="The format to convert to: erofs is an index over the tar, directory is extracted files.",
+    help="The format to convert to: erofs is an index over the tar, directory is extracted files; by default auto.",
 )
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be converted.")
 @progress_option
 @json_option
-def convert(session: Session, images: tuple[str, ...], everything: bool, tree: str, dry_run: bool) -> None:
+def convert(session: Session, images: tuple[str, ...], everything: bool, tree: str | None, dry_run: bool) -> None:
     """Convert layer trees between the EROFS index and extracted files.
 
     A layer tree is what is kept of a layer for mounting. --tree auto converts to the format that this host would choose
@@ -60,7 +58,7 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
     done: list[Conversion] = []
     with session.store() as store:
         chosen = _chosen(store, images)
-        forms = target_forms(store, tree)
+        forms = target_forms(store, tree or "")
         if dry_run:
             done.extend(plan_conversion(store, chosen, forms[0].name))
             _show(session, done)

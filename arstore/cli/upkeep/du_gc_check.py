@@ -226,11 +226,7 @@ def check(
 
     if sources and not mend:
         raise errors.UsageError("--from", "needs --repair")
-    limits = None
-    if limit:
-        from arstore.tar.limits import changed
-
-        limits = changed(limit)
+    limits = session.limits(limit) if limit or session.settings is not None else None
     with session.store() as store:
         findings, count = _look(session, store, quick, nice)
         if mend and findings:

@@ -10,6 +10,18 @@ CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID = range
 CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 18, 19, 21, 24
 CAP_MKNOD, CAP_SETFCAP = 27, 31
 
+NAMES = {
+    "CAP_CHOWN": CAP_CHOWN,
+    "CAP_DAC_OVERRIDE": CAP_DAC_OVERRIDE,
+    "CAP_FOWNER": CAP_FOWNER,
+    "CAP_MKNOD": CAP_MKNOD,
+    "CAP_SETFCAP": CAP_SETFCAP,
+    "CAP_SYS_ADMIN": CAP_SYS_ADMIN,
+}
+"""The capabilities that trees and mounts need, by their names."""
+MAKES_ANY_FILE = tuple(NAMES.values())
+"""Those for files of every kind, owner and attribute."""
+
 _STATUS = "/proc/thread-self/status"
 _VERSION = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3: sets of 64 bits, in two halves."""
@@ -56,5 +68,4 @@ def _permitted() -> int:
 
 def may_make_any_file() -> bool:
     """Return whether this thread can make files of every kind, owner and attribute, as the trees of layers need."""
-    needed = (CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN)
-    return all(has(number) for number in needed)
+    return all(has(number) for number in MAKES_ANY_FILE)

@@ -110,6 +110,11 @@ def read_registries(places: Places) -> RegistriesConf:
     )
 
 
+def registries_files(places: Places) -> list[str]:
+    """The files that count and exist, in the order of reading. Raises RegistryConfigError."""
+    return [path for path, _ in _files(places) if os.path.exists(path)]
+
+
 def _files(places: Places) -> list[tuple[str, bool]]:
     named = places.environ.get("CONTAINERS_REGISTRIES_CONF")
     if named:

@@ -1,0 +1,253 @@
+"""Commands of docker, podman, buildah, skopeo, umoci, ctr, nerdctl and crane that arstore does not have.
+
+A value is the reason ("" for none) and the hint. An entry is used for all commands below it too, so `network` also
+answers `network create`. `image X` and `container X` need an entry only if the answer is not that for `X`.
+"""
+
+from __future__ import annotations
+
+NOUNS = frozenset({"image", "container", "i", "c"})
+"""Words before a verb that mean the same as the verb alone, most of the time."""
+
+_BUILD = (
+    "arstore does not build images",
+    "build with podman or buildah, and bring the image in with `arstore import`; "
+    "`arstore commit` makes one from a container's changes",
+)
+_LIST = ("", "`arstore images` lists images, `arstore ps --all` containers, `arstore list-tags` tags in a registry")
+_PODS = ("arstore runs single containers", "use `arstore run` for each of them")
+_NO_DAEMON = ("arstore has no daemon and no remote hosts", "it works on the store that `arstore --root DIR` names")
+_SWARM = ("arstore manages containers on this host only", "")
+_NETWORKS = ("containers have no networks of their own", "use `arstore run --network host` for the host's network")
+_LIMITS = (
+    "the settings of a container cannot be changed",
+    "give --memory, --cpus or --pids-limit to `arstore run`",
+)
+_INDEX = ("", "`arstore index` manages indexes; `arstore inspect --raw IMAGE` prints a manifest or index")
+_CONFIG = (
+    "",
+    "`arstore inspect --config IMAGE` prints a config; `arstore commit --change` and "
+    "`arstore import --rootfs --change` set its fields",
+)
+_CHECKPOINTS = ("containers cannot be saved while they are running", "use `arstore commit` to keep their files")
+_LEASES = ("leases protect imports, and end with them", "")
+_CONTENT = (
+    "",
+    "the root is an OCI layout: blobs are below ROOT/blobs; `arstore inspect --raw IMAGE` prints a manifest",
+)
+_SNAPSHOTS = ("", "`arstore layers` lists layers, `arstore mount` shows an image's files")
+_SANDBOX = ("arstore runs single containers", "use `arstore run`")
+_RUN_AGAIN = ("a container that has ended is not started again", "use `arstore run` for a new container")
+_PLUGINS = ("arstore has no plugins", "")
+_SEARCH = ("arstore cannot search registries", "`arstore list-tags REPOSITORY` lists the tags of a repository")
+_PRUNE_CONTAINERS = ("", "`arstore ps --all` lists containers, `arstore container rm ID...` removes them")
+_SECRETS = ("arstore does not store secrets", "use `arstore run --env-file FILE`, or mount a file with -v")
+_HEALTH = ("health checks are not run", "run the check with `arstore exec ID CMD`")
+_VERSION = ("", "use `arstore --version`")
+_TRUST = ("", "`arstore sign` signs, `arstore verify` verifies, `arstore policy explain` shows what a policy decides")
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    # Images.
+    "rmi": ("", "use `arstore rm IMAGE...`"),
+    "ls": _LIST,
+    "list": _LIST,
+    "remove": ("", "`arstore rm` removes images, `arstore container rm` containers"),
+    "image": ("", "commands on images need no `image` here: `arstore images`, `arstore rm`, `arstore inspect`, ..."),
+    "image ls": ("", "use `arstore images`"),
+    "image list": ("", "use `arstore images`"),
+    "image import": (
+        "",
+        "`arstore import FILE` imports an image, `arstore import --rootfs TAR NAME` the tar of a root",
+    ),
+    "image load": ("", "use `arstore import FILE`; `arstore load` runs a pipeline image"),
+    "image prune": ("", "use `arstore gc`, which removes images without a name"),
+    "image exists": ("", "use `arstore inspect IMAGE`, which ends with status 3 if there is no such image"),
+    "image scp": ("", "use `arstore save IMAGE | ssh HOST arstore import -`"),
+    "image tree": ("", "`arstore layers` lists layers, `arstore history IMAGE` the steps of an image"),
+    "image trust": _TRUST,
+    "image check": ("", "use `arstore check`"),
+    "image convert": ("", "use `arstore copy --format oci store:IMAGE DESTINATION`"),
+    "image encrypt": ("", "use `arstore copy --encryption-key jwe:KEYFILE`"),
+    "image decrypt": ("", "use `arstore import --decryption-key KEYFILE`"),
+    "image usage": ("", "use `arstore du IMAGE`"),
+    "images ls": ("", "use `arstore images`"),
+    "images list": ("", "use `arstore images`"),
+    "images pull": ("", "use `arstore pull`"),
+    "images push": ("", "use `arstore push`"),
+    "images import": ("", "use `arstore import FILE`"),
+    "images export": ("", "use `arstore save IMAGE -o FILE`"),
+    "images rm": ("", "use `arstore rm IMAGE`"),
+    "images remove": ("", "use `arstore rm IMAGE`"),
+    "images delete": ("", "use `arstore rm IMAGE`"),
+    "images del": ("", "use `arstore rm IMAGE`"),
+    "images tag": ("", "use `arstore tag`"),
+    "images check": ("", "use `arstore check`"),
+    "images mount": ("", "use `arstore mount`"),
+    "images unmount": ("", "use `arstore umount`"),
+    "images prune": ("", "use `arstore gc`"),
+    "images inspect": ("", "use `arstore inspect`"),
+    "images i": ("", "use `arstore inspect`"),
+    "images usage": ("", "use `arstore du IMAGE`"),
+    "images convert": ("", "use `arstore copy --format oci store:IMAGE DESTINATION`"),
+    "images label": ("labels are part of an image's config", "use `arstore commit --change 'LABEL K=V'`"),
+    "label": ("labels are part of an image's config", "use `arstore commit --change 'LABEL K=V'`"),
+    "unmount": ("", "use `arstore umount`"),
+    "manifest": _INDEX,
+    "manifest create": ("", "use `arstore index create NAME IMAGE...`"),
+    "manifest add": ("", "use `arstore index add NAME IMAGE...`"),
+    "manifest remove": ("", "use `arstore index rm NAME IMAGE...`"),
+    "manifest rm": ("", "use `arstore rm NAME`"),
+    "manifest push": ("", "use `arstore index push NAME DESTINATION`"),
+    "manifest inspect": ("", "use `arstore inspect --raw IMAGE`"),
+    "manifest exists": ("", "use `arstore inspect --raw NAME`, which ends with status 3 if there is no such image"),
+    "manifest annotate": ("annotations of an index cannot be changed", ""),
+    "search": _SEARCH,
+    "artifact": ("artifacts are stored with the image that they belong to", "`arstore referrers IMAGE` lists them"),
+    "build": _BUILD,
+    "builder": _BUILD,
+    "builder prune": ("arstore has no build cache", "`arstore gc` removes what is not in use"),
+    "buildx": _BUILD,
+    "buildx du": ("arstore has no build cache", "use `arstore du`"),
+    "buildx prune": ("arstore has no build cache", "`arstore gc` removes what is not in use"),
+    "buildx imagetools": _INDEX,
+    "bake": _BUILD,
+    "bud": _BUILD,
+    "farm": _BUILD,
+    "mkcw": _BUILD,
+    "source": _BUILD,
+    "from": ("", "use `arstore mount --rw IMAGE`, change the files, then `arstore commit ID NAME`"),
+    "add": ("", "use `arstore mount ID`, copy the files with cp(1), then `arstore commit ID NAME`"),
+    "trust": _TRUST,
+    # Containers.
+    "container ls": ("", "use `arstore ps`"),
+    "container list": ("", "use `arstore ps`"),
+    "container prune": _PRUNE_CONTAINERS,
+    "container inspect": ("", "use `arstore ps --all --json`"),
+    "container exists": ("", "`arstore ps --all` lists the containers"),
+    "container info": ("", "use `arstore ps --all --json`"),
+    "container cleanup": ("", "use `arstore gc`"),
+    "container clone": ("", "use `arstore commit ID NAME`, then `arstore run NAME`"),
+    "container delete": ("", "use `arstore container rm`"),
+    "container del": ("", "use `arstore container rm`"),
+    "container remove": ("", "use `arstore container rm`"),
+    "containers": ("", "use `arstore ps --all`"),
+    "containers delete": ("", "use `arstore container rm`"),
+    "containers del": ("", "use `arstore container rm`"),
+    "containers rm": ("", "use `arstore container rm`"),
+    "containers remove": ("", "use `arstore container rm`"),
+    "containers create": ("", "use `arstore run`"),
+    "containers checkpoint": _CHECKPOINTS,
+    "containers restore": _CHECKPOINTS,
+    "c": ("", "use `arstore ps --all`"),
+    "t": ("", "use `arstore ps`"),
+    "i": ("", "use `arstore images`"),
+    "task": ("", "`arstore ps` lists running containers, `arstore exec` runs a command in one"),
+    "tasks": ("", "`arstore ps` lists running containers, `arstore exec` runs a command in one"),
+    "attach": ("", "`arstore logs --follow ID` shows the output, `arstore exec -it ID sh` opens a shell"),
+    "checkpoint": _CHECKPOINTS,
+    "restore": _CHECKPOINTS,
+    "cp": ("", "`arstore mount ID` prints a path to copy from and to; then `arstore umount ID`"),
+    "create": ("", "`arstore run --detach` creates and starts a container, `arstore mount --rw IMAGE` only creates it"),
+    "debug": ("", "use `arstore exec -it ID sh`, or `arstore mount` and the host's tools"),
+    "healthcheck": _HEALTH,
+    "init": ("", "`arstore run` creates and starts a container"),
+    "pause": ("", "`arstore kill --signal STOP ID` stops the first process of a container"),
+    "unpause": ("", "`arstore kill --signal CONT ID` continues the first process of a container"),
+    "port": ("containers have no published ports", "use `arstore run --network host`"),
+    "rename": ("the id of a container cannot be changed", "set it with `arstore run --name ID`"),
+    "restart": _RUN_AGAIN,
+    "start": _RUN_AGAIN,
+    "runlabel": ("commands in labels are not run", "`arstore inspect --config IMAGE` shows the labels"),
+    "stats": ("", "`arstore ps --json` shows the process of each container: use top(1) on it"),
+    "top": ("", "use `arstore exec ID ps`"),
+    "update": _LIMITS,
+    "sandbox": _SANDBOX,
+    "sandboxes": _SANDBOX,
+    "sb": _SANDBOX,
+    "s": _SANDBOX,
+    "pod": _PODS,
+    "compose": _PODS,
+    "kube": _PODS,
+    "play": _PODS,
+    "stack": _PODS,
+    "quadlet": ("arstore does not write systemd units", "call `arstore run` in a unit of your own"),
+    "generate": ("arstore does not write systemd units or Kubernetes files", "call `arstore run` in a unit"),
+    "auto-update": ("arstore does not replace running containers", "use `arstore pull`, then `arstore run`"),
+    # Networks, volumes, secrets.
+    "network": _NETWORKS,
+    "volume": ("there are no named volumes", "mount a directory: `arstore run -v SRC:DST IMAGE`"),
+    "secret": _SECRETS,
+    # Registries and signatures.
+    "auth": ("", "`arstore login` stores credentials, `arstore logout` removes them"),
+    "blob": _CONTENT,
+    "catalog": ("arstore does not list the repositories of a registry", "`arstore list-tags` lists the tags of one"),
+    "digest": ("", "`arstore inspect --json docker://NAME` prints an image's digest"),
+    "manifest-digest": ("", "`arstore import FILE` and `arstore inspect IMAGE` print the digest"),
+    "registry": ("arstore does not serve images", "`arstore save --format oci` writes a layout that other tools serve"),
+    "validate": ("", "`arstore import` verifies every digest; `arstore check` verifies the store"),
+    "standalone-sign": ("", "use `arstore sign --key FILE IMAGE`"),
+    "standalone-verify": ("", "use `arstore verify --key FILE IMAGE`"),
+    "generate-sigstore-key": ("", "use `arstore keygen PREFIX`"),
+    "experimental-image-proxy": ("arstore does not serve images", ""),
+    "append": ("", "use `arstore mount --rw IMAGE`, add the files, then `arstore commit ID NAME`"),
+    "edit": _CONFIG,
+    "mutate": _CONFIG,
+    "flatten": ("", "use `arstore export IMAGE -o TAR`, then `arstore import --rootfs TAR NAME`"),
+    "rebase": _BUILD,
+    # umoci.
+    "config": _CONFIG,
+    "insert": ("", "use `arstore mount --rw IMAGE`, copy the files with cp(1), then `arstore commit ID NAME`"),
+    "new": ("", "use `arstore import --rootfs TAR NAME`"),
+    "raw": ("", "`arstore inspect --config IMAGE` and `arstore inspect --raw IMAGE` print documents"),
+    "raw unpack": ("", "use `arstore unpack`"),
+    "repack": ("", "use `arstore mount --rw IMAGE`, change the files, then `arstore commit ID NAME`"),
+    "stat": ("", "use `arstore history IMAGE`, or `arstore inspect IMAGE`"),
+    # The store and the host.
+    "system": ("", "`arstore du` shows disk usage, `arstore gc` removes what is not in use"),
+    "system df": ("", "use `arstore du`"),
+    "system prune": ("", "use `arstore gc`"),
+    "system check": ("", "use `arstore check`"),
+    "system info": ("", "`arstore --version` prints the version, `arstore du` shows disk usage"),
+    "system events": ("arstore has no daemon that reports events", ""),
+    "system reset": ("", "remove images with `arstore rm` and containers with `arstore container rm`"),
+    "system migrate": ("a newer arstore reads the store as it is", ""),
+    "system renumber": ("a newer arstore reads the store as it is", ""),
+    "system service": _NO_DAEMON,
+    "system connection": _NO_DAEMON,
+    "df": ("", "use `arstore du`"),
+    "version": _VERSION,
+    "help": ("", "use `arstore --help`, or `arstore COMMAND --help`"),
+    "h": ("", "use `arstore --help`"),
+    "events": ("arstore has no daemon that reports events", ""),
+    "event": ("arstore has no daemon that reports events", ""),
+    "machine": ("arstore does not manage virtual machines", ""),
+    "unshare": ("arstore needs no user namespace around it", "`arstore unpack` needs no rights to mount"),
+    "context": _NO_DAEMON,
+    "desktop": _NO_DAEMON,
+    "plugin": _PLUGINS,
+    "plugins": _PLUGINS,
+    "extension": _PLUGINS,
+    "scout": ("arstore does not look for vulnerabilities", "`arstore referrers IMAGE` lists SBOMs"),
+    "scan": ("arstore does not look for vulnerabilities", "`arstore referrers IMAGE` lists SBOMs"),
+    "sbom": ("arstore does not make SBOMs", "`arstore referrers IMAGE` lists those of an image"),
+    "node": _SWARM,
+    "service": _SWARM,
+    "swarm": _SWARM,
+    # containerd.
+    "content": _CONTENT,
+    "snapshot": _SNAPSHOTS,
+    "snapshots": _SNAPSHOTS,
+    "lease": _LEASES,
+    "leases": _LEASES,
+    "namespace": ("a store has one namespace", "use `arstore --root DIR` for another store"),
+    "namespaces": ("a store has one namespace", "use `arstore --root DIR` for another store"),
+    "ns": ("a store has one namespace", "use `arstore --root DIR` for another store"),
+    "oci": ("", "`arstore run` makes the runtime's configuration"),
+    "install": ("arstore does not install programs from images", "use `arstore unpack IMAGE DIR`"),
+    "shim": _NO_DAEMON,
+    "pprof": _NO_DAEMON,
+    "deprecations": _NO_DAEMON,
+    "apparmor": ("arstore does not manage AppArmor profiles", ""),
+    "ipfs": ("arstore does not fetch from IPFS", ""),
+    "internal": _NO_DAEMON,
+}
