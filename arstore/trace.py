@@ -79,6 +79,7 @@ LEFTOVERS = {
 }
 TAKE = {
     "take.claimed": Point("the layers to be read are claimed", "the claim was a lock, and ended with the process"),
+    "take.tar-linked": Point("the blob of an uncompressed layer is also the tree's tar", _INGEST),
     "take.blob-written": Point("a layer's blob is written and verified", _INGEST),
     "take.blob-synced": Point("a layer's blob is durable", _INGEST),
     "take.tree-built": Point("a layer's tree is built", _INGEST),
@@ -118,6 +119,10 @@ REMOVE = {
     "remove.recorded": Point("`rm` has deleted the records", _GARBAGE),
     "remove.file-moved": Point("a file has moved from its place to the ingest", f"{_GARBAGE}; {_INGEST}"),
     "remove.files-moved": Point("all files have moved to the ingest", _INGEST),
+}
+TRIM = {
+    "trim.planned": Point("`trim` has planned which trees it gives up", _NOTHING),
+    "trim.recorded": Point("`trim` has deleted the records", _GARBAGE),
 }
 COLLECT = {
     "collect.planned": Point("`gc` has planned what it collects", _NOTHING),
@@ -199,6 +204,7 @@ AREAS: dict[str, dict[str, Point]] = {
     "Publication": PUBLISH,
     "`index.json`": LAYOUT,
     "Removal": REMOVE,
+    "Trees that are given up": TRIM,
     "Collection": COLLECT,
     "Leases": LEASE,
     "Containers": CONTAINER,

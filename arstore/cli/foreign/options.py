@@ -353,6 +353,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "health checks are not run",
         "use `arstore exec ID CMD`",
     ),
+    (frozenset({"prune"}), "-a --all -f --force", "it asks nothing, and removes by last use", "use --unused-for AGE"),
     (_RUN, "--pod --requires --systemd --sdnotify --use-api-socket", "a container runs by itself", ""),
     (_RUN, "--sysctl --personality --umask", "", "set it with a command in the container: sh -c '...'"),
     (_RUN, "--passwd --passwd-entry --group-entry --hostuser", "the image's users are used", "see -u and --group-add"),

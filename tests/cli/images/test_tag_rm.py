@@ -141,6 +141,7 @@ def test_what_is_freed_is_what_du_says(filled, picture, tmp_path):
     for text in ("auto:1", "y:1", "example:1", "directory:1", picture.digest):
         before = filled.ok("du", "--json").json
         plan = filled.ok("rm", "--dry-run", "--json", text).json
+        assert sum(plan.pop("parts").values()) == plan["freed"]
         assert filled.ok("du", "--json").json == before
         done = filled.ok("rm", "--json", text).json
         after = filled.ok("du", "--json").json
