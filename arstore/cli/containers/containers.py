@@ -1,4 +1,4 @@
-"""`ps`, `logs`, `exec`, `stop`, `wait`, `kill` and `container rm`: manage existing containers."""
+"""`ps`, `logs`, `exec`, `stop`, `wait`, `kill`, `pause`, `unpause` and `rename`: manage existing containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import ENV_FILE_HELP, GRACE, variables
-from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_line, write_shown, write_table
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.state import RunState
     from arstore.store.containers import Container
-    from arstore.store.store import Store
 
 FOLLOW_INTERVAL = 0.2
 """Seconds between two reads of a log that is followed."""
@@ -39,8 +37,9 @@ FOLLOW_INTERVAL = 0.2
 def ps(session: Session, every: bool) -> None:
     """List the containers.
 
-    By default only those that are running. STATUS is starting, running, exited, failed (its command never began), dead
-    (its launcher was killed) or created (no command was ever run in it).
+    By default only those that are running. STATUS is starting, running, paused, restarting (its restart policy starts
+    it again), exited, failed (its command never began), dead (its launcher was killed) or created (no command was ever
+    run in it). NAME is its id, unless it was renamed.
 
     Example:
 
@@ -50,7 +49,7 @@ def ps(session: Session, every: bool) -> None:
         names = {str(image.digest): image.label for image in store.images()}
         found = [_about(container, names) for container in store.containers.list()]
     if not every:
-        found = [about for about in found if about["status"] in {"starting", "running"}]
+        found = [about for about in found if about["running"]]
     if session.json:
         write_json(found)
         return
@@ -62,10 +61,11 @@ def ps(session: Session, every: bool) -> None:
             "-" if about["exit_code"] is None else str(about["exit_code"]),
             about["created"],
             " ".join(about["command"]) or "-",
+            about["names"][0],
         )
         for about in found
     ]
-    write_table(("ID", "IMAGE", "STATUS", "EXIT>", "CREATED", "COMMAND"), rows)
+    write_table(("ID", "IMAGE", "STATUS", "EXIT>", "CREATED", "COMMAND", "NAME"), rows)
 
 
 def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
@@ -73,9 +73,12 @@ def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
     process = None if state is None or not state.is_running else state.process
     return {
         "id": container.id,
+        "names": [container.name],
         "image": container.record.image,
         "name": names.get(container.record.image, ""),
         "status": "created" if state is None else state.status,
+        "running": state is not None and state.is_running,
+        "restarts": 0 if state is None else state.restarts,
         "command": [] if state is None else list(state.args),
         "pid": None if process is None else process.pid,
         "exit_code": None if state is None else state.exit_code,
@@ -196,7 +199,7 @@ def exec_(
     return status_of(session, exec_in(container.path, args, options))
 
 
-@exit_statuses(errors.NotFoundError, errors.AmbiguousError)
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError)
 @command("stop")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-t", "--time", "seconds", metavar="S", type=GRACE, help="Seconds between the stop signal and SIGKILL.")
@@ -205,7 +208,8 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     """Stop running containers.
 
     Each container gets its stop signal, and SIGKILL if it is still running after S seconds. S is that of -t, or else of
-    `run --stop-timeout`, or else 10. Containers that are not running are left alone.
+    `run --stop-timeout`, or else 10. Containers that are not running are left alone. A container with a restart policy
+    is not started again. A paused container is refused.
 
     Prints the ids.
 
@@ -235,7 +239,7 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
     """Wait until containers have ended.
 
     Prints their exit statuses, one per line, in the given order; -1 for a container whose command never began, or whose
-    launcher was killed.
+    launcher was killed. For a container with a restart policy, waits for the end of its present run.
 
     Example:
 
@@ -263,7 +267,9 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
 def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
     """Send a signal to running containers.
 
-    SIGNAL is a name, with or without SIG, or a number. The container's first process gets it. Prints nothing.
+    SIGNAL is a name, with or without SIG, or a number. The container's first process gets it. A paused container gets
+    it when it goes on, except for KILL. After any signal, a restart policy does not start the container again. Prints
+    nothing.
 
     Example:
 
@@ -282,78 +288,76 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
         write_json({"killed": list(containers), "signal": number})
 
 
-@json_option
-def _container(_: Session) -> None:
-    """Manage containers."""
-
-
-container = Group(
-    "container",
-    _container,
-    {
-        "Commands": {
-            "rm": CommandEntry(
-                "containers.containers", "container_rm", "Remove containers, with everything that they wrote."
-            )
-        }
-    },
-)
-
-
-@exit_statuses(
-    errors.NotFoundError,
-    errors.AmbiguousError,
-    errors.InUseError,
-    errors.MountError,
-    errors.MountForbiddenError,
-)
-@command("rm")
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError, errors.RuntimeFailedError)
+@command("pause")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--force", is_flag=True, help="Kill its processes and unmount its root first.")
 @json_option
-def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
-    """Remove containers, with everything that they wrote.
+def pause(session: Session, ids: tuple[str, ...]) -> None:
+    """Freeze the processes of running containers.
 
-    ID is a container's id, or a unique prefix of one. A container that is running, or whose root is mounted, is removed
-    only with --force. Prints nothing.
+    They keep their memory and files, and get no processor time until `arstore unpause`. This needs the container's
+    control groups, and is refused for one that was run with --cgroups=disabled.
+
+    Prints the ids.
 
     Example:
 
-    arstore container rm --force web
+    arstore pause web
+    """
+    from arstore.runtime.lifecycle.control import pause as freeze
+
+    _each(session, ids, freeze, "paused")
+
+
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.RuntimeFailedError)
+@command("unpause")
+@argument("ids", metavar="ID...", nargs=-1, required=True)
+@json_option
+def unpause(session: Session, ids: tuple[str, ...]) -> None:
+    """Let the processes of paused containers go on.
+
+    Prints the ids.
+
+    Example:
+
+    arstore unpause web
+    """
+    from arstore.runtime.lifecycle.control import unpause as thaw
+
+    _each(session, ids, thaw, "unpaused")
+
+
+def _each(session: Session, ids: tuple[str, ...], act: Callable[[str], None], done: str) -> None:
+    """Do *act* with the directory of each container, and print its id."""
+    with session.store() as store:
+        found = {one.id: one for one in map(store.containers.find, ids)}
+    for one in found.values():
+        act(one.path)
+        session.done = f"container {one.id} is {done}"
+        if not session.json:
+            write_line(one.id)
+    if session.json:
+        write_json({done: list(found)})
+
+
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.ConflictError)
+@command("rename")
+@argument("container_id", metavar="ID")
+@argument("name")
+@json_option
+def rename(session: Session, container_id: str, name: str) -> None:
+    """Give a container another name.
+
+    Its id stays, and the container can be running. The old name is free: a new container that gets it as its --name has
+    a random id. Prints nothing.
+
+    Example:
+
+    arstore rename web web-old
     """
     with session.store() as store:
-        wanted = list(dict.fromkeys(store.containers.find(container_id).id for container_id in ids))
-        for container_id in wanted:
-            _remove(store, container_id, force)
-    session.done = "the containers were removed"
+        container = store.containers.find(container_id)
+        store.containers.rename(container.id, name)
+    session.done = f"container {container.id} is named {name}"
     if session.json:
-        write_json({"removed": wanted})
-
-
-def _remove(store: Store, container_id: str, force: bool) -> None:
-    from arstore.runtime.lifecycle.containers import remove
-
-    may_be_gone = force and _make_idle(store, store.containers.get(container_id))
-    try:
-        remove(store, container_id)
-    except NotFoundError:
-        if not may_be_gone:
-            raise
-
-
-def _make_idle(store: Store, container: Container) -> bool:
-    """Unmount the root of *container* and kill its processes; return whether anything was ever run in it.
-
-    The container may end by itself at the same time, and a `run` in the foreground then removes it.
-    """
-    from arstore.rootfs.mount import umount_container
-    from arstore.runtime.lifecycle import control
-
-    umount_container(store, container)
-    state = _state(container)
-    if state is not None and state.is_running:
-        with suppress(NotFoundError):
-            control.kill(container.path)
-        with suppress(NotFoundError):
-            control.wait(container.path)
-    return state is not None
+        write_json({"id": container.id, "name": name})

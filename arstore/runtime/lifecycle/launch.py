@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from arstore.oci.config import ImageConfig
     from arstore.runtime.driver import Runtime
+    from arstore.runtime.lifecycle.life import Life
     from arstore.runtime.spec.bundle import Bundle
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.options import RunOptions
@@ -61,10 +62,10 @@ class Launch(NamedTuple):
     path. It is called in a forked child, in its own mount namespace, and may use descriptors that are open now; they
     are closed there when it returns. `on_exit` is called with the exit status (None if unknown), after everything of
     the container is gone, by the launcher: the caller's process or, detached, one that was forked from it. `timeout`
-    (seconds) is for the foreground only. So is `stops_on_term`: SIGTERM then stops the container, like the timeout, and
+    is in seconds. `stops_on_term` is for the foreground only: SIGTERM then stops the container, like the timeout, and
     is not passed on. Without `passes_signals` no signal is passed on; each has its previous effect on the launcher.
     `kept` are descriptors that the launcher keeps open while it lives; it runs inside the context manager that
-    `attending` returns.
+    `attending` returns. `life` is what the launcher knows of earlier runs, and has the restart policy.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Launch(NamedTuple):
     passes_signals: bool = True
     kept: tuple[int, ...] = ()
     attending: Callable[[], AbstractContextManager[None]] = nullcontext
+    life: Life | None = None
 
     @property
     def args(self) -> tuple[str, ...]:

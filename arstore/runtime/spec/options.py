@@ -14,6 +14,7 @@ from arstore.errors import NotFoundError, UsageError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.restart import Restart
 from arstore.runtime.spec.security import Security
 from arstore.values import NamedTuple
 
@@ -89,6 +90,7 @@ class RunOptions(NamedTuple):
     """Directories of the host, absolute and without symlinks, whose owner becomes the command's user."""
     shm_size: int = SHM_SIZE
     """Bytes of /dev/shm."""
+    restart: Restart = Restart()
 
     def capabilities(self, available: int) -> tuple[str, ...]:
         """Return the container's capabilities, out of the bit mask *available*.

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support import images
 
+from arstore.cli.containers.new_container import parse_entrypoint
 from arstore.cli.containers.options import environment
-from arstore.cli.containers.run import parse_entrypoint
 from arstore.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -45,9 +45,10 @@ def test_environment(monkeypatch):
     "words",
     [
         ("--keep", "--rm", "x"),
-        ("-d", "--rm", "x"),
+        ("-d", "--rm", "--restart", "always", "x"),
+        ("--restart", "sometimes", "x"),
+        ("--restart", "always:3", "x"),
         ("-d", "-i", "x"),
-        ("-d", "--timeout", "1", "x"),
         ("--timeout", "0", "x"),
         ("--memory", "lots", "x"),
         ("--memory", "1k", "x"),

@@ -118,6 +118,14 @@ def stale_ingest(store):
     os.mkdir(f"{store.directories.ingest}/{stores.dead_owner().directory_name()}")
 
 
+def container_with_damaged_request(store):
+    container = store.containers.create(EXAMPLE.digest, "asked")
+    store.containers.keep(container.id)
+    write_request(container.path, {"Request": {"image": EXAMPLE.digest}}, durable=False)
+    path = Path(container.path, "run.json")
+    path.write_bytes(path.read_bytes().replace(b"Request", b"Requesu"))
+
+
 def other_index(store):
     Path(store.directories.root, "index.json").write_text("{}")
 
@@ -166,6 +174,7 @@ KEPT = [
     (Damage.CONTAINER_IMAGE, container_without_image),
     (Damage.CONTAINER_MISSING, container_without_directory),
     (Damage.CONTAINER_ATTRIBUTES, container_without_attributes),
+    (Damage.CONTAINER_REQUEST, container_with_damaged_request),
 ]
 
 

@@ -1,0 +1,108 @@
+"""The launcher's memory from one run of its container to the next: its restart policy, and the end of it.
+
+A user who stops or kills a container ends it for good. `control` tells that to the launcher by a signal of its own,
+`NO_MORE`, before it does anything to the container's processes: so the launcher knows it when the run has ended, and no
+file is needed, for which a full disk would have no room. A launcher without an active policy does not get the signal.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from arstore.runtime.lifecycle.state import write_state
+from arstore.runtime.spec.restart import Restart, pause_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.disk.owner import Owner
+    from arstore.runtime.lifecycle.state import RunState, StateFile
+
+NO_MORE = signal.SIGRTMIN + 6
+"""The signal to a launcher that its container is not to be started again."""
+
+
+class Life:
+    """One container's life, as far as its launcher lives; *restarts* is how often it has been started again."""
+
+    def __init__(self, policy: Restart | None = None) -> None:
+        self.policy = policy or Restart()
+        self.restarts = 0
+        self.last: RunState | None = None
+        """The state after the last run, if its policy starts the container again."""
+        self.file: StateFile | None = None
+        """The state's file of the last run, with space for one more state."""
+        self._is_over = False
+        self._pause = 0.0
+
+    def end(self) -> None:
+        """Do not start the container again."""
+        self._is_over = True
+
+    def goes_on(self, status: int | None) -> bool:
+        """Whether the policy starts the container again after a run that ended with *status*."""
+        return not self._is_over and self.policy.applies(status, self.restarts)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Have `NO_MORE` end this life during the context; later ones are ignored.
+
+        Python restricts signal handlers to the main thread; in other threads, nothing is done.
+        """
+        if not self.policy.is_active or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signal.signal(NO_MORE, lambda _number, _frame: self.end())
+        try:
+            yield
+        finally:
+            # Its sender may have read the state before the last one, and the default action is to end the process.
+            signal.signal(NO_MORE, signal.SIG_IGN)
+
+    def pause(self) -> bool:
+        """Wait before the next start; return False if the container is not to be started again."""
+        last = self.last
+        ran = 0.0
+        if last is not None and last.started is not None and last.finished is not None:
+            ran = last.finished - last.started
+        self._pause = pause_after(ran, self._pause)
+        # Blocked, so that the signal cannot come between the look at its effect and the wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {NO_MORE})
+        try:
+            if not self._is_over and signal.sigtimedwait({NO_MORE}, self._pause) is not None:
+                self.end()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {NO_MORE})
+        self.restarts += not self._is_over
+        return not self._is_over
+
+    def conclude(self, error: str = "") -> None:
+        """Record that the container is not started again, because of *error* if there is one. Raises OSError."""
+        if self.last is None or self.file is None:
+            return
+        state = self.last._replace(status="failed" if error else "exited", error=error)
+        self.last = None
+        # The directory may have been removed in the meantime; then the state has no reader left.
+        with suppress(FileNotFoundError):
+            self.file.write(state)
+        self.file.close()
+
+    def adopt(self, directory: str, launcher: Owner) -> None:
+        """Record that *launcher*, this process, attends to the container from now on. Raises OSError."""
+        if self.last is not None:
+            self.last = self.last._replace(launcher=launcher, detached=True)
+            write_state(directory, self.last)
+
+    def begin(self, file: StateFile) -> None:
+        """Take note that the next run has begun; its state is in *file*, which has taken over the reserved space."""
+        self.last = None
+        self.file = file
+
+
+def tell(launcher: int) -> None:
+    """Tell the launcher with this pidfd that its container is not to be started again."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(launcher, NO_MORE)
