@@ -78,7 +78,7 @@ def is_populated(directory: str, root: str = _ROOT) -> bool:
 
 
 def freezer(directory: str, root: str = _ROOT) -> str | None:
-    """Return the file that freezes the processes of the container in *directory*; None if it has no such group.
+    """Return the file that freezes the processes of the container in *directory*; None if it has no group for it.
 
     Kernel documentation: cgroup-v2.rst, `cgroup.freeze` (Linux 5.2); cgroup-v1/freezer-subsystem.rst.
     """

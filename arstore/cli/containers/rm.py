@@ -45,7 +45,7 @@ container = Group(
 )
 @command("rm")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--force", is_flag=True, help="Stop it and unmount its root first; a missing container is no error.")
+@option("-f", "--force", is_flag=True, help="Stop it and unmount its root first, and ignore a missing one.")
 @option(
     "-t", "--time", "seconds", metavar="S", type=GRACE, help="With --force: seconds between stop signal and SIGKILL."
 )

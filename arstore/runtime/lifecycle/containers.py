@@ -73,7 +73,7 @@ class RunRequest(NamedTuple):
 
     @property
     def recorded(self) -> Request:
-        """What is recorded of it."""
+        """The part of it that is recorded with the container."""
         return Request(self.image.digest, self.options, self.chosen_runtime, self.timeout, self.remove)
 
 

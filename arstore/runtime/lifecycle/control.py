@@ -2,7 +2,7 @@
 
 Everything uses the state file and pidfds (pidfd_open(2), Linux 5.3): a pid that was reused in the meantime is never
 signalled, and waiting needs no polling. Any process of the container's owner may do it. A signal or a stop ends the
-container for good: the launcher of one with a restart policy is told before (`life`). Out of scope: exec, see
+container for good: the launcher of one with a restart policy is notified before (`life`). Out of scope: exec, see
 `lifecycle.exec`; starting again, see `lifecycle.containers`.
 """
 
@@ -18,7 +18,7 @@ from arstore.disk.cgroups import freeze
 from arstore.disk.owner import Owner
 from arstore.errors import HostError, InUseError, NotFoundError, RuntimeFailedError
 from arstore.linux.waiting import readable
-from arstore.runtime.lifecycle.life import tell
+from arstore.runtime.lifecycle.life import notify
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.restart import NO
 from arstore.store.container_document import reading_end
@@ -64,12 +64,12 @@ def _send(state: RunState, directory: str, number: int) -> None:
 
 
 def _end_life(state: RunState) -> None:
-    """Tell the launcher of a container with a restart policy that it is not to be started again."""
+    """Notify the launcher of a container with a restart policy that it is not to be started again."""
     if state.restart_policy == NO:
         return
     with _opened_pidfd(state.launcher) as pidfd:
         if pidfd is not None:
-            tell(pidfd)
+            notify(pidfd)
 
 
 def wait(directory: str, timeout: float | None = None) -> RunState:
@@ -190,7 +190,7 @@ def _settled(directory: str, keeper: Owner | None = None) -> RunState:
     """Wait until the launcher has recorded what follows the end of a run, and return that.
 
     The run's *keeper* has ended, and its launcher, if alive, is about to record it; without *keeper*, the launcher is
-    about to start the container again, or has been told not to.
+    about to start the container again, or has been notified not to.
     """
     patience = time.monotonic() + _SETTLE_SECONDS
     while time.monotonic() < patience:

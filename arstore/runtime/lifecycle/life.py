@@ -1,7 +1,6 @@
 """The launcher's memory from one run of its container to the next: its restart policy, and the end of it.
 
-A user who stops or kills a container ends it for good. `control` tells that to the launcher by a signal of its own,
-`NO_MORE`, before it does anything to the container's processes: so the launcher knows it when the run has ended, and no
+A user who stops or kills a container ends it for good. `control` notifies the launcher by the signal `NO_MORE`, before it does anything to the container's processes: so the launcher knows it when the run has ended, and no
 file is needed, for which a full disk would have no room. A launcher without an active policy does not get the signal.
 """
 
@@ -102,7 +101,7 @@ class Life:
         self.file = file
 
 
-def tell(launcher: int) -> None:
-    """Tell the launcher with this pidfd that its container is not to be started again."""
+def notify(launcher: int) -> None:
+    """Notify the launcher with this pidfd that its container is not to be started again."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(launcher, NO_MORE)

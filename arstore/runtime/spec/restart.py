@@ -28,7 +28,7 @@ class Restart(NamedTuple):
 
     @property
     def is_active(self) -> bool:
-        """Whether it can ever start a container again."""
+        """Whether this is a policy other than `no`."""
         return self.policy != NO
 
     def applies(self, status: int | None, restarts: int) -> bool:

@@ -18,6 +18,7 @@ from arstore.maintenance.check import HARMLESS, Damage, blob_repair, check, repa
 from arstore.mounts.record import MountRecord
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
+from arstore.store.container_document import write_request
 
 EXAMPLE = images.example()
 LAYER = EXAMPLE.layers[0].digest

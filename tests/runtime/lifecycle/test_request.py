@@ -1,7 +1,8 @@
-"""The recorded request: what is written is read, for every field of RunOptions; damage and newer versions are refused."""
+"""The recorded request: each field of RunOptions is read as it was written; damage and newer versions are refused."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import pkgutil
@@ -147,10 +148,8 @@ def test_every_flipped_bit_is_found(container):
             data = bytearray(whole)
             data[place] ^= 1 << bit
             path.write_bytes(data)
-            try:
+            with contextlib.suppress(StoreDamagedError):
                 assert recorded_request(container) == REQUEST
-            except (StoreDamagedError, StoreVersionError) as error:
-                assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000, b'{"version":1,"crc32":"0"}'])
