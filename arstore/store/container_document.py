@@ -3,9 +3,9 @@
     {"version": 1, "crc32": "<8 hexadecimal digits>", "request": {...}}
 
 The checksum is over version and request, in a list, as compact JSON with sorted keys. The content of the request is not
-known here: the runtime package writes and reads it, and `check` only verifies that it is whole. The file also carries the locks of the
-container's life, on single bytes that need not exist (`disk.owner` has the same kind of locks): `LAUNCHER` is held by
-the process that starts the container and attends to it, `READERS` by processes that still want to read how it ended.
+known here: the runtime package writes and reads it, and `check` only verifies that it is whole. The file also has
+the locks of the container's life, on single bytes that need not exist (the kind of locks of `disk.owner`): one is held
+by the process that starts the container and attends to it, others by processes that want to read how it ended.
 """
 
 from __future__ import annotations

@@ -160,8 +160,9 @@ def started(session: Session, store: Store, container: Container, request: RunRe
         _refuse_paused(state)
         if state is not None and state.is_running:
             return
+        request = request or request_of(session, store, container)
         try:
-            start_again(store, container, request or request_of(session, store, container))
+            start_again(store, container, request)
         except InUseError:
             if time.monotonic() > until or not _is_contended(container):
                 raise

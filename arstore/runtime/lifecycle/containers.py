@@ -125,22 +125,22 @@ def create(store: Store, request: RunRequest) -> str:
 def start_again(store: Store, container: Container, request: RunRequest) -> None:
     """Start an existing container that is not running, detached, as *request* says.
 
-    Raises InUseError if it is running, or mounted, and the errors of `run`.
+    Raises InUseError if it is running, mounted, or just being started or removed, and the errors of `run`.
     """
-    _require_startable(store, container)
+    _require_startable(store, container, 0.0)
     _in_background(store, container, request)
 
 
 def run_again(store: Store, container: Container, request: RunRequest) -> Ended:
     """Run an existing container in the foreground, and return how it ended. Raises the errors of `start_again`."""
-    _require_startable(store, container)
+    _require_startable(store, container, _SETTLING)
     return _in_foreground(store, container, request, volatile=False)
 
 
-def _require_startable(store: Store, container: Container) -> None:
+def _require_startable(store: Store, container: Container, patience: float) -> None:
     """Raise InUseError if *container* is mounted. End what a killed launcher has left."""
     require_unmounted(store, container)
-    with _attended(container, _SETTLING):
+    with _attended(container, patience):
         release(container.path)
         remove_cgroups(container.path)
 
@@ -217,7 +217,7 @@ def _take_over(store: Store, container: Container, request: RunRequest, life: Li
 def _in_background(store: Store, container: Container, request: RunRequest) -> None:
     """Start *container* detached; if it is to be removed at its end, it belongs to its launcher from then on."""
     life = Life(request.options.restart)
-    with _attended(container, _SETTLING) as lock:
+    with _attended(container) as lock:
 
         def begin(launch: Launch) -> None:
             launcher.start(launch._replace(on_exit=lambda _: _go_on(store, container, request, life, lock)))

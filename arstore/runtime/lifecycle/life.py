@@ -1,7 +1,8 @@
 """The launcher's memory from one run of its container to the next: its restart policy, and the end of it.
 
-A user who stops or kills a container ends it for good. `control` notifies the launcher by the signal `NO_MORE`, before it does anything to the container's processes: so the launcher knows it when the run has ended, and no
-file is needed, for which a full disk would have no room. A launcher without an active policy does not get the signal.
+A user who stops or kills a container ends it for good. `control` notifies the launcher by the signal `NO_MORE`, before
+it does anything to the container's processes: so the launcher knows it when the run has ended, and no file is needed,
+for which a full disk would have no room. A launcher without an active policy does not get the signal.
 """
 
 from __future__ import annotations

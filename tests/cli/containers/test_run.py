@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from support import images
+from support.waiting import eventually
 
 from arstore.cli.containers.new_container import parse_entrypoint
 from arstore.cli.containers.options import environment
@@ -93,19 +93,6 @@ def test_containers_that_do_not_exist(arstore, words, status):
     assert len(result.err.splitlines()) == 1
 
 
-@pytest.fixture
-def box(arstore, tmp_path, busybox):
-    """The program on a store with a busybox image, box:1."""
-    members = [images.directory(name) for name in ("bin", "tmp", "etc")]
-    members.append(images.file("bin/busybox", Path(busybox).read_bytes(), mode=0o755))
-    members += [images.symlink(f"bin/{name}", "busybox") for name in ("sh", "cat", "echo", "sleep", "true", "id")]
-    members.append(images.file("etc/passwd", b"root:x:0:0::/:/bin/sh\nuser:x:7:8::/:/bin/sh\n"))
-    one = images.image(images.layer(members), names=["box:1"], config={"Cmd": ["echo", "default"]})
-    arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "box.tar", one))
-    (tmp_path / "box.layer").write_bytes(one.layers[0].tar)
-    return arstore
-
-
 def derived(box, tmp_path, process, **document):
     """Import odd:1, box:1 with another config: *process* for its `config`, and *document* for members of its own."""
 
@@ -120,14 +107,6 @@ def derived(box, tmp_path, process, **document):
         "import",
         images.write_oci_archive(tmp_path / "odd.tar", images.image(*layers, names=["odd:1"], edit_config=edit)),
     )
-
-
-def eventually(condition, seconds=10):
-    """Wait for *condition* to be true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.root
