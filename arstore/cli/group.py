@@ -69,7 +69,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "create": CommandEntry("containers.run", "create", "Create a container without starting its command."),
         "start": CommandEntry("containers.start", "start", "Start containers that are not running."),
         "restart": CommandEntry("containers.start", "restart", "Stop containers, and start them again."),
-        "ps": CommandEntry("containers.containers", "ps", "List the containers."),
+        "ps": CommandEntry("containers.ps", "ps", "List the containers."),
         "logs": CommandEntry("containers.containers", "logs", "Show the output of a detached container."),
         "exec": CommandEntry("containers.containers", "exec_", "Run a command in a running container."),
         "kill": CommandEntry("containers.containers", "kill", "Send a signal to running containers."),

@@ -1,10 +1,10 @@
-"""`ps`, `logs`, `exec`, `stop`, `wait`, `kill`, `pause`, `unpause` and `rename`: manage existing containers."""
+"""`logs`, `exec`, `stop`, `wait`, `kill`, `pause`, `unpause` and `rename`: manage existing containers."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -16,7 +16,7 @@ from arstore.cli.command import (
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import ENV_FILE_HELP, GRACE, variables
 from arstore.cli.parameter import ANY, RAW, argument, option
-from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_line, write_shown, write_table
+from arstore.cli.terminal.output import write_json, write_line, write_shown
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
@@ -28,69 +28,6 @@ if TYPE_CHECKING:
 
 FOLLOW_INTERVAL = 0.2
 """Seconds between two reads of a log that is followed."""
-
-
-@exit_statuses()
-@command("ps")
-@option("-a", "--all", "every", is_flag=True, help="Also list containers that are not running.")
-@json_option
-def ps(session: Session, every: bool) -> None:
-    """List the containers.
-
-    By default only those that are running. STATUS is starting, running, paused, restarting (its restart policy starts
-    it again), exited, failed (its command never began), dead (its launcher was killed) or created (no command was ever
-    run in it). NAME is its id, unless it was renamed.
-
-    Example:
-
-    arstore ps --all
-    """
-    with session.store() as store:
-        names = {str(image.digest): image.label for image in store.images()}
-        found = [_about(container, names) for container in store.containers.list()]
-    if not every:
-        found = [about for about in found if about["running"]]
-    if session.json:
-        write_json(found)
-        return
-    rows = [
-        (
-            about["id"],
-            about["name"] or short_digest(about["image"]),
-            f"{about['status']} (out of memory)" if about["oom_killed"] else about["status"],
-            "-" if about["exit_code"] is None else str(about["exit_code"]),
-            about["created"],
-            " ".join(about["command"]) or "-",
-            about["names"][0],
-        )
-        for about in found
-    ]
-    write_table(("ID", "IMAGE", "STATUS", "EXIT>", "CREATED", "COMMAND", "NAME"), rows)
-
-
-def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
-    state = _state(container)
-    process = None if state is None or not state.is_running else state.process
-    return {
-        "id": container.id,
-        "names": [container.name],
-        "image": container.record.image,
-        "name": names.get(container.record.image, ""),
-        "status": "created" if state is None else state.status,
-        "running": state is not None and state.is_running,
-        "restarts": 0 if state is None else state.restarts,
-        "command": [] if state is None else list(state.args),
-        "pid": None if process is None else process.pid,
-        "exit_code": None if state is None else state.exit_code,
-        "oom_killed": state is not None and state.oom_killed,
-        "error": "" if state is None else state.error,
-        "created": utc_time(container.record.created),
-        "started": None if state is None or state.started is None else utc_time(state.started),
-        "finished": None if state is None or state.finished is None else utc_time(state.finished),
-        "detached": state is not None and state.detached,
-        "ephemeral": container.record.ephemeral,
-        "runtime": "" if state is None else state.runtime,
-    }
 
 
 def _state(container: Container) -> RunState | None:
