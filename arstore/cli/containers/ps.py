@@ -63,7 +63,7 @@ def ps(
 
     arstore ps -aq --filter status=exited --filter label=stage=test
 
-    arstore ps --format 'table {{.ID}}\\t{{.Status}}\\t{{.Names}}'
+    arstore ps --format '{{.ID}} {{.Status}}'
     """
     from arstore.runtime.inspection.about import About
 

@@ -1,8 +1,8 @@
 """Everything that is known of a container: its record, its state, its recorded request and its image's config.
 
-Modules are imported when they are needed, because `ps` usually needs few. Each part may be missing or unreadable: a container may never have run, a power cut may have damaged a file, and
-`mount --rw` makes containers without a request. Then the answers are those of a container without that part. Out of
-scope: how the answers are named in documents.
+Each part may be missing or unreadable: a container may never have run, a power cut may have damaged a file, and
+`mount --rw` makes containers without a request. Then the answers are those of a container without that part. Modules
+are imported when they are needed, because `ps` usually needs few. Out of scope: how the answers are named in documents.
 """
 
 from __future__ import annotations
