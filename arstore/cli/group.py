@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "save": CommandEntry("images.copy", "save", "Write images of the store to a file."),
         "images": CommandEntry("images.images", "images", "List the images."),
         "layers": CommandEntry("images.layers", "layers", "List the layers."),
-        "inspect": CommandEntry("images.inspect", "inspect", "Show an image's details."),
+        "inspect": CommandEntry("images.inspect", "inspect", "Show the details of images and containers."),
         "history": CommandEntry("images.inspect", "history", "Show how an image was built."),
         "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),
         "untag": CommandEntry("images.tag_rm", "untag", "Remove a name from its image."),
