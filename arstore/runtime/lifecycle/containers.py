@@ -316,6 +316,25 @@ def _perform_reopened(overlay: Overlay, target: str) -> None:
         perform(overlay._replace(lowers=tuple(reopened)), target)
 
 
+@contextmanager
+def startable_root(store: Store, container: Container) -> Iterator[Callable[[str], None]]:
+    """Keep a container that is not running from being started during the context, as if this process ran it.
+
+    Yield a function that mounts its writable root file system at the given path, in a forked child. The store's graph
+    is closed. Raises InUseError if the container is running, mounted, or just being started or removed; and the errors
+    of `Store.stack` (StoreError and SourceError), MountError, OSError.
+    """
+    require_text(container.path)
+    container.verify_whole()
+    _require_startable(store, container, _SETTLING)
+    image = store.find(container.record.image)
+    with _attended(container, _SETTLING), lowers(store, image, writable=True) as found, ExitStack() as stack:
+        overlay = Overlay(found, container.upper, container.work, nodev=True)
+        mount_rootfs = _mounting(store, container, overlay, stack)
+        store.release()
+        yield mount_rootfs
+
+
 def require_idle(store: Store, container: Container) -> None:
     """Raise InUseError if *container* is running or mounted."""
     if _is_running(container) or container_is_owned(container):
