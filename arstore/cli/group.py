@@ -78,6 +78,8 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "pause": CommandEntry("containers.containers", "pause", "Freeze the processes of running containers."),
         "unpause": CommandEntry("containers.containers", "unpause", "Let the processes of paused containers go on."),
         "rename": CommandEntry("containers.containers", "rename", "Give a container another name."),
+        "top": CommandEntry("containers.top", "top", "Show the processes of a container."),
+        "stats": CommandEntry("containers.stats", "stats", "Show what containers use of the host."),
         "cp": CommandEntry("containers.cp", "cp", "Copy files between a container and the host."),
         "container": CommandEntry("containers.rm", "container", "Manage containers."),
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),

@@ -66,7 +66,14 @@ class Target:
         """Entries that were made."""
 
     def add(self, copied: Copied) -> None:
-        """Make one entry. Raises ConflictError, NotFoundError, OSError."""
+        """Make one entry. Raises ConflictError, NotFoundError, OSError with the name of the entry."""
+        try:
+            self._add(copied)
+        except OSError as error:
+            error.filename = self._name(copied.entry)
+            raise
+
+    def _add(self, copied: Copied) -> None:
         entry = copied.entry
         if entry.kind in _DEVICES and not self._owners.trusted:
             self._skipped.note(entry.path)
