@@ -45,7 +45,10 @@ def top(session: Session, container_id: str, words: tuple[str, ...]) -> None:
     """
     from arstore.cli.containers.top_columns import columns
 
-    chosen = columns(words)
+    if "--json" in words:
+        # Words after the container may be options of ps, so they are not parsed as options.
+        session.json = True
+    chosen = columns([word for word in words if word != "--json"])
     with session.store() as store:
         container = store.containers.find(container_id)
         found = _processes(container)
@@ -82,9 +85,12 @@ def _names(store: Store, container: Container) -> Names:
 
     users: Mapping[int, str] = {}
     groups: Mapping[int, str] = {}
-    with opened_root(store, container) as fd, RootDirectory(f"/proc/self/fd/{fd}") as root:
-        with suppress(ImageConfigError, OSError):
-            users, groups = user_names(root), group_names(root)
+    with (
+        opened_root(store, container) as fd,
+        RootDirectory(f"/proc/self/fd/{fd}") as root,
+        suppress(ImageConfigError, OSError),
+    ):
+        users, groups = user_names(root), group_names(root)
     return Names(users, groups, uptime())
 
 

@@ -42,13 +42,13 @@ class Column(NamedTuple):
 
 def _capabilities(kind: str) -> Callable[[Process, Names], str]:
     def text(process: Process, _: Names) -> str:
-        from arstore.runtime.spec.capabilities import ALL
+        from arstore.runtime.spec.capabilities import NAMES
 
         mask = process.capabilities[kind]
-        names = [name for number, name in enumerate(ALL) if mask >> number & 1]
+        names = [name for number, name in enumerate(NAMES) if mask >> number & 1]
         if not names:
             return "none"
-        return "full" if len(names) == len(ALL) else ",".join(names)
+        return "full" if len(names) == len(NAMES) else ",".join(names)
 
     return text
 

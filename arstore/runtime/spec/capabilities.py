@@ -79,13 +79,13 @@ DEFAULT = frozenset(
 )
 """The 14 capabilities of docker's default set."""
 
-ALL = "ALL"
+_ALL = "ALL"
 
 
 def parse_capability(text: str) -> str:
     """Return `ALL`, or a name as NAMES has it, from `CAP_SYS_ADMIN`, `sys_admin` or `all`. Raises UsageError."""
     name = text.strip().upper().removeprefix("CAP_")
-    if name != ALL and name not in NAMES:
+    if name != _ALL and name not in NAMES:
         from arstore.oci.document import shown
 
         raise UsageError(shown(text), "not a capability", "see capabilities(7); `all` means all of them")
@@ -99,8 +99,8 @@ def granted(added: Sequence[str], dropped: Sequence[str], available: int, privil
     bit mask of this process's capabilities, which a container cannot exceed.
     """
     whole = frozenset(NAMES)
-    base = whole if privileged or ALL in added else frozenset() if ALL in dropped else DEFAULT
-    found = (base | set(added)) - set(dropped) - {ALL}
+    base = whole if privileged or _ALL in added else frozenset() if _ALL in dropped else DEFAULT
+    found = (base | set(added)) - set(dropped) - {_ALL}
     return tuple(name for number, name in enumerate(NAMES) if name in found and available >> number & 1)
 
 
