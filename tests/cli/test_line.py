@@ -168,7 +168,7 @@ def test_common_lines_are_plain(line):
         "--version images",
         "--log-level loud images",
         "images -h",
-        "images x",
+        "images x y",
         "images --nonsense",
         "images --json=1",
         "inspect --raw --config x",

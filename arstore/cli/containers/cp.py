@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import MOUNT_ERRORS, command, exit_statuses, json_option
-from arstore.cli.parameter import RAW, argument, option
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json
 from arstore.errors import UsageError
 from arstore.values import NamedTuple
@@ -50,19 +50,20 @@ class _Word(NamedTuple):
     *MOUNT_ERRORS,
 )
 @command("cp")
-@argument("source", metavar="[CONTAINER:]SRC|-", type=RAW)
-@argument("target", metavar="[CONTAINER:]DST|-", type=RAW)
+@argument("source", metavar="[CONTAINER:]SRC|-")
+@argument("target", metavar="[CONTAINER:]DST|-")
 @option("-a", "--archive", is_flag=True, help="Give files in a container to its user; this is the default.")
 @option("--no-archive", "keep", is_flag=True, help="Keep the owner numbers of files that are copied into a container.")
 @option("--overwrite", is_flag=True, help="Let directories replace other files, and the reverse.")
 @json_option
 def cp(session: Session, source: str, target: str, archive: bool, keep: bool, overwrite: bool) -> None:
-    """Copy files and directories into a container, out of one, or between two.
+    """Copy files into a container, or out of one.
 
-    The container may be running or not. A path in it is resolved in its own root, including its volumes: no symlink
-    leads out. A file goes into an existing directory under its name, replaces an existing file, or gets a new name. A
-    directory goes into an existing directory under its name, or gets a new name; with SRC/. only its content is copied.
-    If SRC or DST itself is a symlink, it is followed; symlinks inside a directory are copied as they are.
+    Directories are copied with everything in them. Both ends may be containers. A container may be running or not. A
+    path in it is resolved in its own root, including its volumes: no symlink leads out. A file goes into an existing
+    directory under its name, replaces an existing file, or gets a new name. A directory goes into an existing directory
+    under its name, or gets a new name; with SRC/. only its content is copied. If SRC or DST itself is a symlink, it is
+    followed; symlinks inside a directory are copied as they are.
 
     - is a tar: as DST on stdout, as SRC from stdin, unpacked in the directory DST. Compressed tars are recognised. A
     path of the host that has a colon is written with a slash before it, such as ./a:b.

@@ -31,7 +31,9 @@ container = Group(
         "Commands": {
             "rm": CommandEntry("containers.rm", "container_rm", "Remove containers, with everything that they wrote."),
             "prune": CommandEntry("containers.rm", "container_prune", "Remove all containers that are not running."),
-            "inspect": CommandEntry("containers.inspect", "container_inspect", "Show the details of containers."),
+            "inspect": CommandEntry(
+                "containers.inspection.inspect", "container_inspect", "Show the details of containers."
+            ),
         }
     },
 )

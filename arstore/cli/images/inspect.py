@@ -14,7 +14,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.images import image_summary
-from arstore.cli.parameter import ANY, Choice, argument, option
+from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.listing import FORMAT_HELP, Format, Item, Table
 from arstore.cli.terminal.output import (
@@ -60,7 +60,7 @@ DOCUMENT_ERRORS = (
 )
 @option("--raw", "part", flag_value="raw", help="Print the image's manifest, or the index, in the same way.")
 @option("-t", "--type", "kind", type=Choice(KINDS), default="all", show_default=True, help="What the names mean.")
-@option("-f", "--format", "template", metavar="FORMAT", type=ANY, help=FORMAT_HELP)
+@option("-f", "--format", "template", metavar="FORMAT", help=FORMAT_HELP)
 @option("-s", "--size", "sizes", is_flag=True, help="Also show the size of what a container has written.")
 @registry_options
 @json_option
@@ -117,7 +117,7 @@ def show(session: Session, names: tuple[str, ...], kind: str, template: str | No
 def _item(store: Store, name: str, kind: str, has_format: bool, *, sizes: bool) -> Item:
     container = _container(store, name, kind)
     if container is not None:
-        from arstore.cli.containers.container_documents import document, fields
+        from arstore.cli.containers.inspection.container_documents import document, fields
         from arstore.runtime.inspection.about import About
 
         about = About(store, container)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from arstore.cli.parameter import ANY, option
+from arstore.cli.parameter import option
 from arstore.cli.terminal.output import write_json, write_line, write_shown, write_table
 from arstore.errors import UsageError
 from arstore.values import NamedTuple
@@ -77,10 +77,10 @@ def listing_options(
             multiple=True,
             help=f"List only those that match; repeatable. The keys are {', '.join(filters)}.",
         ),
-        option("--format", "template", metavar="FORMAT", type=ANY, help=FORMAT_HELP),
+        option("--format", "template", metavar="FORMAT", help=FORMAT_HELP),
         option("--no-trunc", is_flag=True, help="Do not shorten ids and commands."),
         option(*noheading, is_flag=True, help="Print no heading."),
-        option("--sort", metavar="KEY", type=ANY, default="", help=f"Sort by {', '.join(sorts)}."),
+        option("--sort", metavar="KEY", default="", help=f"Sort by {', '.join(sorts)}."),
     )
 
     def decorate(function: F) -> F:

@@ -306,6 +306,7 @@ class _Run:
         else:
             raise refused(node.position, "range takes a list or a map")
         for key, item in items:
+            self._step()
             self._variables.update(zip(node.variables[::-1], (item, key), strict=False))
             self.execute(node.body, item)
         if not items:

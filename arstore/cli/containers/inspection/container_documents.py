@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from arstore.cli.containers.ps import summary
-from arstore.cli.containers.ps_fields import podmans_status
+from arstore.cli.containers.inspection.ps import summary
+from arstore.cli.containers.inspection.ps_fields import podmans_status
 from arstore.cli.terminal.formats.values import Fields, Twofold
 from arstore.cli.terminal.spans import go_time, rfc_time
 

@@ -74,7 +74,7 @@ def ps(
     with session.store() as store:
         found = [About(store, container) for container in store.containers.list()]
         if words["filters"]:
-            from arstore.cli.containers.ps_filters import every_matches, match
+            from arstore.cli.containers.inspection.ps_filters import every_matches, match
 
             every = every or every_matches(words["filters"])
             found = match(store, found, words["filters"], FILTERS)
@@ -99,7 +99,7 @@ def _items(found: Sequence[About], words: ListingWords, *, sizes: bool) -> list[
         fields: dict[str, Any] = {}
         plain: dict[str, Any] | None = None
         if takes_fields:
-            from arstore.cli.containers.ps_fields import entry, fields_of
+            from arstore.cli.containers.inspection.ps_fields import entry, fields_of
 
             fields = fields_of(about, size if sizes else None, whole=words["no_trunc"])
             plain = entry(about, size if sizes else None) if template == "json" else None

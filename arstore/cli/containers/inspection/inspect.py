@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.images.inspect import show
-from arstore.cli.parameter import ANY, argument, option
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.listing import FORMAT_HELP
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
 @command("inspect")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--format", "template", metavar="FORMAT", type=ANY, help=FORMAT_HELP)
+@option("-f", "--format", "template", metavar="FORMAT", help=FORMAT_HELP)
 @option("-s", "--size", "sizes", is_flag=True, help="Also show the size of what they have written.")
 @json_option
 def container_inspect(session: Session, ids: tuple[str, ...], template: str | None, sizes: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.cli.containers.ps_fields import podmans_status
+from arstore.cli.containers.inspection.ps_fields import podmans_status
 from arstore.cli.terminal.filters import Filter, label_matches, moment, parse_filters, pattern_matches
 from arstore.errors import AmbiguousError, ArstoreError, InvalidReferenceError, NotFoundError, UsageError
 

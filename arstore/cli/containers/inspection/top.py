@@ -14,7 +14,7 @@ from arstore.errors import ImageConfigError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from arstore.cli.containers.top_columns import Names
+    from arstore.cli.containers.inspection.top_columns import Names
     from arstore.cli.session import Session
     from arstore.runtime.inspection.processes import Process
     from arstore.store.containers import Container
@@ -43,7 +43,7 @@ def top(session: Session, container_id: str, words: tuple[str, ...]) -> None:
 
     arstore top web pid,user,args
     """
-    from arstore.cli.containers.top_columns import columns
+    from arstore.cli.containers.inspection.top_columns import columns
 
     if "--json" in words:
         # Words after the container may be options of ps, so they are not parsed as options.
@@ -77,7 +77,7 @@ def _processes(container: Container) -> list[Process]:
 
 def _names(store: Store, container: Container) -> Names:
     """Return the names in the container; without them, if its files cannot be read, numbers are shown."""
-    from arstore.cli.containers.top_columns import Names
+    from arstore.cli.containers.inspection.top_columns import Names
     from arstore.runtime.copying.root import opened_root
     from arstore.runtime.inspection.processes import uptime
     from arstore.runtime.spec.image_files import RootDirectory

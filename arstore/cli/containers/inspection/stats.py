@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, json_option
-from arstore.cli.parameter import ANY, Range, argument, option
+from arstore.cli.parameter import Range, argument, option
 from arstore.cli.terminal.listing import FORMAT_HELP, Format, Item, Table
 from arstore.cli.terminal.output import write_json, write_table, write_text
 from arstore.errors import UsageError
@@ -63,7 +63,7 @@ class _Sample(NamedTuple):
     help="Seconds between two prints.",
 )
 @option("--no-reset", is_flag=True, help="On a terminal, print below the last table instead of replacing it.")
-@option("--format", "template", metavar="FORMAT", type=ANY, help=FORMAT_HELP)
+@option("--format", "template", metavar="FORMAT", help=FORMAT_HELP)
 @option("--no-trunc", is_flag=True, help="No effect: nothing is shortened.")
 @json_option
 def stats(
@@ -76,12 +76,13 @@ def stats(
     template: str | None,
     no_trunc: bool,
 ) -> None:
-    """Show what containers use: processor time, memory, network, blocks and processes.
+    """Show what containers use of the host.
 
-    Without ID, those that are running. It is printed again every S seconds, until the command is interrupted; with
-    --json, once. The first CPU % is the average since the start of the container, and the next ones are those of the
-    interval. Memory is without file pages that the kernel can drop. The numbers come from the container's control
-    groups; those of a container that was run with --cgroups=disabled are not known, and shown as --.
+    That is processor time, memory, network, blocks and processes. Without ID, the containers are those that are
+    running. The table is printed again every S seconds, until the command is interrupted; with --json, once. The first
+    CPU % is the average since the start of the container, and the next ones are those of the interval. Memory is
+    without file pages that the kernel can drop. The numbers come from the container's control groups; those of a
+    container that was run with --cgroups=disabled are not known, and shown as --.
 
     Examples:
 
