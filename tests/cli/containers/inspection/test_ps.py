@@ -33,14 +33,14 @@ import pytest
 def test_wrong_usage(arstore, words, text):
     result = arstore(*words)
     assert result.status == 2
-    assert text in result.error
+    assert text in result.err
 
 
 @pytest.mark.parametrize("words", [("inspect", "no"), ("container", "inspect", "no"), ("top", "no"), ("stats", "no")])
 def test_what_does_not_exist(arstore, words):
     result = arstore(*words)
     assert result.status == 3
-    assert "no such" in result.error
+    assert "no such" in result.err
 
 
 @pytest.mark.root
@@ -108,7 +108,7 @@ class TestContainers:
         assert entry["Command"] == ["sleep", "1000"]
         result = busy("ps", "--format", "{{.Nope}}")
         assert result.status == 2
-        assert "no field Nope" in result.error
+        assert "no field Nope" in result.err
 
     def test_inspect(self, busy, tmp_path):
         document = busy.ok("inspect", "web").json
