@@ -76,6 +76,9 @@ class Place(NamedTuple):
                 return root.open(self.path, flags)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(self.what, from_os_error(error).why) from None
+        except OSError as error:
+            error.filename = self.what
+            raise
 
     def real(self) -> str:
         """Return the path with symlinks resolved in its own root, as far as it exists. Raises OSError."""
