@@ -154,7 +154,7 @@ def started(session: Session, store: Store, container: Container, request: RunRe
     """
     from arstore.runtime.lifecycle.containers import start_again
 
-    until = time.monotonic() + _PATIENCE
+    until, again = time.monotonic() + _PATIENCE, True
     while True:
         state = current(container)
         _refuse_paused(state)
@@ -164,8 +164,11 @@ def started(session: Session, store: Store, container: Container, request: RunRe
         try:
             start_again(store, container, request)
         except InUseError:
-            if time.monotonic() > until or not _is_contended(container):
+            is_contended = _is_contended(container)
+            if time.monotonic() > until or not (is_contended or again):
                 raise
+            # The lock may have become free since.
+            again = is_contended
             time.sleep(_LOOK_AGAIN)
         else:
             return
