@@ -78,6 +78,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "pause": CommandEntry("containers.containers", "pause", "Freeze the processes of running containers."),
         "unpause": CommandEntry("containers.containers", "unpause", "Let the processes of paused containers go on."),
         "rename": CommandEntry("containers.containers", "rename", "Give a container another name."),
+        "healthcheck": CommandEntry("containers.healthcheck", "healthcheck", "Check the health of containers."),
         "container": CommandEntry("containers.rm", "container", "Manage containers."),
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
         "diff": CommandEntry("containers.commit_diff", "diff", "Show the differences between root file systems."),

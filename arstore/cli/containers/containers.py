@@ -39,7 +39,7 @@ def ps(session: Session, every: bool) -> None:
 
     By default only those that are running. STATUS is starting, running, paused, restarting (its restart policy starts
     it again), exited, failed (its command never began), dead (its launcher was killed) or created (no command was ever
-    run in it). NAME is its id, unless it was renamed.
+    run in it), with the health of a container that has a health check. NAME is its id, unless it was renamed.
 
     Example:
 
@@ -57,7 +57,7 @@ def ps(session: Session, every: bool) -> None:
         (
             about["id"],
             about["name"] or short_digest(about["image"]),
-            f"{about['status']} (out of memory)" if about["oom_killed"] else about["status"],
+            _shown_status(about),
             "-" if about["exit_code"] is None else str(about["exit_code"]),
             about["created"],
             " ".join(about["command"]) or "-",
@@ -68,8 +68,16 @@ def ps(session: Session, every: bool) -> None:
     write_table(("ID", "IMAGE", "STATUS", "EXIT>", "CREATED", "COMMAND", "NAME"), rows)
 
 
+def _shown_status(about: dict[str, Any]) -> str:
+    notes = [about["health"] or "", "out of memory" if about["oom_killed"] else ""]
+    return " ".join([about["status"], *(f"({note})" for note in notes if note)])
+
+
 def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
+    from arstore.runtime.lifecycle.health import health_state
+
     state = _state(container)
+    health = None if state is None else health_state(container.path)
     process = None if state is None or not state.is_running else state.process
     return {
         "id": container.id,
@@ -78,6 +86,7 @@ def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
         "name": names.get(container.record.image, ""),
         "status": "created" if state is None else state.status,
         "running": state is not None and state.is_running,
+        "health": None if health is None else health.status,
         "restarts": 0 if state is None else state.restarts,
         "command": [] if state is None else list(state.args),
         "pid": None if process is None else process.pid,

@@ -190,7 +190,7 @@ def _attended(container: Container, patience: float = 0.0) -> Iterator[int]:
 
 
 def _in_foreground(store: Store, container: Container, request: RunRequest, *, volatile: bool) -> Ended:
-    life = Life(request.options.restart if request.keep else None)
+    life = _life(request) if request.keep else Life()
     with _attended(container, _SETTLING) as lock, life.listening():
         try:
             ended = _launch(store, container, request, launcher.run, life, lock, volatile=volatile)
@@ -201,6 +201,11 @@ def _in_foreground(store: Store, container: Container, request: RunRequest, *, v
             store.release()
             in_daemon(container.id, lambda report: _take_over(store, container, request, life, lock, report))
         return ended
+
+
+def _life(request: RunRequest) -> Life:
+    options = request.options
+    return Life(options.restart, when_unhealthy=options.restarts and not options.restart.is_active)
 
 
 def _take_over(store: Store, container: Container, request: RunRequest, life: Life, lock: int, report: Sender) -> None:
@@ -216,7 +221,7 @@ def _take_over(store: Store, container: Container, request: RunRequest, life: Li
 
 def _in_background(store: Store, container: Container, request: RunRequest) -> None:
     """Start *container* detached; if it is to be removed at its end, it belongs to its launcher from then on."""
-    life = Life(request.options.restart)
+    life = _life(request)
     with _attended(container) as lock:
 
         def begin(launch: Launch) -> None:

@@ -113,6 +113,19 @@ def stop(directory: str, grace: float | None = None) -> RunState:
     return _stopped(directory, state, grace)
 
 
+def end_run(directory: str) -> None:
+    """End the present run of the container in *directory*; its launcher may start it again.
+
+    Raises NotFoundError if it is not running, OSError.
+    """
+    state = status(directory)
+    state.require_reachable()
+    _send(state, directory, state.stop_signal)
+    later = _waited(directory, state.stop_timeout)
+    if later.is_running and later.status != "restarting" and later.keeper == state.keeper:
+        _send(later, directory, signal.SIGKILL)
+
+
 def end(directory: str, grace: float | None = None) -> None:
     """End the container in *directory* like `stop`, also one that is paused; do nothing if it is not running.
 

@@ -17,6 +17,7 @@ from arstore.runtime.spec import defaults, seccomp
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec, image_volumes
+from arstore.runtime.spec.health import health_check
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.options import check_hostname
 from arstore.runtime.spec.process import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from arstore.runtime.lifecycle.life import Life
     from arstore.runtime.spec.bundle import Bundle
     from arstore.runtime.spec.defaults import Json
+    from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
 
 _LONGEST_HOST_NAME = 63
@@ -86,6 +88,11 @@ class Launch(NamedTuple):
     def args(self) -> tuple[str, ...]:
         """The command. Raises ImageConfigError if there is none."""
         return container_args(self.config, self.options)
+
+    @property
+    def health_check(self) -> HealthCheck | None:
+        """The container's health check, from the image and the options."""
+        return health_check(self.config.healthcheck, self.options.health)
 
     @property
     def stop_signal(self) -> int:

@@ -16,7 +16,7 @@ from arstore.runtime.lifecycle.state import write_state
 from arstore.runtime.spec.restart import Restart, pause_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from arstore.disk.owner import Owner
     from arstore.runtime.lifecycle.state import RunState, StateFile
@@ -25,26 +25,44 @@ NO_MORE = signal.SIGRTMIN + 6
 """The signal to a launcher that its container is not to be started again."""
 
 
+WHEN_UNHEALTHY = "when-unhealthy"
+"""The policy of a container without one that is started again when it was unhealthy."""
+
+
 class Life:
     """One container's life, as far as its launcher lives; *restarts* is how often it has been started again."""
 
-    def __init__(self, policy: Restart | None = None) -> None:
+    def __init__(self, policy: Restart | None = None, *, when_unhealthy: bool = False) -> None:
+        """With *when_unhealthy*, a run that ended because it was unhealthy is followed by another one."""
         self.policy = policy or Restart()
+        self._when_unhealthy = when_unhealthy
         self.restarts = 0
         self.last: RunState | None = None
         """The state after the last run, if its policy starts the container again."""
         self.file: StateFile | None = None
         """The state's file of the last run, with space for one more state."""
-        self._is_over = False
+        self.is_over = False
+        """Whether a user has ended it."""
         self._pause = 0.0
 
     def end(self) -> None:
         """Do not start the container again."""
-        self._is_over = True
+        self.is_over = True
 
-    def goes_on(self, status: int | None) -> bool:
-        """Whether the policy starts the container again after a run that ended with *status*."""
-        return not self._is_over and self.policy.applies(status, self.restarts)
+    @property
+    def is_single(self) -> bool:
+        """Whether nothing can start the container again."""
+        return not (self.policy.is_active or self._when_unhealthy)
+
+    def __str__(self) -> str:
+        """Return the policy, as `state.json` has it; "no" only if this is a single run."""
+        return str(self.policy) if self.policy.is_active or self.is_single else WHEN_UNHEALTHY
+
+    def goes_on(self, status: int | None, is_unhealthy: Callable[[], bool]) -> bool:
+        """Whether to start the container again after a run that ended with *status*."""
+        if self.is_over:
+            return False
+        return self.policy.applies(status, self.restarts) or (self._when_unhealthy and is_unhealthy())
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -52,7 +70,7 @@ class Life:
 
         Python restricts signal handlers to the main thread; in other threads, nothing is done.
         """
-        if not self.policy.is_active or threading.current_thread() is not threading.main_thread():
+        if self.is_single or threading.current_thread() is not threading.main_thread():
             yield
             return
         signal.signal(NO_MORE, lambda _number, _frame: self.end())
@@ -72,12 +90,12 @@ class Life:
         # Blocked, so that the signal cannot come between the look at its effect and the wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, {NO_MORE})
         try:
-            if not self._is_over and signal.sigtimedwait({NO_MORE}, self._pause) is not None:
+            if not self.is_over and signal.sigtimedwait({NO_MORE}, self._pause) is not None:
                 self.end()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {NO_MORE})
-        self.restarts += not self._is_over
-        return not self._is_over
+        self.restarts += not self.is_over
+        return not self.is_over
 
     def conclude(self, error: str = "") -> None:
         """Record that the container is not started again, because of *error* if there is one. Raises OSError."""

@@ -310,3 +310,77 @@ class TestLife:
         tidy.ok("create", "--name", "c", "odd:1", "sh", "-c", "echo x >> /data/file; cat /data/file")
         assert tidy.ok("start", "-a", "c").out == b"x\n"
         assert tidy.ok("start", "-a", "c").out == b"x\nx\n"
+
+
+@pytest.mark.root
+@pytest.mark.mounts
+@pytest.mark.runtime
+class TestHealth:
+    def test_a_check_that_is_scheduled(self, tidy):
+        words = ("--health-cmd", "cat /ok", "--health-interval", "200ms", "--health-retries", "2")
+        tidy.ok("run", "-d", "--name", "c", *words, "box:1", "sleep", "100")
+        eventually(lambda: about(tidy, "c")["health"] == "unhealthy", 30)
+        tidy.ok("exec", "c", "sh", "-c", "echo fine > /ok")
+        eventually(lambda: about(tidy, "c")["health"] == "healthy", 30)
+        log = json.loads(Path(tidy.root, "containers/c/health.json").read_text())["log"]
+        assert log[-1]["output"] == "fine\n"
+        tidy.ok("restart", "-t", "0", "c")
+        eventually(lambda: about(tidy, "c")["health"] == "healthy", 30)
+
+    def test_by_hand(self, tidy):
+        words = ("--health-cmd", '["cat", "/ok"]', "--health-interval", "disable")
+        tidy.ok("run", "-d", "--name", "c", *words, "box:1", "sleep", "100")
+        assert about(tidy, "c")["health"] == "starting"
+        result = tidy("healthcheck", "run", "c")
+        assert (result.status, result.out) == (1, b"unhealthy\n")
+        tidy.ok("exec", "c", "sh", "-c", "echo fine > /ok")
+        assert tidy.ok("healthcheck", "run", "c").out == b""
+        found = tidy.ok("healthcheck", "run", "--json", "c").json
+        assert (found["health"], found["exit_code"], found["output"]) == ("healthy", 0, "fine\n")
+        tidy.ok("stop", "-t", "0", "c")
+        assert tidy("healthcheck", "run", "c").status == 125
+        tidy.ok("run", "-d", "--name", "d", "box:1", "sleep", "100")
+        result = tidy("healthcheck", "run", "d")
+        assert result.status == 125
+        assert "no health check" in result.err
+
+    def test_a_check_that_takes_too_long_ends(self, tidy):
+        words = ("--health-cmd", "sleep 50", "--health-timeout", "300ms", "--health-interval", "disable")
+        tidy.ok("run", "-d", "--name", "c", *words, "box:1", "sleep", "100")
+        result = tidy("healthcheck", "run", "--json", "c")
+        assert result.status == 1
+        assert "longer than 0.3 s" in result.json["output"]
+        script = "cat /proc/[0-9]*/cmdline"
+        eventually(lambda: b"50" not in tidy("exec", "c", "sh", "-c", script).out)
+
+    @pytest.mark.parametrize(("action", "restarts"), [("kill", False), ("stop", False), ("restart", True)])
+    def test_actions(self, tidy, action, restarts):
+        words = ("--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "1", "--stop-timeout", "0")
+        tidy.ok("run", "-d", "--name", "c", *words, "--health-on-failure", action, "box:1", "sleep", "100")
+        if restarts:
+            eventually(lambda: about(tidy, "c")["restarts"] >= 2, 30)
+            tidy.ok("stop", "c")
+        eventually(lambda: ended(tidy, "c"), 30)
+        assert about(tidy, "c")["status"] == "exited"
+
+    def test_the_check_of_an_image(self, tidy, tmp_path):
+        layers = [images.Layer(one, one) for one in [(tmp_path / "box.layer").read_bytes()]]
+        odd = images.image(*layers, names=["odd:1"], config={"Healthcheck": {"Test": ["CMD", "true"]}})
+        tidy.ok("-q", "import", images.write_oci_archive(tmp_path / "odd.tar", odd))
+        tidy.ok("run", "-d", "--name", "c", "odd:1", "sleep", "100")
+        eventually(lambda: about(tidy, "c")["health"] == "healthy", 30)
+        tidy.ok("run", "-d", "--name", "d", "--no-healthcheck", "odd:1", "sleep", "100")
+        assert about(tidy, "d")["health"] is None
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("--no-healthcheck", "--health-cmd", "true"),
+            ("--health-interval", "3x"),
+            ("--health-retries", "0"),
+            ("--health-on-failure", "nothing"),
+            ("--health-cmd", "[]"),
+        ],
+    )
+    def test_what_is_refused(self, tidy, words):
+        assert tidy("run", *words, "box:1").status == 125

@@ -346,7 +346,7 @@ def scenarios() -> list[Scenario]:
         ),
         Scenario(
             "run-restarted",
-            ("run", "--detach", "--restart", "on-failure:1", "--name", "work", "box:1", "/bin/false"),
+            ("run", "--detach", "--restart", "on-failure:1", "--name", "work", "box:1", "/bin/sh", "-c", "exit 1"),
             _with("box"),
             ending=_REMOVE_WORK,
             done_already=frozenset({RUN_FAILED}),
