@@ -83,7 +83,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
         "diff": CommandEntry("containers.commit_diff", "diff", "Show the differences between root file systems."),
         "load": CommandEntry(
-            "containers.load", "load", "Import a pipeline image, run it, and import the images it makes."
+            "containers.load", "load", "Import a pipeline image, run it, and import its images."
         ),
     },
     "The store": {

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.channel import Sender
     from arstore.runtime.lifecycle.launcher import Ended
+    from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
@@ -282,9 +283,17 @@ def _launch(
             kept=(lock, *(fd for fd, _ in mounts)),
             attending=lambda: store.shared.offered(mounts),
             life=life,
+            run_check=_run_check,
         )
         store.release()
         return act(launch)
+
+
+def _run_check(directory: str, check: HealthCheck) -> None:
+    """Run a scheduled health check, unless another one is running. Raises NotFoundError, ConflictError, OSError."""
+    from arstore.runtime.lifecycle.health_run import run_check
+
+    run_check(directory, check, waits=False)
 
 
 def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:

@@ -57,6 +57,10 @@ def _ignore_exit(_: int | None) -> None:
     """Do nothing: the default for callers that do not need the end of a container."""
 
 
+def _ignore_check(_directory: str, _check: HealthCheck) -> None:
+    """Do nothing: the default for callers without health checks."""
+
+
 class Launch(NamedTuple):
     """A container to be started.
 
@@ -67,7 +71,8 @@ class Launch(NamedTuple):
     is in seconds. `stops_on_term` is for the foreground only: SIGTERM then stops the container, like the timeout, and
     is not passed on. Without `passes_signals` no signal is passed on; each has its previous effect on the launcher.
     `kept` are descriptors that the launcher keeps open while it lives; it runs inside the context manager that
-    `attending` returns. `life` is what the launcher knows of earlier runs, and has the restart policy.
+    `attending` returns. `life` is what the launcher knows of earlier runs, and has the restart policy. `run_check`
+    runs a health check in the container in a directory; it is called in a process of its own.
     """
 
     id: str
@@ -83,6 +88,7 @@ class Launch(NamedTuple):
     kept: tuple[int, ...] = ()
     attending: Callable[[], AbstractContextManager[None]] = nullcontext
     life: Life | None = None
+    run_check: Callable[[str, HealthCheck], object] = _ignore_check
 
     @property
     def args(self) -> tuple[str, ...]:

@@ -183,7 +183,7 @@ class _Watch:
             return
         from arstore.runtime.lifecycle.health import Schedule
 
-        self._checks = Schedule(self._launch.directory, check)
+        self._checks = Schedule(self._launch.directory, check, self._launch.run_check)
         self._checks.begin()
 
     def _is_unhealthy(self) -> bool:
