@@ -206,7 +206,8 @@ def _in_foreground(store: Store, container: Container, request: RunRequest, *, v
 
 def _life(request: RunRequest) -> Life:
     options = request.options
-    return Life(options.restart, when_unhealthy=options.restarts and not options.restart.is_active)
+    when_unhealthy = options.restarts and not options.restart.is_active
+    return Life(options.restart, when_unhealthy=when_unhealthy, removed=request.remove)
 
 
 def _take_over(store: Store, container: Container, request: RunRequest, life: Life, lock: int, report: Sender) -> None:
@@ -226,7 +227,7 @@ def _in_background(store: Store, container: Container, request: RunRequest) -> N
     with _attended(container) as lock:
 
         def begin(launch: Launch) -> None:
-            launcher.start(launch._replace(on_exit=lambda _: _go_on(store, container, request, life, lock)))
+            launcher.start(launch._replace(on_exit=lambda: _go_on(store, container, request, life, lock)))
 
         _launch(store, container, request, begin, life, lock, volatile=False)
     if request.remove:
