@@ -145,7 +145,7 @@ def _race_in(trial: Trial, target: Path, out: str) -> None:
 # --- kinds of files -----------------------------------------------------------------------------------------------
 
 KINDS = (
-    "mkdir /k; mkfifo /k/fifo; mknod /k/zero c 1 5; mknod /k/disk b 254 0; truncate -s 4000g /k/holes; echo s > /k/su; "
+    "mkdir /k; mkfifo /k/fifo; mknod /k/zero c 1 5; mknod /k/disk b 254 0; truncate -s 100g /k/holes; echo s > /k/su; "
     "chmod 6755 /k/su; ln /k/su /k/hard; ln -s /dev/zero /zero; nc -ll -U /k/sock & sleep 0.5; "
 )
 

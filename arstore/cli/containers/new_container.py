@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from arstore.cli.containers.health_options import HealthWords, health_options, parse_health
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.parameter import ANY, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class NewContainerWords(ContainerWords, PullWords):
+class NewContainerWords(ContainerWords, HealthWords, PullWords):
     """The options of the container, as they were typed."""
 
     name: str
@@ -71,7 +72,7 @@ _OPTIONS = (
 
 def new_container_options(function: F) -> F:
     """Add the options of NewContainerWords to a command, except `remove`."""
-    function = pull_options(container_options(function))
+    function = pull_options(container_options(health_options(function)))
     for decorate in reversed(_OPTIONS):
         function = decorate(function)
     return function
@@ -169,6 +170,7 @@ def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
         labels=dict(_label(text) for text in words["label"]),
         stop_signal=words["stop_signal"],
         restart=parse_restart(words["restart"]),
+        health=parse_health(words),
     )
 
 

@@ -67,7 +67,7 @@ def run(
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
         if not detach:
-            keep = keep or request.options.restart.is_active
+            keep = keep or request.options.restarts
             request = request._replace(keep=keep, remove=not keep)
             ended = containers.run(store, request)
             if ended.oom_killed:

@@ -29,7 +29,12 @@ _PATIENCE, _LOOK_AGAIN = 5.0, 0.02
 @command("start", cls=ContainerCommand)
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-a", "--attach", is_flag=True, help="Run it in the foreground: print its output, and end with its status.")
-@option("-i", "--interactive", is_flag=True, help="Like --attach, and pass stdin to a command that was made for it.")
+@option(
+    "-i",
+    "--interactive",
+    is_flag=True,
+    help="Like --attach. Stdin is passed if the container was made with --interactive.",
+)
 @json_option
 def start(session: Session, ids: tuple[str, ...], attach: bool, interactive: bool) -> int:
     """Start containers that are not running.
@@ -51,7 +56,7 @@ def start(session: Session, ids: tuple[str, ...], attach: bool, interactive: boo
     with session.store() as store:
         containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
         if attach:
-            return _attached(session, store, containers[0], interactive)
+            return _attached(session, store, containers[0])
         for container in containers:
             started(session, store, container)
             _print_id(session, container)
@@ -94,9 +99,14 @@ def restart(session: Session, ids: tuple[str, ...], seconds: float | None) -> No
         for container in containers:
             # Before it is stopped: one that cannot be started again is left running.
             request = request_of(session, store, container)
-            _refuse_paused(current(container))
-            control.end(container.path, seconds)
-            started(session, store, container, request)
+            state = current(container)
+            _refuse_paused(state)
+            if request.remove and state is not None and state.is_running:
+                # Only its launcher can do that: it removes the container when it has ended.
+                control.restart_removed(container.path, seconds)
+            else:
+                control.end(container.path, seconds)
+                started(session, store, container, request)
             _print_id(session, container)
     if session.json:
         write_json({"restarted": [container.id for container in containers]})
@@ -154,7 +164,7 @@ def started(session: Session, store: Store, container: Container, request: RunRe
     """
     from arstore.runtime.lifecycle.containers import start_again
 
-    until = time.monotonic() + _PATIENCE
+    until, again = time.monotonic() + _PATIENCE, True
     while True:
         state = current(container)
         _refuse_paused(state)
@@ -164,8 +174,11 @@ def started(session: Session, store: Store, container: Container, request: RunRe
         try:
             start_again(store, container, request)
         except InUseError:
-            if time.monotonic() > until or not _is_contended(container):
+            is_contended = _is_contended(container)
+            if time.monotonic() > until or not (is_contended or again):
                 raise
+            # The lock may have become free since.
+            again = is_contended
             time.sleep(_LOOK_AGAIN)
         else:
             return
@@ -181,7 +194,7 @@ def _is_contended(container: Container) -> bool:
     return lock is None
 
 
-def _attached(session: Session, store: Store, container: Container, interactive: bool) -> int:
+def _attached(session: Session, store: Store, container: Container) -> int:
     from arstore.runtime.lifecycle.containers import run_again
 
     state = current(container)
@@ -190,8 +203,6 @@ def _attached(session: Session, store: Store, container: Container, interactive:
         hint = f"`arstore logs --follow {container.id}` prints its output"
         raise InUseError(f"container {container.id}", "is already running", hint)
     request = request_of(session, store, container)
-    if not interactive:
-        request = request._replace(options=request.options._replace(interactive=False))
     ended = run_again(store, container, request)
     if ended.oom_killed:
         session.warn(out_of_memory(container.id, request.options.memory))

@@ -24,6 +24,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.oci.config import ImageConfig
+    from arstore.runtime.lifecycle.health import HealthState
     from arstore.runtime.lifecycle.request import Request
     from arstore.runtime.lifecycle.state import RunState
     from arstore.runtime.spec.options import RunOptions, Volume
@@ -61,6 +62,13 @@ class About:
             return status(self.container.path)
         except (NotFoundError, StoreDamagedError):
             return None
+
+    @cached_property
+    def health(self) -> HealthState | None:
+        """The health of its last run; None if it has no health check, or never ran."""
+        from arstore.runtime.lifecycle.health import health_state
+
+        return None if self.state is None else health_state(self.container.path)
 
     @cached_property
     def request(self) -> Request | None:

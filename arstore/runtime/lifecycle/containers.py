@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.channel import Sender
     from arstore.runtime.lifecycle.launcher import Ended
+    from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
@@ -190,7 +191,7 @@ def _attended(container: Container, patience: float = 0.0) -> Iterator[int]:
 
 
 def _in_foreground(store: Store, container: Container, request: RunRequest, *, volatile: bool) -> Ended:
-    life = Life(request.options.restart if request.keep else None)
+    life = _life(request) if request.keep else Life()
     with _attended(container, _SETTLING) as lock, life.listening():
         try:
             ended = _launch(store, container, request, launcher.run, life, lock, volatile=volatile)
@@ -201,6 +202,12 @@ def _in_foreground(store: Store, container: Container, request: RunRequest, *, v
             store.release()
             in_daemon(container.id, lambda report: _take_over(store, container, request, life, lock, report))
         return ended
+
+
+def _life(request: RunRequest) -> Life:
+    options = request.options
+    when_unhealthy = options.restarts and not options.restart.is_active
+    return Life(options.restart, when_unhealthy=when_unhealthy, removed=request.remove)
 
 
 def _take_over(store: Store, container: Container, request: RunRequest, life: Life, lock: int, report: Sender) -> None:
@@ -216,11 +223,11 @@ def _take_over(store: Store, container: Container, request: RunRequest, life: Li
 
 def _in_background(store: Store, container: Container, request: RunRequest) -> None:
     """Start *container* detached; if it is to be removed at its end, it belongs to its launcher from then on."""
-    life = Life(request.options.restart)
+    life = _life(request)
     with _attended(container) as lock:
 
         def begin(launch: Launch) -> None:
-            launcher.start(launch._replace(on_exit=lambda _: _go_on(store, container, request, life, lock)))
+            launcher.start(launch._replace(on_exit=lambda: _go_on(store, container, request, life, lock)))
 
         _launch(store, container, request, begin, life, lock, volatile=False)
     if request.remove:
@@ -277,9 +284,17 @@ def _launch(
             kept=(lock, *(fd for fd, _ in mounts)),
             attending=lambda: store.shared.offered(mounts),
             life=life,
+            run_check=_run_check,
         )
         store.release()
         return act(launch)
+
+
+def _run_check(directory: str, check: HealthCheck) -> None:
+    """Run a scheduled health check, unless another one is running. Raises NotFoundError, ConflictError, OSError."""
+    from arstore.runtime.lifecycle.health_run import run_check
+
+    run_check(directory, check, waits=False)
 
 
 def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:

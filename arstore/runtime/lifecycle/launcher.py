@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.runtime.lifecycle.channel import Event
+    from arstore.runtime.lifecycle.health import Schedule
 
 _LONGEST_ERROR = 4096
 _HARMLESS = frozenset({signal.SIGWINCH, signal.SIGCONT})
@@ -80,21 +81,25 @@ def run(launch: Launch) -> Ended:
     watch = _Watch(_absolute(launch), detached=False)
     with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
-    launch.on_exit(status)
     return Ended(_KILLED if status is None else status, watch.oom_killed, watch.unwritten)
 
 
 def start(launch: Launch) -> None:
     """Start the container detached from this process; return once it is running. Its output goes to the log (`logs`).
 
-    The launcher is a daemon, which calls *launch.on_exit* at the end. Raises the errors that keep the container from
-    starting, as `run` does.
+    The launcher is a daemon, which calls *launch.on_exit* after the end of a container that has started. Raises the
+    errors that keep the container from starting, as `run` does.
     """
     life = launch.life or Life()
 
     def work(report: Sender) -> None:
         with life.listening():
-            attend(launch, report)
+            try:
+                attend(launch, report)
+            except (ArstoreError, OSError):
+                if not report.is_closed:
+                    raise
+            launch.on_exit()
 
     detached(launch.id, work)
 
@@ -116,11 +121,10 @@ def attend(launch: Launch, report: Sender | None = None) -> None:
     watch = _Watch(launch, detached=True, kept=kept)
     try:
         with launch.attending():
-            status = watch.attend(stdio, lambda event: _announce(report, event))
+            watch.attend(stdio, lambda event: _announce(report, event))
     finally:
         if report is None:
             os.close(log_fd)
-    launch.on_exit(status)
 
 
 def _announce(report: Sender | None, event: Event) -> None:
@@ -146,6 +150,7 @@ class _Watch:
         self._terminated = False
         self._timed_out = False
         self._file: StateFile | None = None
+        self._checks: Schedule | None = None
         self.oom_killed = False
         self.unwritten: Unwritten | None = None
 
@@ -166,12 +171,29 @@ class _Watch:
             state = self._first_state(child)
             self._file = StateFile(self._launch.directory, state)
             self._life.begin(self._file)
+            self._begin_checks()
             stack.callback(self._close)
             reached("run.starting")
             child.let_go()
             if self._kept is not None:
                 close_others(child.events.fd, child.go_fd, *self._kept)
             return self._follow(child, state, on_start)
+
+    def _begin_checks(self) -> None:
+        """Make the schedule of health checks, and remove the results of an earlier run."""
+        check = self._launch.health_check
+        if check is None and not os.path.lexists(f"{self._launch.directory}/health.json"):
+            return
+        from arstore.runtime.lifecycle.health import Schedule
+
+        self._checks = Schedule(self._launch.directory, check, self._launch.run_check)
+        self._checks.begin()
+
+    def _is_unhealthy(self) -> bool:
+        from arstore.runtime.lifecycle.health import UNHEALTHY, health_state
+
+        health = health_state(self._launch.directory)
+        return health is not None and health.status == UNHEALTHY
 
     def _close(self) -> None:
         """Close the state's file, unless the next run or its failure may have to be recorded in it."""
@@ -196,6 +218,8 @@ class _Watch:
                 state = self._write_state(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
                 on_start(event)
+                if self._checks is not None:
+                    self._checks.started()
                 if self._is_stopping:
                     self._stop(state)
             elif event.name == "exited":
@@ -211,12 +235,16 @@ class _Watch:
         remove_cgroups(self._launch.directory)
         reached("run.ended")
         if state.status == "starting" and (failure is None or self._interrupts):
-            failure = self._unstarted()
+            if self._life.is_over and self._life.restarts:
+                # A user has ended it between two runs, and how the last one ended counts.
+                status = state.exit_code
+            else:
+                failure = self._unstarted()
         self._last_word(state, status, failure)
         reached("run.told")
         if failure is not None:
             raise failure
-        if self._timed_out:
+        if self._timed_out and self._life.last is None:
             why = f"did not finish in {self._launch.timeout:g} seconds and was stopped"
             raise PipelineTimeoutError(self._launch.id, why)
         return status
@@ -234,10 +262,12 @@ class _Watch:
         while True:
             try:
                 self._is_waiting = True
-                return child.events.receive(self._deadline)
+                return child.events.receive(self._wake_up())
             except TimeoutError:
                 self._is_waiting = False
-                if self._is_stopping:
+                if self._checks is not None and (self._deadline is None or time.monotonic() < self._deadline):
+                    self._checks.perform()
+                elif self._is_stopping:
                     child.send_signal(signal.SIGKILL)
                     self._deadline = None
                 else:
@@ -247,6 +277,11 @@ class _Watch:
                     self._deadline = time.monotonic() + self._launch.options.stop_timeout
             finally:
                 self._is_waiting = False
+
+    def _wake_up(self) -> float | None:
+        """Return the time at which something has to be done, though nothing happens; None for never."""
+        due = None if self._checks is None or self._is_stopping else self._checks.due
+        return min((one for one in (self._deadline, due) if one is not None), default=None)
 
     def _stop(self, state: RunState) -> None:
         if state.process is not None:
@@ -293,7 +328,7 @@ class _Watch:
             cgroups=launch.options.cgroups,
             created=time.time(),
             exit_code=None if self._life.last is None else self._life.last.exit_code,
-            restart_policy=str(self._life.policy),
+            restart_policy=str(self._life),
             restarts=self._life.restarts,
         )
 
@@ -302,7 +337,7 @@ class _Watch:
 
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
         end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
-        goes_on = failure is None and not self._is_stopping and self._life.goes_on(status)
+        goes_on = failure is None and not self._terminated and self._life.goes_on(status, self._is_unhealthy)
         if goes_on:
             end = "restarting"
         last = state._replace(

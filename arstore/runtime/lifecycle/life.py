@@ -16,7 +16,7 @@ from arstore.runtime.lifecycle.state import write_state
 from arstore.runtime.spec.restart import Restart, pause_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from arstore.disk.owner import Owner
     from arstore.runtime.lifecycle.state import RunState, StateFile
@@ -25,26 +25,53 @@ NO_MORE = signal.SIGRTMIN + 6
 """The signal to a launcher that its container is not to be started again."""
 
 
+ONE_MORE = signal.SIGRTMIN + 7
+"""The signal to a launcher that its container is to be started again once, for `restart`."""
+WHEN_UNHEALTHY = "when-unhealthy"
+"""The policy of a container without one that is started again when it was unhealthy."""
+
+
 class Life:
     """One container's life, as far as its launcher lives; *restarts* is how often it has been started again."""
 
-    def __init__(self, policy: Restart | None = None) -> None:
+    def __init__(self, policy: Restart | None = None, *, when_unhealthy: bool = False, removed: bool = False) -> None:
+        """With *when_unhealthy*, a run that ended because it was unhealthy is followed by another one.
+
+        The launcher of a container that is *removed* at its end starts it again when a user asks for a restart.
+        """
         self.policy = policy or Restart()
+        self._when_unhealthy = when_unhealthy
+        self._removed = removed
+        self._is_asked = False
         self.restarts = 0
         self.last: RunState | None = None
         """The state after the last run, if its policy starts the container again."""
         self.file: StateFile | None = None
         """The state's file of the last run, with space for one more state."""
-        self._is_over = False
+        self.is_over = False
+        """Whether a user has ended it."""
         self._pause = 0.0
 
     def end(self) -> None:
         """Do not start the container again."""
-        self._is_over = True
+        self.is_over = True
 
-    def goes_on(self, status: int | None) -> bool:
-        """Whether the policy starts the container again after a run that ended with *status*."""
-        return not self._is_over and self.policy.applies(status, self.restarts)
+    @property
+    def is_single(self) -> bool:
+        """Whether nothing can start the container again."""
+        return not (self.policy.is_active or self._when_unhealthy or self._removed)
+
+    def __str__(self) -> str:
+        """Return the policy, as `state.json` has it."""
+        return WHEN_UNHEALTHY if self._when_unhealthy and not self.policy.is_active else str(self.policy)
+
+    def goes_on(self, status: int | None, is_unhealthy: Callable[[], bool]) -> bool:
+        """Whether to start the container again after a run that ended with *status*."""
+        if self._is_asked:
+            return True
+        if self.is_over:
+            return False
+        return self.policy.applies(status, self.restarts) or (self._when_unhealthy and is_unhealthy())
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -52,18 +79,26 @@ class Life:
 
         Python restricts signal handlers to the main thread; in other threads, nothing is done.
         """
-        if not self.policy.is_active or threading.current_thread() is not threading.main_thread():
+        if self.is_single or threading.current_thread() is not threading.main_thread():
             yield
             return
         signal.signal(NO_MORE, lambda _number, _frame: self.end())
+        signal.signal(ONE_MORE, lambda _number, _frame: self._ask())
         try:
             yield
         finally:
-            # Its sender may have read the state before the last one, and the default action is to end the process.
+            # The sender may have read the state before the last one, and the default action is to end the process.
             signal.signal(NO_MORE, signal.SIG_IGN)
+            signal.signal(ONE_MORE, signal.SIG_IGN)
+
+    def _ask(self) -> None:
+        self._is_asked = True
 
     def pause(self) -> bool:
         """Wait before the next start; return False if the container is not to be started again."""
+        if self._is_asked:
+            self._is_asked = self.is_over = False
+            return True
         last = self.last
         ran = 0.0
         if last is not None and last.started is not None and last.finished is not None:
@@ -72,12 +107,12 @@ class Life:
         # Blocked, so that the signal cannot come between the look at its effect and the wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, {NO_MORE})
         try:
-            if not self._is_over and signal.sigtimedwait({NO_MORE}, self._pause) is not None:
+            if not self.is_over and signal.sigtimedwait({NO_MORE}, self._pause) is not None:
                 self.end()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {NO_MORE})
-        self.restarts += not self._is_over
-        return not self._is_over
+        self.restarts += not self.is_over
+        return not self.is_over
 
     def conclude(self, error: str = "") -> None:
         """Record that the container is not started again, because of *error* if there is one. Raises OSError."""
@@ -102,7 +137,7 @@ class Life:
         self.file = file
 
 
-def notify(launcher: int) -> None:
-    """Notify the launcher with this pidfd that its container is not to be started again."""
+def notify(launcher: int, number: int = NO_MORE) -> None:
+    """Notify the launcher with this pidfd: do not start the container again, or (ONE_MORE) do it once."""
     with suppress(ProcessLookupError):
-        signal.pidfd_send_signal(launcher, NO_MORE)
+        signal.pidfd_send_signal(launcher, number)

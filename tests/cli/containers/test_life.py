@@ -157,6 +157,32 @@ class TestLife:
         assert tidy.ok("start", "-a", "c").out == b"default\n"
         assert about(tidy, "c") is None
 
+    def test_restart_of_one_that_is_removed_at_its_end(self, tidy):
+        tidy.ok("run", "-d", "--rm", "--name", "c", "box:1", "sh", "-c", "echo x >> /runs; sleep 100")
+        tidy.ok("restart", "-t", "0", "c")
+        tidy.ok("restart", "-t", "0", "c")
+        assert about(tidy, "c")["status"] == "running"
+        eventually(lambda: tidy.ok("exec", "c", "cat", "/runs").out == b"x\n" * 3)
+        tidy.ok("stop", "-t", "0", "c")
+        eventually(lambda: about(tidy, "c") is None)
+
+    @pytest.mark.parametrize("words", [("--rm",), ("--restart", "always")])
+    def test_a_timeout_of_a_detached_one(self, tidy, words):
+        tidy.ok("run", "-d", *words, "--stop-timeout", "0", "--timeout", "0.5", "--name", "c", "box:1", "sleep", "100")
+        if words == ("--rm",):
+            eventually(lambda: about(tidy, "c") is None, 30)
+        else:
+            eventually(lambda: about(tidy, "c")["restarts"] > 1, 30)
+
+    def test_stdin_as_it_was_asked_for(self, tidy):
+        line = [sys.executable, "-m", "arstore", "--root", tidy.root, "--runroot", tidy.runroot, "start"]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        for name, words, expected in (("c", ("-i",), b"typed"), ("d", (), b"")):
+            tidy.ok("create", *words, "--name", name, "box:1", "cat")
+            for option in ("-a", "-i"):
+                done = subprocess.run([*line, option, name], input=b"typed", capture_output=True, env=environment)
+                assert (done.returncode, done.stdout) == (0, expected)
+
     def test_removed_after_a_kill(self, tidy):
         tidy.ok("run", "-d", "--rm", "--name", "c", "box:1", "sleep", "100")
         kill_launcher(tidy, "c")
@@ -273,6 +299,11 @@ class TestLife:
         tidy.ok("rename", "old", "c")
         assert about(tidy, "c")["id"] == "c"
         assert tidy.ok("exec", "c", "id", "-u").out == b"0\n"
+        tidy.ok("stop", "-t", "0", "c")
+        tidy.ok("rename", "c", "other")
+        tidy.ok("mount", "other")
+        tidy.ok("umount", "other")
+        assert tidy.ok("mounts", "--json").json == []
 
     def test_rm_is_for_images(self, tidy):
         tidy.ok("run", "-d", "--name", "c", "box:1", "sleep", "100")
@@ -310,3 +341,77 @@ class TestLife:
         tidy.ok("create", "--name", "c", "odd:1", "sh", "-c", "echo x >> /data/file; cat /data/file")
         assert tidy.ok("start", "-a", "c").out == b"x\n"
         assert tidy.ok("start", "-a", "c").out == b"x\nx\n"
+
+
+@pytest.mark.root
+@pytest.mark.mounts
+@pytest.mark.runtime
+class TestHealth:
+    def test_a_check_that_is_scheduled(self, tidy):
+        words = ("--health-cmd", "cat /ok", "--health-interval", "200ms", "--health-retries", "2")
+        tidy.ok("run", "-d", "--name", "c", *words, "box:1", "sleep", "100")
+        eventually(lambda: about(tidy, "c")["health"] == "unhealthy", 30)
+        tidy.ok("exec", "c", "sh", "-c", "echo fine > /ok")
+        eventually(lambda: about(tidy, "c")["health"] == "healthy", 30)
+        log = json.loads(Path(tidy.root, "containers/c/health.json").read_text())["log"]
+        assert log[-1]["output"] == "fine\n"
+        tidy.ok("restart", "-t", "0", "c")
+        eventually(lambda: about(tidy, "c")["health"] == "healthy", 30)
+
+    def test_by_hand(self, tidy):
+        words = ("--health-cmd", '["cat", "/ok"]', "--health-interval", "disable")
+        tidy.ok("run", "-d", "--name", "c", *words, "box:1", "sleep", "100")
+        assert about(tidy, "c")["health"] == "starting"
+        result = tidy("healthcheck", "run", "c")
+        assert (result.status, result.out) == (1, b"unhealthy\n")
+        tidy.ok("exec", "c", "sh", "-c", "echo fine > /ok")
+        assert tidy.ok("healthcheck", "run", "c").out == b""
+        found = tidy.ok("healthcheck", "run", "--json", "c").json
+        assert (found["health"], found["exit_code"], found["output"]) == ("healthy", 0, "fine\n")
+        tidy.ok("stop", "-t", "0", "c")
+        assert tidy("healthcheck", "run", "c").status == 125
+        tidy.ok("run", "-d", "--name", "d", "box:1", "sleep", "100")
+        result = tidy("healthcheck", "run", "d")
+        assert result.status == 125
+        assert "no health check" in result.err
+
+    def test_a_check_that_takes_too_long_ends(self, tidy):
+        words = ("--health-cmd", "sleep 50", "--health-timeout", "300ms", "--health-interval", "disable")
+        tidy.ok("run", "-d", "--name", "c", *words, "box:1", "sleep", "100")
+        result = tidy("healthcheck", "run", "--json", "c")
+        assert result.status == 1
+        assert "longer than 0.3 s" in result.json["output"]
+        script = "cat /proc/[0-9]*/cmdline"
+        eventually(lambda: b"50" not in tidy("exec", "c", "sh", "-c", script).out)
+
+    @pytest.mark.parametrize(("action", "restarts"), [("kill", False), ("stop", False), ("restart", True)])
+    def test_actions(self, tidy, action, restarts):
+        words = ("--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "1", "--stop-timeout", "0")
+        tidy.ok("run", "-d", "--name", "c", *words, "--health-on-failure", action, "box:1", "sleep", "100")
+        if restarts:
+            eventually(lambda: about(tidy, "c")["restarts"] >= 2, 30)
+            tidy.ok("stop", "c")
+        eventually(lambda: ended(tidy, "c"), 30)
+        assert about(tidy, "c")["status"] == "exited"
+
+    def test_the_check_of_an_image(self, tidy, tmp_path):
+        layers = [images.Layer(one, one) for one in [(tmp_path / "box.layer").read_bytes()]]
+        odd = images.image(*layers, names=["odd:1"], config={"Healthcheck": {"Test": ["CMD", "true"]}})
+        tidy.ok("-q", "import", images.write_oci_archive(tmp_path / "odd.tar", odd))
+        tidy.ok("run", "-d", "--name", "c", "odd:1", "sleep", "100")
+        eventually(lambda: about(tidy, "c")["health"] == "healthy", 30)
+        tidy.ok("run", "-d", "--name", "d", "--no-healthcheck", "odd:1", "sleep", "100")
+        assert about(tidy, "d")["health"] is None
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("--no-healthcheck", "--health-cmd", "true"),
+            ("--health-interval", "3x"),
+            ("--health-retries", "0"),
+            ("--health-on-failure", "nothing"),
+            ("--health-cmd", "[]"),
+        ],
+    )
+    def test_what_is_refused(self, tidy, words):
+        assert tidy("run", *words, "box:1").status == 125

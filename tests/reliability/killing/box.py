@@ -41,6 +41,10 @@ PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb", "backup/backup.json", "ro
 FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "root/mounts", "run/mounts", "run/blank"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """What any command may make when it first needs it: a file to lock, and what is known about this boot."""
+PASSING = ("root/containers/*/state.json.*", "root/containers/*/record.new")
+"""Space for a container's next states, and half-written files: the next start, change or removal of it takes them."""
+VARYING = ("root/containers/*/record", "root/containers/*/state.json")
+"""Files of a container that have times and processes in them."""
 KEPT = "root/graph.damaged-"
 """What a repair keeps of a graph that was damaged, for people to look at."""
 
@@ -190,10 +194,9 @@ class Box:
                 status = os.lstat(path)
                 kind = stat.filemode(status.st_mode)[0]
                 key = os.path.relpath(path, self.store)
-                if key in FRAME or key.startswith(KEPT):
+                if key in FRAME or key.startswith(KEPT) or any(fnmatch(key, one) for one in PASSING):
                     continue
-                # A container's record has its time and its process in it.
-                tells = kind == "-" and key not in PAGES and not fnmatch(key, "root/containers/*/record")
+                tells = kind == "-" and key not in PAGES and not any(fnmatch(key, one) for one in VARYING)
                 found[key] = (kind, status.st_size if tells else 0)
             names[:] = [name for name in names if os.path.join(directory, name) not in mounted]
         return found

@@ -67,6 +67,7 @@ def document(about: About, size: int | None = None) -> dict[str, Any]:
     found["devices"] = [_plain(one) for one in options.devices]
     found["network"] = options.network
     found["can_be_started"] = request is not None
+    found["health_log"] = [] if about.health is None else [one._asdict() for one in about.health.log]
     if size is not None:
         found["size"] = size
     return found
@@ -144,8 +145,19 @@ def _state(about: About) -> Fields:
         StartedAt=_time(None if state is None else state.started),
         FinishedAt=_time(None if state is None else state.finished),
         CgroupPath=_cgroup(about),
-        Health=Fields(Status="", FailingStreak=0, Log=None),
+        Health=_health(about),
     )
+
+
+def _health(about: About) -> Fields:
+    health = about.health
+    if health is None:
+        return Fields(Status="", FailingStreak=0, Log=None)
+    log = [
+        Fields(Start=rfc_time(one.start), End=rfc_time(one.end), ExitCode=one.exit_code, Output=one.output)
+        for one in health.log
+    ]
+    return Fields(Status=health.status, FailingStreak=health.failing, Log=log)
 
 
 def _exit_code(about: About) -> int:

@@ -51,7 +51,7 @@ def ps(
 
     By default only those that are running. STATUS is starting, running, paused, restarting (its restart policy starts
     it again), exited, failed (its command never began), dead (its launcher was killed) or created (no command was ever
-    run in it). NAME is its id, unless it was renamed.
+    run in it), with the health of a container that has a health check. NAME is its id, unless it was renamed.
 
     The filters are those of podman. Several values of one key match any of them, but each label has to match; different
     keys have to match all. A filter on the status or the exit status lists containers that are not running, too. In
@@ -119,6 +119,7 @@ def summary(about: About) -> dict[str, Any]:
         "name": image.label if image is not None else "",
         "status": about.status,
         "running": state is not None and state.is_running,
+        "health": None if about.health is None else about.health.status,
         "restarts": 0 if state is None else state.restarts,
         "command": [] if state is None else list(state.args),
         "pid": None if process is None else process.pid,
@@ -134,11 +135,16 @@ def summary(about: About) -> dict[str, Any]:
     }
 
 
+def _shown_status(about: dict[str, Any]) -> str:
+    notes = [about["health"] or "", "out of memory" if about["oom_killed"] else ""]
+    return " ".join([about["status"], *(f"({note})" for note in notes if note)])
+
+
 def _cells(about: dict[str, Any]) -> tuple[str, ...]:
     cells = (
         about["id"],
         about["name"] or short_digest(about["image"]),
-        f"{about['status']} (out of memory)" if about["oom_killed"] else about["status"],
+        _shown_status(about),
         "-" if about["exit_code"] is None else str(about["exit_code"]),
         about["created"],
         " ".join(about["command"]) or "-",

@@ -34,7 +34,9 @@ def status_text(about: About, now: float) -> str:
     state = about.state
     word = podmans_status(about)
     if state is not None and word in {"running", "paused"} and state.started is not None:
-        suffix = " (Paused)" if word == "paused" else ""
+        notes = ["Paused"] if word == "paused" else []
+        notes += [] if about.health is None else [about.health.status]
+        suffix = "".join(f" ({note})" for note in notes)
         return f"Up {in_words(max(0.0, now - state.started))}{suffix}"
     if state is not None and word == "exited":
         when = f" {ago(state.finished, now)}" if state.finished is not None else ""

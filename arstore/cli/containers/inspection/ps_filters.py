@@ -52,8 +52,7 @@ def _test(store: Store, key: str, filters: list[Filter]) -> Callable[[About], bo
         return lambda about: bool({about.status, podmans_status(about)} & set(values))
     if key == "health":
         _require_known(filters, _HEALTH)
-        # Health checks are not run.
-        return lambda _: "none" in values
+        return lambda about: ("none" if about.health is None else about.health.status) in values
     if key == "exited":
         codes = {_number(one) for one in filters}
         return lambda about: (
