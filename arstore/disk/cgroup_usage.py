@@ -1,4 +1,4 @@
-"""What the processes of a container use, as its control groups count it: processor time, memory, blocks, processes.
+"""Use of the host by a container, as its control groups count it: processor time, memory, blocks, processes.
 
 Kernel documentation: cgroup-v2.rst, "Core Interface Files" of each controller; cgroup-v1/cpuacct.rst, memory.rst,
 pids.rst, blkio-controller.rst. Where both versions are mounted, each value comes from the one that has it. Out of

@@ -1,4 +1,4 @@
-"""What Go templates of `inspect --format` show of an image: podman's names."""
+"""Fields of an image for Go templates in `inspect --format`: podman's names."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Item(NamedTuple):
     """One thing of a list; *keys* are what it can be sorted by."""
 
     id: str
-    """What `--quiet` prints."""
+    """The text that `--quiet` prints."""
     cells: Sequence[str] = ()
     document: Mapping[str, Any] = {}
     fields: Mapping[str, Any] = {}

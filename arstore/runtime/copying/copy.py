@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from arstore.trees.metadata import SkippedEntries
 
     class Sink(Protocol):
-        """What takes entries: `Target`, `TarTarget`."""
+        """A target of entries: `Target`, `TarTarget`."""
 
         def add(self, copied: Copied) -> None:
             """Take one entry."""
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
     @property
     def is_container(self) -> bool:
-        """Whether it is in a container."""
+        """Return whether it is in a container."""
         return self.root >= 0
 
     @property
@@ -107,7 +107,7 @@ def _rooted(fd: int) -> RootDirectory:
 
 
 class Source:
-    """What is copied, open: an inode and what is known of it."""
+    """The inode to copy, open."""
 
     def __init__(self, place: Place) -> None:
         """Raises NotFoundError, ArstoreError for a device, OSError."""

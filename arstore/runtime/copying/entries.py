@@ -1,4 +1,4 @@
-"""What is copied, as a stream: entries in the order of a tar, each with its content.
+"""The stream of a copy: entries in the order of a tar, each with its content.
 
 An entry's path is relative to the destination: the first has the path of what is copied, and the others are below it.
 Sources are a directory tree (`tree`) and a tar (`tar_stream`), targets a directory (`target`) and a tar.

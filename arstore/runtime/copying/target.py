@@ -37,7 +37,7 @@ _DEVICES = (Kind.CHARACTER, Kind.BLOCK)
 
 
 class Owners(NamedTuple):
-    """What entries keep: *owner* replaces their uid and gid; without *trusted*, nothing of them has privileges.
+    """Owners and rights that entries keep: *owner* replaces their uid and gid; without *trusted*, nothing of them has privileges.
 
     Not trusted is what comes out of a container. It loses the set-user-ID and set-group-ID bits and attributes other
     than `user.`, and device nodes are left out.

@@ -47,7 +47,7 @@ class Mounted(NamedTuple):
 
 
 class About:
-    """What is known of one container. Parts are read when they are first needed, while the store is open."""
+    """Facts about one container. Parts are read when they are first needed, while the store is open."""
 
     def __init__(self, store: Store, container: Container) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """The processes of a container, from the host's /proc: those of its pid namespace, and of namespaces below it.
 
 Nothing is run in the container, and its own /proc is not read: both belong to it. Names and arguments come from
-hostile processes; they are cut to a length, and whoever prints them escapes them. Sources: proc(5), namespaces(7).
+hostile processes; they are cut to a length, and the caller has to escape them. Sources: proc(5), namespaces(7).
 """
 
 from __future__ import annotations

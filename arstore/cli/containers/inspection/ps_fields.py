@@ -1,4 +1,4 @@
-"""What Go templates of `ps --format`, and its `json`, show of a container: podman's names, and podman's words.
+"""Fields of a container for Go templates and `json` in `ps --format`: podman's names, and podman's words.
 
 podman has fewer statuses than arstore. In its fields, `starting` is initialized, and `failed` and `dead` are exited.
 Ids are not shortened, because an id may be a name that the user gave; digests are.

@@ -40,7 +40,7 @@ HEADINGS = {
 
 
 class _Sample(NamedTuple):
-    """What a container used at a moment, and its processor use since the sample before, or since its start."""
+    """The use of the host at a moment, and processor use since the sample before, or since the start."""
 
     container: Container
     state: RunState | None

@@ -1,7 +1,7 @@
 """Functions of templates: those of text/template that need no code of the caller, and those that podman adds.
 
-Each takes evaluated arguments and returns a value. The *size* of results is bounded by `Room`, because the format may
-be somebody's input to a service. Out of scope: `and` and `or`, which do not evaluate all arguments.
+Each takes evaluated arguments and returns a value. The *size* of results is bounded by `Room`, because another user may
+have written the format. Out of scope: `and` and `or`, which do not evaluate all arguments.
 """
 
 from __future__ import annotations
