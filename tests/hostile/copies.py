@@ -145,7 +145,7 @@ def _race_in(trial: Trial, target: Path, out: str) -> None:
 # --- kinds of files -----------------------------------------------------------------------------------------------
 
 KINDS = (
-    "mkdir /k; mkfifo /k/fifo; mknod /k/zero c 1 5; mknod /k/disk b 254 0; truncate -s 100g /k/holes; echo s > /k/su; "
+    "mkdir /k; mkfifo /k/fifo; mknod /k/zero c 1 5; mknod /k/disk b 254 0; truncate -s 100G /k/holes; echo s > /k/su; "
     "chmod 6755 /k/su; ln /k/su /k/hard; ln -s /dev/zero /zero; nc -ll -U /k/sock & sleep 0.5; "
 )
 
@@ -185,12 +185,14 @@ def _deep(trial: Trial, target: Path, out: str) -> None:
 
 
 PASSWD = (
-    "rm -f /etc/passwd; mkdir -p /etc; ln -s {out}/precious /etc/passwd; mkfifo /etc/group; "
+    "rm -f /etc/passwd; mkdir -p /etc; ln -s {out}/precious /etc/passwd; "
     """sh -c 'sleep 1000; :' "$(printf 'a\\033[31m\\nb')" & """
 )
 
 
 def _top(trial: Trial, target: Path, out: str) -> None:
+    # Later than the other files: runtimes may wait for a FIFO there when they start a process.
+    trial.must("exec", "c", "/tmp/b/mkfifo", "/etc/group")
     done = trial.must("top", "c", "user,group,args,comm")
     if b"\x1b" in done.out or b"precious" in done.out:
         trial.wrong(f"top printed {done.out!r}")

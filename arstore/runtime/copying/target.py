@@ -37,10 +37,10 @@ _DEVICES = (Kind.CHARACTER, Kind.BLOCK)
 
 
 class Owners(NamedTuple):
-    """Owners and rights that entries keep: *owner* replaces their uid and gid; without *trusted*, nothing of them has privileges.
+    """Owners and rights that entries keep: *owner* replaces their uid and gid.
 
-    Not trusted is what comes out of a container. It loses the set-user-ID and set-group-ID bits and attributes other
-    than `user.`, and device nodes are left out.
+    Entries that come out of a container are not *trusted*, and get no privileges: they lose the set-user-ID and
+    set-group-ID bits and attributes other than `user.`, and device nodes are left out.
     """
 
     owner: tuple[int, int] | None
