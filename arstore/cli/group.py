@@ -94,6 +94,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "The store": {
         "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
         "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
+        "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
         "convert": CommandEntry(
             "upkeep.convert", "convert", "Convert layer trees between EROFS index and extracted files."
         ),
