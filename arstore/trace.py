@@ -145,6 +145,9 @@ CONTAINER = {
     "container.placed": Point("its directory is in place", _LISTED),
     "container.recorded": Point("its record is committed", "its owner is dead: `gc` or the next `run` removes it"),
     "container.kept": Point("it is mounted or started, and recorded as permanent", "it exists, and can be used"),
+    "container.lent": Point("it belongs to its launcher, to be removed at its end", "it exists, and goes at its end"),
+    "container.name-written": Point("a new name is written next to its files, not in the graph", "it has its old name"),
+    "container.renamed": Point("it has its new name", _DONE),
     "container.forgotten": Point("its record is deleted, but not its directory", _LISTED),
     "container.moved": Point("its directory has moved to the ingest", _INGEST),
 }
@@ -162,6 +165,7 @@ COMMIT = {
 RUN = {
     "run.abandoned-removed": Point("containers of dead processes are removed", _NOTHING),
     "run.created": Point("the container is made", _RUN),
+    "run.recorded": Point("`run.json` has the request, by which it can be started again", _RUN),
     "run.mounted": Point("its root file system is mounted, but not attached anywhere", _RUN),
     "run.starting": Point("`state.json` names its keeper", _RUN),
     "run.rootfs-placed": Point("the keeper has attached the mount in its own namespace", _RUN),
@@ -170,6 +174,7 @@ RUN = {
     "run.exited": Point("its main process has ended", _RUN),
     "run.ended": Point("all its processes have ended, and its control groups are removed", _RUN),
     "run.told": Point("`state.json` records how it ended", _RUN),
+    "run.again": Point("its restart policy is about to start it again", "it counts as dead, and can be started again"),
 }
 LOAD = {
     "load.imported": Point("the pipeline image is imported", "it stays; the next `load` runs it"),

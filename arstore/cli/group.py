@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "save": CommandEntry("images.copy", "save", "Write images of the store to a file."),
         "images": CommandEntry("images.images", "images", "List the images."),
         "layers": CommandEntry("images.layers", "layers", "List the layers."),
-        "inspect": CommandEntry("images.inspect", "inspect", "Show an image's details."),
+        "inspect": CommandEntry("images.inspect", "inspect", "Show the details of images and containers."),
         "history": CommandEntry("images.inspect", "history", "Show how an image was built."),
         "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),
         "untag": CommandEntry("images.tag_rm", "untag", "Remove a name from its image."),
@@ -66,18 +66,30 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     },
     "Containers": {
         "run": CommandEntry("containers.run", "run", "Run a command in a new container."),
-        "ps": CommandEntry("containers.containers", "ps", "List the containers."),
+        "create": CommandEntry("containers.run", "create", "Create a container without starting its command."),
+        "start": CommandEntry("containers.start", "start", "Start containers that are not running."),
+        "restart": CommandEntry("containers.start", "restart", "Stop containers, and start them again."),
+        "ps": CommandEntry("containers.inspection.ps", "ps", "List the containers."),
         "logs": CommandEntry("containers.containers", "logs", "Show the output of a detached container."),
         "exec": CommandEntry("containers.containers", "exec_", "Run a command in a running container."),
         "kill": CommandEntry("containers.containers", "kill", "Send a signal to running containers."),
         "stop": CommandEntry("containers.containers", "stop", "Stop running containers."),
         "wait": CommandEntry("containers.containers", "wait", "Wait until containers have ended."),
-        "container": CommandEntry("containers.containers", "container", "Manage containers."),
+        "pause": CommandEntry("containers.pause_rename", "pause", "Freeze the processes of running containers."),
+        "unpause": CommandEntry("containers.pause_rename", "unpause", "Let the processes of paused containers go on."),
+        "rename": CommandEntry("containers.pause_rename", "rename", "Give a container another name."),
+        "healthcheck": CommandEntry("containers.healthcheck", "healthcheck", "Check the health of containers."),
+        "top": CommandEntry("containers.inspection.top", "top", "Show the processes of a running container."),
+        "stats": CommandEntry(
+            "containers.inspection.stats",
+            "stats",
+            "Show what containers use of the host.",
+        ),
+        "cp": CommandEntry("containers.cp", "cp", "Copy files into a container, or out of one."),
+        "container": CommandEntry("containers.rm", "container", "Manage containers."),
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
         "diff": CommandEntry("containers.commit_diff", "diff", "Show the differences between root file systems."),
-        "load": CommandEntry(
-            "containers.load", "load", "Import a pipeline image, run it, and import the images it makes."
-        ),
+        "load": CommandEntry("containers.load", "load", "Import a pipeline image, run it, and import its images."),
     },
     "The store": {
         "info": CommandEntry("upkeep.info", "info", "Show versions, kernel features, paths, and allowed actions."),
@@ -88,7 +100,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "protect": CommandEntry("upkeep.prune", "protect", "Keep images from gc and prune."),
         "unprotect": CommandEntry("upkeep.prune", "unprotect", "End the protection of images."),
         "convert": CommandEntry(
-            "upkeep.convert", "convert", "Convert layer trees between the EROFS index and extracted files."
+            "upkeep.convert", "convert", "Convert layer trees between EROFS index and extracted files."
         ),
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
         "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),

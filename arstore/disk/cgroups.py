@@ -22,7 +22,9 @@ PARENT = "arstore"
 _ROOT = "/sys/fs/cgroup"
 _ATTEMPTS = 50
 _PAUSE = 0.002
+_LONGER_PAUSE = 0.02
 _DEPTH = 64
+_FREEZE = "cgroup.freeze"
 
 
 def cgroups_path(directory: str) -> str:
@@ -73,6 +75,68 @@ def is_populated(directory: str, root: str = _ROOT) -> bool:
     """Return whether a group of the container in *directory* has a process; one that is ending stays for a moment."""
     name = cgroups_path(directory)
     return any(_has_processes(hierarchy + name) for hierarchy in _hierarchies(root))
+
+
+def freezer(directory: str, root: str = _ROOT) -> str | None:
+    """Return the file that freezes the processes of the container in *directory*; None if it has no group for it.
+
+    Kernel documentation: cgroup-v2.rst, `cgroup.freeze` (Linux 5.2); cgroup-v1/freezer-subsystem.rst.
+    """
+    name = cgroups_path(directory)
+    places = (f"{root}{name}/cgroup.freeze", f"{root}/freezer{name}/freezer.state")
+    return next((path for path in places if os.path.exists(path)), None)
+
+
+def freeze(directory: str, frozen: bool = True, root: str = _ROOT) -> bool:
+    """Freeze, or thaw, the processes of the container in *directory*; return whether that is so now.
+
+    Freezing may take a moment, and takes longer while a process is in an uninterruptible call of the kernel. Raises
+    OSError; FileNotFoundError if the container has no group for it.
+    """
+    path = freezer(directory, root)
+    if path is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), cgroups_path(directory))
+    unified = path.endswith(_FREEZE)
+    words = ("0", "1") if unified else ("THAWED", "FROZEN")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(words[frozen])
+    for _ in range(_ATTEMPTS):
+        if is_frozen(directory, root, settled=True) is frozen:
+            return True
+        time.sleep(_PAUSE)
+    return False
+
+
+def release(directory: str, root: str = _ROOT) -> None:
+    """Thaw what a killed launcher has left frozen of the container in *directory*, and wait a moment for its end.
+
+    Frozen processes of cgroup v1 cannot end, although they were killed. Raises OSError.
+    """
+    if not is_frozen(directory, root):
+        return
+    freeze(directory, False, root)
+    for _ in range(_ATTEMPTS):
+        if not is_populated(directory, root):
+            return
+        time.sleep(_LONGER_PAUSE)
+
+
+def is_frozen(directory: str, root: str = _ROOT, *, settled: bool = False) -> bool:
+    """Return whether the processes of the container in *directory* are frozen, or (unless *settled*) about to be."""
+    path = freezer(directory, root)
+    if path is None:
+        return False
+    try:
+        with open(path, encoding="ascii") as file:
+            text = file.read().strip()
+        if not path.endswith(_FREEZE):
+            return text == "FROZEN" or (text == "FREEZING" and not settled)
+        if not settled:
+            return text == "1"
+        with open(path.replace(_FREEZE, "cgroup.events"), encoding="ascii") as file:
+            return "frozen 1" in file.read()
+    except OSError:
+        return False
 
 
 def oom_kills(directory: str, root: str = _ROOT) -> int:

@@ -139,7 +139,9 @@ SUBJECT = "arstore.subject"
 class ContainerRecord(NamedTuple):
     """A writable upper directory over an image.
 
-    `ephemeral` containers belong to one `run` and are removed with it: `pid`, `start` and `boot` identify that run.
+    `ephemeral` containers belong to one process, a `run` or a launcher, and are removed with it: `pid`, `start` and
+    `boot` identify that process. `name` is "" for a container that was never renamed, whose name is its id; it is not
+    written then, so that earlier versions, which do not know it, can change the record.
     """
 
     image: str
@@ -148,6 +150,7 @@ class ContainerRecord(NamedTuple):
     pid: int = 0
     start: int = 0
     boot: str = ""
+    name: str = ""
 
 
 class LeaseRecord(NamedTuple):
@@ -207,7 +210,10 @@ class RecordCodec:
     @classmethod
     def encode(cls, record: Record) -> bytes:
         """Return the record as UTF-8 JSON, fields in the order of the class."""
-        return json.dumps(record._asdict(), separators=cls.separators).encode()
+        fields = record._asdict()
+        if isinstance(record, ContainerRecord) and not record.name:
+            del fields["name"]
+        return json.dumps(fields, separators=cls.separators).encode()
 
     @classmethod
     def decode(cls, kind: Callable[..., T], data: bytes) -> T:

@@ -289,6 +289,16 @@ class Snapshot:
         """Return ids of containers that start with *prefix*, sorted; at most *most*."""
         return self._with_prefix("containers", prefix, most)
 
+    def container_named(self, name: str) -> str | None:
+        """Return the id of the container that was given this *name*, other than its id; None if there is none."""
+        # Few containers were ever renamed: only their records are decoded.
+        for batch in self._rows("containers"):
+            renamed = [row for row in batch if b'"name":' in row[1]]
+            for key, record in self._each("containers", ContainerRecord, renamed):
+                if record.name == name:
+                    return key
+        return None
+
     def _with_prefix(self, table: str, prefix: str, most: int) -> list[str]:
         found = (name for batch in self._keys(record_key(table, prefix)) for name in batch)
         return [name.decode("utf-8", "backslashreplace").partition("/")[2] for name in islice(found, most)]

@@ -23,7 +23,7 @@ from arstore.trace import reached
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store, StoredImage
@@ -42,15 +42,29 @@ class Disposal:
     parts: Freed = NOTHING
 
 
-def plan_removal(store: Store, texts: Sequence[str]) -> Disposal:
-    """Return what `remove_images` would do now. Raises the errors of `remove_images`."""
+def plan_removal(store: Store, texts: Sequence[str], without: Container[str] = frozenset()) -> Disposal:
+    """Return what `remove_images` would do now, if the containers whose ids are in *without* were removed.
+
+    Raises the errors of `remove_images`.
+    """
     from arstore.maintenance.scan.walk import freed
 
     with store.graph.read() as snapshot:
-        plan = _planned(store, snapshot, texts)
+        plan = _planned(store, snapshot, texts, without)
     removed = plan.sweep.removed
     parts = freed(store.directories, removed.places())
     return replace(_disposal(plan, removed, parts.total), parts=parts)
+
+
+def containers_in_the_way(store: Store, texts: Sequence[str]) -> list[str]:
+    """Return the ids of the containers of the images that `remove_images` would remove, sorted.
+
+    Raises the errors of `remove_images`, except for these containers.
+    """
+    with store.graph.read() as snapshot:
+        every = {container_id: record.image for container_id, record in snapshot.containers()}
+        gone = _planned(store, snapshot, texts, every).gone
+    return [container_id for container_id, image in every.items() if image in gone]
 
 
 def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
@@ -104,14 +118,14 @@ def _disposal(plan: _Plan, removed: Removed, freed: int) -> Disposal:
     return Disposal((*plan.untagged, *names), removed, freed)
 
 
-def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str]) -> _Plan:
+def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str], without: Container[str] = frozenset()) -> _Plan:
     untagged, doomed = _meant(store, texts)
     if not doomed:
         return _Plan(untagged, doomed, set(), Sweep())
     reach = Reach(snapshot)
     members = Membership(reach, frozenset(untagged))
     gone = members.gone_with(doomed)
-    _require_unheld(store, snapshot, gone, doomed)
+    _require_unheld(store, snapshot, gone, doomed, without)
     if (listed := members.listed_elsewhere(gone)) is not None:
         raise InUseError(_label(listed[0], doomed), f"is part of the index {listed[1]}", "remove that")
     keep = [digest for digest in reach.images if digest not in gone]
@@ -175,8 +189,14 @@ class Membership:
         return None
 
 
-def _require_unheld(store: Store, snapshot: Snapshot, gone: set[str], doomed: dict[str, StoredImage]) -> None:
-    for digest, holder in image_holders(store.directories, snapshot).items():
+def _require_unheld(
+    store: Store,
+    snapshot: Snapshot,
+    gone: set[str],
+    doomed: dict[str, StoredImage],
+    without: Container[str] = frozenset(),
+) -> None:
+    for digest, holder in image_holders(store.directories, snapshot, without).items():
         if digest in gone:
             raise InUseError(_label(digest, doomed), holder.why, holder.hint)
 

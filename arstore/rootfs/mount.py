@@ -291,8 +291,10 @@ def remove_abandoned(store: Store) -> dict[str, int]:
     gone = {}
     for container in store.containers.list():
         if container.abandoned:
-            from arstore.disk.cgroups import is_populated, remove_cgroups
+            from arstore.disk.cgroups import is_populated, release, remove_cgroups
 
+            with suppress(OSError):
+                release(container.path)
             if is_populated(container.path):
                 continue
             with suppress(NotFoundError, InUseError, MountError):

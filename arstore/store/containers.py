@@ -3,7 +3,11 @@
     containers/<id>/upper, work     directories that overlayfs writes to
     containers/<id>/whole           an empty file with an attribute; a copy without it has lost extended attributes
     containers/<id>/record          a copy of its record in the graph, for a rebuild of the graph
+    containers/<id>/run.json        how it was asked to be run (`container_document`)
     containers/<id>/…               files of the runtime package (bundle, log, state)
+
+Its id never changes. `rename` gives it a name; until then its id is its name. Names are unique, and a name that is free
+may be the id of another container.
 
 An *ephemeral* container belongs to one process and is removed with it. If that process was killed, the next process
 that looks finds the owner dead (`dead`) and removes the container.
@@ -33,6 +37,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
+    from arstore.graph.snapshot import Snapshot
 
 _MARKED, _MARK = "whole", "trusted.arstore"
 _RECORD = "record"
@@ -53,6 +58,11 @@ class Container(NamedTuple):
     record: ContainerRecord
     path: str
     graph: str
+
+    @property
+    def name(self) -> str:
+        """The name that it was given last, by default its id."""
+        return self.record.name or self.id
 
     @property
     def upper(self) -> str:
@@ -99,18 +109,23 @@ class Containers:
     def create(self, image: str, container_id: str = "", ephemeral: bool = False) -> Container:
         """Create a container over the image of this digest; *container_id* "" generates an id.
 
-        It is not durable before `keep`. An *ephemeral* one need not be, because it ends with its process.
+        If *container_id* is the id of a container that was renamed, it becomes the name of the new container, whose id
+        is generated. It is not durable before `keep`. An *ephemeral* one need not be, because it ends with its process.
 
         Raises InvalidReferenceError for an invalid id, ConflictError for an id in use, NotFoundError when the image
         was removed, OSError.
         """
-        container_id = container_id or os.urandom(6).hex()
-        if not _ID.fullmatch(container_id):
-            why = "not a container id: letters, digits, `_`, `.` and `-`, at most 63"
-            raise InvalidReferenceError(repr(container_id), why)
+        name = ""
+        if container_id:
+            _check_name(container_id)
+            with self._graph.read() as snapshot:
+                _require_free(snapshot, container_id)
+                name = "" if snapshot.container(container_id) is None else container_id
+        if not container_id or name:
+            container_id = os.urandom(6).hex()
         owner = Owner.announced(self._directories.graph)
         identity = (owner.pid, owner.start, owner.boot) if ephemeral else (0, 0, "")
-        record = ContainerRecord(image, time.time(), ephemeral, *identity)
+        record = ContainerRecord(image, time.time(), ephemeral, *identity, name=name)
         container = Container(container_id, record, self._directories.container(container_id), self._directories.graph)
         with Ingest(self._directories) as ingest:
             staged = ingest.directory("container")
@@ -120,8 +135,9 @@ class Containers:
             write_record(staged, container_id, record)
             reached("container.staged")
             with self._graph.write() as change:
+                _require_free(change, name or container_id)
                 if change.container(container_id) is not None:
-                    raise ConflictError(f"container {container_id}", "this id is in use", "choose another --name")
+                    raise _in_use(container_id)
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
                 _clear(container.path, ingest)
@@ -141,18 +157,44 @@ class Containers:
         return Container(container_id, record, self._directories.container(container_id), self._directories.graph)
 
     def find(self, text: str) -> Container:
-        """Return the container with this id, or the only one whose id starts with it.
+        """Return the container with this name, or else this id, or else the only one whose id starts with it.
 
         Raises NotFoundError, AmbiguousError.
         """
-        ids = [text]
         with self._graph.read() as snapshot:
-            if len(text) >= MIN_PREFIX and snapshot.container(text) is None:
+            ids = [_exactly(snapshot, text) or text]
+            if len(text) >= MIN_PREFIX and snapshot.container(ids[0]) is None:
                 ids = snapshot.containers_with_prefix(text, _NAMED + 1)
         if len(ids) > 1:
             more = ", ..." if len(ids) > _NAMED else ""
             raise AmbiguousError(text, f"is the start of more than one container's id: {', '.join(ids[:_NAMED])}{more}")
         return self.get(ids[0] if ids else text)
+
+    def find_exactly(self, text: str) -> Container:
+        """Return the container with this name, or else this id. Raises NotFoundError."""
+        with self._graph.read() as snapshot:
+            container_id = _exactly(snapshot, text)
+        return self.get(container_id or text)
+
+    def rename(self, container_id: str, name: str) -> None:
+        """Give the container the name *name*; its id stays, and its old name is free.
+
+        Raises InvalidReferenceError for an invalid name, ConflictError for one in use, NotFoundError, OSError.
+        """
+        _check_name(name)
+        with self._graph.write() as change:
+            record = change.container(container_id)
+            if record is None:
+                raise NotFoundError(f"container {container_id}", "was removed meanwhile")
+            if name == (record.name or container_id):
+                return
+            _require_free(change, name)
+            record = record._replace(name="" if name == container_id else name)
+            # For a rebuild of the graph. Until the commit, the graph has the old name, and that counts.
+            write_record(self._directories.container(container_id), container_id, record, durable=True)
+            reached("container.name-written")
+            change.put_container(container_id, record)
+        reached("container.renamed")
 
     def list(self) -> list[Container]:
         """Return all containers, sorted by id."""
@@ -178,6 +220,20 @@ class Containers:
                 raise NotFoundError(f"container {container_id}", "was removed meanwhile")
             change.put_container(container_id, record._replace(ephemeral=False, pid=0, start=0, boot=""))
         reached("container.kept")
+
+    def belong(self, container_id: str, owner: Owner) -> None:
+        """Make the container ephemeral: it is removed once the process *owner* has ended.
+
+        Raises NotFoundError, OSError.
+        """
+        with self._graph.write() as change:
+            record = change.container(container_id)
+            if record is None:
+                raise NotFoundError(f"container {container_id}", "was removed meanwhile")
+            record = record._replace(ephemeral=True, pid=owner.pid, start=owner.start, boot=owner.boot)
+            write_record(self._directories.container(container_id), container_id, record)
+            change.put_container(container_id, record)
+        reached("container.lent")
 
     def remove(self, container_id: str) -> int:
         """Remove the container's record and directory; return the bytes on disk that this freed.
@@ -207,6 +263,28 @@ class Containers:
         with suppress(OSError):
             write_record(container.path, container.id, container.record._replace(ephemeral=True), durable=True)
             sync_directory(container.path)
+
+
+def _check_name(name: str) -> None:
+    if not _ID.fullmatch(name):
+        why = "not a container id: letters, digits, `_`, `.` and `-`, at most 63"
+        raise InvalidReferenceError(repr(name), why)
+
+
+def _exactly(snapshot: Snapshot, text: str) -> str:
+    """Return the id of the container with this name, or else this id; "" if there is none."""
+    return snapshot.container_named(text) or (text if snapshot.container(text) is not None else "")
+
+
+def _require_free(snapshot: Snapshot, name: str) -> None:
+    """Raise ConflictError if a container has this *name*. The id of a renamed container is free as a name."""
+    record = snapshot.container(name)
+    if snapshot.container_named(name) is not None or (record is not None and not record.name):
+        raise _in_use(name)
+
+
+def _in_use(name: str) -> ConflictError:
+    return ConflictError(f"container {name}", "this id is in use", "choose another --name")
 
 
 def write_record(directory: str, container_id: str, record: ContainerRecord, durable: bool = False) -> None:

@@ -171,7 +171,7 @@ def test_common_lines_are_plain(line):
         "--version images",
         "--log-level loud images",
         "images -h",
-        "images x",
+        "images x y",
         "images --nonsense",
         "images --json=1",
         "inspect --raw --config x",
@@ -236,7 +236,18 @@ def test_seconds_are_finite(words, value):
     assert option in fails([value if word == "V" else word for word in words])
 
 
-ANY_TEXT = {"entrypoint", "user", "workdir", "hostname", "stop_signal", "args", "author", "message"}
+ANY_TEXT = {
+    "entrypoint",
+    "user",
+    "workdir",
+    "hostname",
+    "stop_signal",
+    "args",
+    "author",
+    "message",
+    "restart",
+    "health_cmd",
+}
 """Parameters for which an empty word has a meaning, or means the same as leaving it out."""
 
 
@@ -246,7 +257,7 @@ def test_an_empty_word_is_refused_by_its_name(path):
     declared = LEAVES[path]
     needed = [word_for(one) for one in declared.parameters if isinstance(one, Argument) and one.required]
     for one in declared.parameters:
-        if one.name in ANY_TEXT or (path[0], one.name) == ("run", "name"):
+        if one.name in ANY_TEXT or (path[0], one.name) in {("run", "name"), ("create", "name")}:
             continue
         if isinstance(one, Option) and one.takes_value:
             assert one.names[-1] in fails([*path, one.names[0], "", *needed])

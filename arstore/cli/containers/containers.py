@@ -1,10 +1,10 @@
-"""`ps`, `logs`, `exec`, `stop`, `wait`, `kill` and `container rm`: manage existing containers."""
+"""`logs`, `exec`, `stop`, `wait` and `kill`: manage existing containers."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -15,9 +15,8 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import ENV_FILE_HELP, GRACE, variables
-from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import ANY, RAW, argument, option
-from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_line, write_shown, write_table
+from arstore.cli.terminal.output import write_json, write_line, write_shown
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
@@ -26,68 +25,9 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.state import RunState
     from arstore.store.containers import Container
-    from arstore.store.store import Store
 
 FOLLOW_INTERVAL = 0.2
 """Seconds between two reads of a log that is followed."""
-
-
-@exit_statuses()
-@command("ps")
-@option("-a", "--all", "every", is_flag=True, help="Also list containers that are not running.")
-@json_option
-def ps(session: Session, every: bool) -> None:
-    """List the containers.
-
-    By default only those that are running. STATUS is starting, running, exited, failed (its command never began), dead
-    (its launcher was killed) or created (no command was ever run in it).
-
-    Example:
-
-    arstore ps --all
-    """
-    with session.store() as store:
-        names = {str(image.digest): image.label for image in store.images()}
-        found = [_about(container, names) for container in store.containers.list()]
-    if not every:
-        found = [about for about in found if about["status"] in {"starting", "running"}]
-    if session.json:
-        write_json(found)
-        return
-    rows = [
-        (
-            about["id"],
-            about["name"] or short_digest(about["image"]),
-            f"{about['status']} (out of memory)" if about["oom_killed"] else about["status"],
-            "-" if about["exit_code"] is None else str(about["exit_code"]),
-            about["created"],
-            " ".join(about["command"]) or "-",
-        )
-        for about in found
-    ]
-    write_table(("ID", "IMAGE", "STATUS", "EXIT>", "CREATED", "COMMAND"), rows)
-
-
-def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
-    state = _state(container)
-    process = None if state is None or not state.is_running else state.process
-    return {
-        "id": container.id,
-        "image": container.record.image,
-        "name": names.get(container.record.image, ""),
-        "status": "created" if state is None else state.status,
-        "command": [] if state is None else list(state.args),
-        "pid": None if process is None else process.pid,
-        "exit_code": None if state is None else state.exit_code,
-        "oom_killed": state is not None and state.oom_killed,
-        "error": "" if state is None else state.error,
-        "created": utc_time(container.record.created),
-        "started": None if state is None or state.started is None else utc_time(state.started),
-        "finished": None if state is None or state.finished is None else utc_time(state.finished),
-        "detached": state is not None and state.detached,
-        "ephemeral": container.record.ephemeral,
-        "runtime": "" if state is None else state.runtime,
-    }
 
 
 def _state(container: Container) -> RunState | None:
@@ -196,7 +136,7 @@ def exec_(
     return status_of(session, exec_in(container.path, args, options))
 
 
-@exit_statuses(errors.NotFoundError, errors.AmbiguousError)
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError)
 @command("stop")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-t", "--time", "seconds", metavar="S", type=GRACE, help="Seconds between the stop signal and SIGKILL.")
@@ -205,7 +145,8 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     """Stop running containers.
 
     Each container gets its stop signal, and SIGKILL if it is still running after S seconds. S is that of -t, or else of
-    `run --stop-timeout`, or else 10. Containers that are not running are left alone.
+    `run --stop-timeout`, or else 10. Containers that are not running are left alone. A container with a restart policy
+    is not started again. A paused container is refused.
 
     Prints the ids.
 
@@ -235,7 +176,7 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
     """Wait until containers have ended.
 
     Prints their exit statuses, one per line, in the given order; -1 for a container whose command never began, or whose
-    launcher was killed.
+    launcher was killed. For a container with a restart policy, waits for the end of its present run.
 
     Example:
 
@@ -263,7 +204,9 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
 def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
     """Send a signal to running containers.
 
-    SIGNAL is a name, with or without SIG, or a number. The container's first process gets it. Prints nothing.
+    SIGNAL is a name, with or without SIG, or a number. The container's first process gets it. A paused container gets
+    it when it goes on, except for KILL. After any signal, a restart policy does not start the container again. Prints
+    nothing.
 
     Example:
 
@@ -280,85 +223,3 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
     session.done = f"signal {number} was sent"
     if session.json:
         write_json({"killed": list(containers), "signal": number})
-
-
-@json_option
-def _container(_: Session) -> None:
-    """Manage containers.
-
-    Example:
-
-    arstore container rm --force web
-    """
-
-
-container = Group(
-    "container",
-    _container,
-    {
-        "Commands": {
-            "rm": CommandEntry(
-                "containers.containers", "container_rm", "Remove containers, with everything that they wrote."
-            )
-        }
-    },
-)
-
-
-@exit_statuses(
-    errors.NotFoundError,
-    errors.AmbiguousError,
-    errors.InUseError,
-    errors.MountError,
-    errors.MountForbiddenError,
-)
-@command("rm")
-@argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--force", is_flag=True, help="Kill its processes and unmount its root first.")
-@json_option
-def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
-    """Remove containers, with everything that they wrote.
-
-    ID is a container's id, or a unique prefix of one. A container that is running, or whose root is mounted, is removed
-    only with --force. Prints nothing.
-
-    Example:
-
-    arstore container rm --force web
-    """
-    with session.store() as store:
-        wanted = list(dict.fromkeys(store.containers.find(container_id).id for container_id in ids))
-        for container_id in wanted:
-            _remove(store, container_id, force)
-    session.done = "the containers were removed"
-    if session.json:
-        write_json({"removed": wanted})
-
-
-def _remove(store: Store, container_id: str, force: bool) -> None:
-    from arstore.runtime.lifecycle.containers import remove
-
-    may_be_gone = force and _make_idle(store, store.containers.get(container_id))
-    try:
-        remove(store, container_id)
-    except NotFoundError:
-        if not may_be_gone:
-            raise
-
-
-def _make_idle(store: Store, container: Container) -> bool:
-    """Unmount the root of *container* and kill its processes; return whether anything was ever run in it.
-
-    The container may end by itself at the same time, and a `run` in the foreground then removes it.
-    """
-    from arstore.rootfs.mount import umount_container
-    from arstore.runtime.lifecycle import control
-
-    umount_container(store, container)
-    state = _state(container)
-    if state is not None and state.is_running:
-        with suppress(NotFoundError):
-            control.kill(container.path)
-        with suppress(NotFoundError):
-            control.wait(container.path)
-    return state is not None

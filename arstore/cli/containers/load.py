@@ -18,8 +18,8 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.containers.new_container import out_of_memory, warn_of_config, working_runtime
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
-from arstore.cli.containers.run import out_of_memory, warn_of_config, working_runtime
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
 from arstore.cli.parameter import argument, option
@@ -139,7 +139,7 @@ def load(
     require_label: bool | None,
     **words: Unpack[_Words],
 ) -> None:
-    """Import a pipeline image, run it, and import the images it makes.
+    """Import a pipeline image, run it, and import its images.
 
     The pipeline is an archive (-i FILE) or an image of the store (NAME). It runs once, with ROOT/pipelines and
     ROOT/NAME/images mounted at the same paths; ARSTORE_PIPELINES and ARSTORE_IMAGES contain these paths. Every archive

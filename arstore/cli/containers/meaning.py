@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def container_meant(store: Store, text: str) -> Container | None:
     """Return the container that *text* means; None if it means an image, or nothing.
 
-    A container's id has precedence over an image's name, and that over the prefix of an id or digest. Raises
+    A container's name or id has precedence over an image's name, and that over the prefix of an id or digest. Raises
     AmbiguousError.
     """
     try:
-        return store.containers.get(text)
+        return store.containers.find_exactly(text)
     except NotFoundError:
         pass
     image = _image(store, text)

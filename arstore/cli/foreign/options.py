@@ -61,13 +61,9 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "see `arstore run --help` for the settings of a container",
     ),
     # Lists.
-    (frozenset({"images"}), "-a --all", "every image is listed", ""),
-    (frozenset({"images"}), "-q --quiet", "", "use `arstore images --json | jq -r '.[].digest'`"),
-    (frozenset({"ps"}), "-q --quiet", "", "use `arstore ps --json | jq -r '.[].id'`"),
     (frozenset({"history"}), "-q --quiet", "", _READ_JSON),
     (frozenset({"images"}), "--digests --tree --history", "", "`arstore images --json` prints digests"),
-    (frozenset({"ps"}), "-l --latest -n --last", "", _READ_JSON),
-    (frozenset({"ps"}), "-s --size", "", "use `arstore du`"),
+    (frozenset({"ps"}), "-n", "", _READ_JSON),
     (
         frozenset({"ps"}),
         "--external --ns --pod -p --sync -w --watch",
@@ -86,7 +82,6 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "",
         "--json prints whole values",
     ),
-    (frozenset({"images"}), "-n", "", "--json prints no heading"),
     (frozenset({"info"}), "-d --debug", "", _READ_JSON),
     (frozenset({"container prune"}), "--filter", "", _EACH),
     (frozenset({"start", "attach"}), "--detach-keys --sig-proxy", "the streams are those of the container", ""),
@@ -97,10 +92,9 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "a volume is a directory of the store",
         "see `arstore --help` for other commands on it",
     ),
-    (frozenset({"inspect"}), "-s --size", "", "use `arstore du IMAGE`"),
     (
         frozenset({"inspect"}),
-        "-t --type -l --latest",
+        "-l --latest",
         "it shows images",
         "use `arstore ps --all --json` for containers",
     ),
@@ -108,7 +102,6 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (frozenset({"history"}), "--platform", "the steps are those of this host's platform", ""),
     # Containers by id.
     (_MANY, "-a --all -f --filter --running", "", _EACH),
-    (frozenset({"rm"}), "-f --force", "", "not needed for images; `arstore container rm -f ID` removes a container"),
     (
         frozenset({"rm"}),
         "-a --all --cidfile --depend --filter -i --ignore -l --latest --link -t --time -v --volumes",
@@ -117,7 +110,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     ),
     (
         frozenset({"container rm"}),
-        "-a --all --depend --filter -i --ignore -t --time -v --volumes --link",
+        "-a --all --depend --filter -i --ignore -v --volumes --link",
         "",
         _EACH,
     ),
@@ -284,7 +277,6 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (_CREATES, "--replace", "", "use `arstore container rm -f ID` first"),
     (frozenset({"create"}), "--init-ctr", "a container runs by itself", ""),
     (_CREATES, "--rmi", "", "use `arstore rm` afterwards"),
-    (_CREATES, "--restart", "arstore does not restart containers", "use a systemd unit with Restart="),
     (
         _CREATES,
         "--cidfile --pidfile --conmon-pidfile --pod-id-file",

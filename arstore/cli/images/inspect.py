@@ -1,4 +1,4 @@
-"""`inspect` and `history`: the details of one image."""
+"""`inspect` and `history`: the details of images, and of containers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
 )
+from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.images import image_summary
-from arstore.cli.parameter import argument, option
+from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
+from arstore.cli.terminal.listing import FORMAT_HELP, Format, Item, Table
 from arstore.cli.terminal.output import (
     human_size,
     short_digest,
@@ -24,6 +26,7 @@ from arstore.cli.terminal.output import (
     write_shown,
     write_table,
 )
+from arstore.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +35,10 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.graph.records import LayerRecord
     from arstore.oci.config import ImageConfig
+    from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
+
+KINDS = ("all", "container", "image")
 
 DOCUMENT_ERRORS = (
     *IMAGE_ERRORS,
@@ -45,7 +51,7 @@ DOCUMENT_ERRORS = (
 
 @exit_statuses(*DOCUMENT_ERRORS, errors.DigestMismatchError, *REGISTRY_ERRORS)
 @command("inspect")
-@argument("image")
+@argument("names", metavar="IMAGE|CONTAINER...", nargs=-1, required=True)
 @option(
     "--config",
     "part",
@@ -53,35 +59,106 @@ DOCUMENT_ERRORS = (
     help="Print the image's config, byte for byte; on a terminal, control characters are escaped.",
 )
 @option("--raw", "part", flag_value="raw", help="Print the image's manifest, or the index, in the same way.")
+@option("-t", "--type", "kind", type=Choice(KINDS), default="all", show_default=True, help="What the names mean.")
+@option("-f", "--format", "template", metavar="FORMAT", help=FORMAT_HELP)
+@option("-s", "--size", "sizes", is_flag=True, help="Also show the size of what a container has written.")
 @registry_options
 @json_option
-def inspect(session: Session, image: str, part: str | None, **access: Unpack[AccessWords]) -> None:
-    """Show an image's details.
+def inspect(
+    session: Session,
+    names: tuple[str, ...],
+    part: str | None,
+    kind: str,
+    template: str | None,
+    sizes: bool,
+    **access: Unpack[AccessWords],
+) -> None:
+    """Show the details of images and containers.
 
-    IMAGE is a name, a digest, or a unique prefix of a digest with at least four digits. docker://NAME[:TAG|@DIGEST] is
-    an image in a registry; none of its layers is read. For an index, the details are those of its image for this host,
-    but --raw prints the index itself.
+    An image is a name, a digest, or a unique prefix of a digest with at least four digits. docker://NAME[:TAG|@DIGEST]
+    is an image in a registry; none of its layers is read. For an index, the details are those of its image for this
+    host, but --raw prints the index itself. A container is a name, an id, or the unique start of an id. A word that
+    means both means the container; see --type.
 
-    Prints JSON, with or without --json.
+    Prints JSON, with or without --json: one object, or a list for several names. A container's document has its
+    environment, which may contain secrets. In Go templates, and with --format json, which always prints a list, the
+    fields have podman's names.
 
-    Example:
+    Examples:
 
     arstore inspect app:1
+
+    arstore inspect --format '{{.State.Status}} {{.State.ExitCode}}' web
+
+    arstore inspect --format '{.config.env[*]}' web
     """
+    if part is not None or any(name.startswith(PREFIX) for name in names):
+        if len(names) > 1 or template is not None or kind == "container":
+            raise UsageError("inspect", "--config, --raw and docker:// are for one image, without --format and --type")
+        _inspect_one(session, names[0], part, access)
+        return
+    show(session, names, kind, template, sizes=sizes)
+
+
+def show(session: Session, names: tuple[str, ...], kind: str, template: str | None, *, sizes: bool) -> None:
+    """Print the documents of images and containers. Raises the errors of `inspect`."""
+    if session.json and template is not None:
+        raise UsageError("inspect", "--json and --format exclude each other")
+    chosen = None if template is None else Format(template)
+    with session.store(reads=True) as store:
+        items = [_item(store, name, kind, template is not None, sizes=sizes) for name in names]
+    if chosen is not None:
+        chosen.write(items, Table(()))
+        return
+    documents = [item.document for item in items]
+    (write_json if session.json else write_indented)(documents if len(documents) > 1 else documents[0])
+
+
+def _item(store: Store, name: str, kind: str, has_format: bool, *, sizes: bool) -> Item:
+    container = _container(store, name, kind)
+    if container is not None:
+        from arstore.cli.containers.inspection.container_documents import document, fields
+        from arstore.runtime.inspection.about import About
+
+        about = About(store, container)
+        size = about.written() if sizes else None
+        return Item(container.id, (), document(about, size), fields(about, size) if has_format else {})
+    found = _image(store, name, kind)
+    config = store.config(found)
+    if not has_format:
+        return Item(found.digest, (), _details(store, found, config))
+    from arstore.cli.images.image_fields import image_fields
+
+    return Item(found.digest, (), _details(store, found, config), image_fields(found, config, store.chain(found)))
+
+
+def _container(store: Store, name: str, kind: str) -> Container | None:
+    if kind == "image":
+        return None
+    return store.containers.find(name) if kind == "container" else container_meant(store, name)
+
+
+def _image(store: Store, name: str, kind: str) -> StoredImage:
+    try:
+        return store.find_image(name)
+    except NotFoundError as error:
+        if kind == "image" or error.what != name:
+            raise
+        raise NotFoundError(
+            name, "no such image or container", "`arstore images` and `arstore ps -a` list them"
+        ) from None
+
+
+def _inspect_one(session: Session, image: str, part: str | None, access: AccessWords) -> None:
+    """Print a document of one image byte for byte, or the details of one in a registry."""
     if image.startswith(PREFIX):
         _inspect_remote(session, image, part, access)
         return
     with session.store(reads=True) as store:
         if part == "raw":
             write_shown(store.read_blob(store.find(image).digest))
-            return
-        found = store.find_image(image)
-        config = store.config(found)
-        if part == "config":
-            write_shown(config.raw)
-            return
-        document = _details(store, found, config)
-    (write_json if session.json else write_indented)(document)
+        else:
+            write_shown(store.config(store.find_image(image)).raw)
 
 
 def _inspect_remote(session: Session, image: str, part: str | None, access: AccessWords) -> None:

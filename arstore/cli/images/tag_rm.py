@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
+    MOUNT_ERRORS,
     command,
     exit_statuses,
     json_option,
@@ -15,7 +17,10 @@ from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from arstore.cli.session import Session
+    from arstore.store.store import Store
 
 
 @exit_statuses(*IMAGE_ERRORS)
@@ -80,35 +85,44 @@ def untag(session: Session, name: str) -> None:
         session.note(f"{done.digest} has no name left; `arstore gc` removes it unless it is in use")
 
 
-@exit_statuses(*IMAGE_ERRORS, errors.InUseError)
+@exit_statuses(*IMAGE_ERRORS, errors.InUseError, *MOUNT_ERRORS)
 @command("rm")
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@option("-f", "--force", is_flag=True, help="Stop and remove the containers of these images first.")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
-def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
+def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) -> None:
     """Remove images, and everything that only they need.
 
     Each IMAGE is a name as `arstore images` prints it (only :latest may be left out), a digest, or a unique prefix of
     one. If an image has other names too, removing a name removes only that name. Removing the last name removes the
     image, and an image given by digest is removed with all its names. Either everything that is given is removed, or
-    nothing: an image that a container or a mount uses is refused.
+    nothing: an image that a container or a mount uses is refused. With --force, its containers are first stopped as by
+    `arstore stop`, and removed with everything that they wrote. Containers themselves are removed by
+    `arstore container rm`.
 
-    Prints a line for each name and each image that was removed, and the disk space that was freed.
+    Prints a line for each container, each name and each image that was removed, and the disk space that was freed.
 
     Example:
 
     arstore rm --dry-run app:1 base:1
     """
-    from arstore.maintenance.remove import plan_removal, remove_images
+    from arstore.maintenance.remove import containers_in_the_way, plan_removal, remove_images
 
-    with session.store() as store:
-        done = plan_removal(store, images) if dry_run else remove_images(store, images)
+    with session.store() as store, _containers_hinted(store):
+        ended = containers_in_the_way(store, images) if force else []
+        if dry_run:
+            done = plan_removal(store, images, ended)
+        else:
+            _end(store, ended)
+            done = remove_images(store, images)
     removed = done.removed
     session.done = "the images are removed"
     if session.json:
         write_json(
             {
                 "dry_run": dry_run,
+                "containers": ended,
                 "untagged": list(done.untagged),
                 "removed": removed.images,
                 "freed": done.freed,
@@ -121,6 +135,8 @@ def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
             }
         )
         return
+    for container_id in ended:
+        write_line("removed container", container_id)
     for name in done.untagged:
         write_line("untagged", name)
     for digest in removed.images:
@@ -130,3 +146,28 @@ def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
 
         write_parts(done.parts)
     write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
+
+
+@contextmanager
+def _containers_hinted(store: Store) -> Iterator[None]:
+    """Have the error for an image that does not exist say so if there is a container of that name or id."""
+    try:
+        yield
+    except errors.NotFoundError as error:
+        try:
+            container = store.containers.find(error.what)
+        except (errors.NotFoundError, errors.AmbiguousError):
+            raise error from None
+        hint = f"`arstore container rm {container.id}` removes the container"
+        raise errors.NotFoundError(error.what, "no such image in the store, but a container", hint) from error
+
+
+def _end(store: Store, container_ids: list[str]) -> None:
+    """Stop and remove containers. One that has been removed meanwhile is ignored."""
+    if not container_ids:
+        return
+    from arstore.cli.containers.rm import remove
+
+    for container_id in container_ids:
+        with suppress(errors.NotFoundError):
+            remove(store, store.containers.get(container_id), force=True)

@@ -174,13 +174,17 @@ def _as_text(value: object) -> object:
     return list(map(_as_text, value)) if isinstance(value, list | tuple) else value
 
 
-def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write aligned columns. A heading that ends in `>` (not printed) right-aligns its column, for numbers."""
+def write_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, heading: bool = True) -> None:
+    """Write aligned columns, with their *heading*.
+
+    A heading that ends in `>` (not printed) right-aligns its column, for numbers.
+    """
     columns = [
         _aligned([title.removesuffix(">"), *cells], title.endswith(">"))
         for title, cells in zip(head, list(zip(*rows, strict=True)) or [()] * len(head), strict=True)
     ]
-    write_text("".join(f"{'  '.join(row).rstrip()}\n" for row in zip(*columns, strict=True)))
+    lines = [f"{'  '.join(row).rstrip()}\n" for row in zip(*columns, strict=True)]
+    write_text("".join(lines if heading else lines[1:]))
 
 
 def write_long_table(head: Sequence[str], rows: Callable[[], Iterable[Sequence[str]]]) -> None:

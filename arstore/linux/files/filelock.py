@@ -29,8 +29,11 @@ def unlock_byte(fd: int, offset: int) -> None:
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0))
 
 
-def is_locked(fd: int, offset: int) -> bool:
-    """Return whether another open file description has a lock on the byte at *offset*. Raises OSError."""
-    found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0))
+def is_locked(fd: int, offset: int, length: int = 1) -> bool:
+    """Return whether another open file description has a lock on one of the *length* bytes from *offset* on.
+
+    Raises OSError.
+    """
+    found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, length, 0))
     kind: int = _FLOCK.unpack(found)[0]
     return kind != fcntl.F_UNLCK

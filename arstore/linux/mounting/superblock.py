@@ -18,6 +18,13 @@ from arstore.values import NamedTuple
 OVERLAY = 0x794C7630
 """OVERLAYFS_SUPER_MAGIC, from magic.h."""
 
+_KERNELS = frozenset(
+    {
+        *(0x9FA0, 0x62656572, 0x27E0EB, 0x63677270, 0x1CD1, 0x19800202),  # proc, sysfs, cgroup, cgroup2, devpts, mqueue
+        *(0x64626720, 0x74726163, 0x73636673, 0xCAFE4A11, 0x6165676C),  # debugfs, tracefs, securityfs, bpf, pstore
+        *(0xDE5E81E4, 0x62656570, 0x42494E4D, 0xF97CFF8C),  # efivarfs, configfs, binfmt_misc, selinuxfs
+    }
+)
 _USTAT = {"x86_64": 136, "s390x": 62, "ppc64le": 62, "ppc64": 62}.get(os.uname().machine, 0) if sys.maxsize >> 32 else 0
 """The system call's number; newer architectures lack it. glibc has had no function for it since 2.28."""
 
@@ -63,6 +70,18 @@ def magic(path: str) -> int:
     buffer = ctypes.create_string_buffer(_SIZE)
     libc("statfs", c_string(path), ctypes.addressof(buffer), what=path)
     return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
+
+
+def is_kernels(fd: int) -> bool:
+    """Return whether the directory *fd* shows the kernel's objects, not files: proc, sysfs and others of magic.h.
+
+    Raises OSError.
+    """
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(_SIZE)
+    libc("fstatfs", fd, ctypes.addressof(buffer))
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) in _KERNELS
 
 
 def _encoded(device: int) -> int:

@@ -30,6 +30,7 @@ class Damage(enum.Enum):
     CONTAINER_MISSING = "container-missing"
     CONTAINER_UNRECORDED = "container-unrecorded"
     CONTAINER_ATTRIBUTES = "container-attributes"
+    CONTAINER_REQUEST = "container-request"
     GRAPH_PAGES = "graph-pages"
     GRAPH_LOST = "graph-lost"
     STORE_ID = "store-id"

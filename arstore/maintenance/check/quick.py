@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from arstore.disk.partial import PARTIAL
+from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.graph.identity import ID
 from arstore.linux.files.reading import read_file
 from arstore.linux.files.xattr import has_default_acl
@@ -246,6 +247,20 @@ def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
         elif found.has_lost_attributes:
             why = "the store was copied without extended attributes, so its deletions of files are lost"
             yield Finding(Damage.CONTAINER_ATTRIBUTES, container_id, why)
+        else:
+            yield from _request_findings(found)
+
+
+def _request_findings(container: containers.Container) -> Iterator[Finding]:
+    """Yield a finding if the recorded request is damaged; one of a newer arstore is not judged."""
+    from arstore.store.container_document import RUN_NAME, read_request
+
+    try:
+        read_request(container.path)
+    except StoreDamagedError as error:
+        yield Finding(Damage.CONTAINER_REQUEST, container.id, f"{RUN_NAME} {error.why}")
+    except StoreVersionError:
+        return
 
 
 def _index(store: Store, snapshot: Snapshot, images: Mapping[str, _Image]) -> Iterator[Finding]:

@@ -212,12 +212,16 @@ class Reconstruction:
     def add_containers(self, names: Iterable[str]) -> None:
         """Record those of these containers that have a directory and no record.
 
-        The record next to a container's files names its image. An ephemeral container stays ephemeral.
+        The record next to a container's files names its image. An ephemeral container stays ephemeral. A name that
+        another container has is given up: a kill during `rename` may leave it in both records.
         """
+        taken = {record.name for record in self.records.values() if isinstance(record, ContainerRecord)}
         for name in names:
             path = self.directories.container(name)
             if os.path.isdir(f"{path}/upper"):
                 record = read_record(path, name) or ContainerRecord(_UNKNOWN_IMAGE, os.stat(path).st_ctime)
+                record = record._replace(name="") if record.name in taken else record
+                taken.add(record.name)
                 self._put_record("containers", name, record)
 
     def _put_record(self, table: str, key: str, record: Record | str) -> None:

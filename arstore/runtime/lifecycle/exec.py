@@ -14,7 +14,14 @@ import signal
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
-from arstore.errors import ArstoreError, InterruptedByUserError, NotFoundError, RuntimeFailedError, UsageError
+from arstore.errors import (
+    ArstoreError,
+    InterruptedByUserError,
+    InUseError,
+    NotFoundError,
+    RuntimeFailedError,
+    UsageError,
+)
 from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
 from arstore.runtime.driver import OciRuntime, StatePlace
@@ -88,6 +95,8 @@ def _running(directory: str, args: tuple[str, ...]) -> RunState:
     if not args:
         raise UsageError("exec", "no command is given")
     state = status(directory)
+    if state.status == "paused":
+        raise InUseError(f"container {state.id}", "is paused", f"run `arstore unpause {state.id}` first")
     if state.status != "running":
         raise NotFoundError(f"container {state.id}", "is not running")
     state.require_reachable()

@@ -17,6 +17,7 @@ from arstore.runtime.spec import defaults, seccomp
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec, image_volumes
+from arstore.runtime.spec.health import health_check
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.options import check_hostname
 from arstore.runtime.spec.process import (
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 
     from arstore.oci.config import ImageConfig
     from arstore.runtime.driver import Runtime
+    from arstore.runtime.lifecycle.life import Life
     from arstore.runtime.spec.bundle import Bundle
     from arstore.runtime.spec.defaults import Json
+    from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
 
 _LONGEST_HOST_NAME = 63
@@ -50,8 +53,12 @@ _INITS = ("catatonit", "tini-static", "docker-init")
 _INIT_PLACES = ("/usr/local/bin", "/usr/bin", "/usr/libexec/podman", "/usr/lib/podman", "/usr/libexec/docker")
 
 
-def _ignore_exit(_: int | None) -> None:
+def _ignore_exit() -> None:
     """Do nothing: the default for callers that do not need the end of a container."""
+
+
+def _ignore_check(_directory: str, _check: HealthCheck) -> None:
+    """Do nothing: the default for callers without health checks."""
 
 
 class Launch(NamedTuple):
@@ -59,12 +66,12 @@ class Launch(NamedTuple):
 
     `directory` is the container's existing directory. `mount_rootfs` mounts a *writable* root file system at the given
     path. It is called in a forked child, in its own mount namespace, and may use descriptors that are open now; they
-    are closed there when it returns. `on_exit` is called with the exit status (None if unknown), after everything of
-    the container is gone, by the launcher: the caller's process or, detached, one that was forked from it. `timeout`
-    (seconds) is for the foreground only. So is `stops_on_term`: SIGTERM then stops the container, like the timeout, and
-    is not passed on. Without `passes_signals` no signal is passed on; each has its previous effect on the launcher.
-    `kept` are descriptors that the launcher keeps open while it lives; it runs inside the context manager that
-    `attending` returns.
+    are closed there when it returns. `on_exit` is called by the launcher of a detached container that has started,
+    after everything of it is gone. `timeout` is in seconds. `stops_on_term` is for the foreground only: SIGTERM then
+    stops the container, like the timeout, and is not passed on. Without `passes_signals` no signal is passed on; each
+    has its previous effect on the launcher. `kept` are descriptors that the launcher keeps open while it lives; it runs
+    inside the context manager that `attending` returns. `life` is what the launcher knows of earlier runs, and has the
+    restart policy. `run_check` runs a health check in the container in a directory; it is called in another process.
     """
 
     id: str
@@ -73,17 +80,24 @@ class Launch(NamedTuple):
     options: RunOptions
     runtime: Runtime
     mount_rootfs: Callable[[str], None]
-    on_exit: Callable[[int | None], None] = _ignore_exit
+    on_exit: Callable[[], None] = _ignore_exit
     timeout: float | None = None
     stops_on_term: bool = False
     passes_signals: bool = True
     kept: tuple[int, ...] = ()
     attending: Callable[[], AbstractContextManager[None]] = nullcontext
+    life: Life | None = None
+    run_check: Callable[[str, HealthCheck], object] = _ignore_check
 
     @property
     def args(self) -> tuple[str, ...]:
         """The command. Raises ImageConfigError if there is none."""
         return container_args(self.config, self.options)
+
+    @property
+    def health_check(self) -> HealthCheck | None:
+        """The container's health check, from the image and the options."""
+        return health_check(self.config.healthcheck, self.options.health)
 
     @property
     def stop_signal(self) -> int:

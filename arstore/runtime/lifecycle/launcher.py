@@ -11,8 +11,8 @@ mount namespace dies with the last of them, and every mount and the runtime's st
 groups stay, empty, for `remove_cgroups`. The keeper has its own session: a terminal's signals reach only the launcher,
 which passes on each exactly once.
 
-Locking: none. Only the launcher writes state.json. An LMDB environment must not be open in the calling process. Out of
-scope: the container's record in the store, and the removal of its directory.
+Locking: the caller's (`containers`). Only the launcher writes state.json. An LMDB environment must not be open in the
+calling process. Out of scope: the container's record in the store, and the removal of its directory.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from arstore.runtime.lifecycle.child import Child, close_others, spawn
 from arstore.runtime.lifecycle.detach import detached
 from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launch import Launch, prepare
+from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
 from arstore.runtime.spec.bundle import Bundle
@@ -45,8 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.runtime.lifecycle.channel import Event
+    from arstore.runtime.lifecycle.health import Schedule
 
 _LONGEST_ERROR = 4096
+_HARMLESS = frozenset({signal.SIGWINCH, signal.SIGCONT})
+"""Forwarded signals that are not sent to end a container."""
 _KILLED = 128 + signal.SIGKILL
 _INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
 _LOOKS = 3
@@ -68,51 +72,74 @@ class Ended(NamedTuple):
 def run(launch: Launch) -> Ended:
     """Run the container in the foreground, on this process's standard streams.
 
-    Raises the errors that keep it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError,
-    MountError, RuntimeFailedError, OSError...; PipelineTimeoutError if it had to be stopped after *launch.timeout*
-    seconds.
+    If its restart policy starts it again, that is left to the caller (`Life.last`). Raises the errors that keep it from
+    starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError, MountError, RuntimeFailedError,
+    OSError...; PipelineTimeoutError if it had to be stopped after *launch.timeout* seconds.
     """
     options = launch.options
     stdio = Stdio(options.interactive, options.tty)
     watch = _Watch(_absolute(launch), detached=False)
     with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
-    launch.on_exit(status)
     return Ended(_KILLED if status is None else status, watch.oom_killed, watch.unwritten)
 
 
 def start(launch: Launch) -> None:
     """Start the container detached from this process; return once it is running. Its output goes to the log (`logs`).
 
-    Raises the errors that keep it from starting, as `run` does.
+    The launcher is a daemon, which calls *launch.on_exit* after the end of a container that has started. Raises the
+    errors that keep the container from starting, as `run` does.
     """
-    whole = _absolute(launch)
-    detached(launch.id, lambda report: _be_launcher(whole, report))
+    life = launch.life or Life()
+
+    def work(report: Sender) -> None:
+        with life.listening():
+            try:
+                attend(launch, report)
+            except (ArstoreError, OSError):
+                if not report.is_closed:
+                    raise
+            launch.on_exit()
+
+    detached(launch.id, work)
 
 
-def _be_launcher(launch: Launch, report: Sender) -> None:
+def attend(launch: Launch, report: Sender | None = None) -> None:
+    """Run the container as its launcher, a daemon; its output goes to the log (`logs`).
+
+    The first event is sent to *report*; without one, this is not the daemon's first run of the container. Raises the
+    errors of `run`.
+    """
+    launch = _absolute(launch)
     log = os.path.join(launch.directory, LOG_NAME)
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
     # Held while this process lives, so that it is known to be alive in every pid namespace.
     graph = graph_of(launch.directory)
     Owner.announced(graph)
-    watch = _Watch(launch, detached=True, kept=(report.fd, lock_of(graph), *launch.kept))
-    with launch.attending():
-        status = watch.attend(stdio, lambda event: _announce(report, event))
-    launch.on_exit(status)
+    kept = None if report is None else (report.fd, lock_of(graph), *launch.kept)
+    watch = _Watch(launch, detached=True, kept=kept)
+    try:
+        with launch.attending():
+            watch.attend(stdio, lambda event: _announce(report, event))
+    finally:
+        if report is None:
+            os.close(log_fd)
 
 
-def _announce(report: Sender, event: Event) -> None:
-    report.send(event.name)
-    report.close()
+def _announce(report: Sender | None, event: Event) -> None:
+    if report is not None:
+        report.send(event.name)
+        report.close()
 
 
 class _Watch:
     """The launcher's part in one container's life: lets the keeper work, and maintains state.json."""
 
-    def __init__(self, launch: Launch, *, detached: bool, kept: tuple[int, ...] = ()) -> None:
+    def __init__(self, launch: Launch, *, detached: bool, kept: tuple[int, ...] | None = None) -> None:
+        """All other descriptors than *kept* are closed, unless it is None."""
         self._launch = launch
+        self._life = launch.life or Life()
         self._detached = detached
         self._kept = kept
         self._child: Child | None = None
@@ -123,6 +150,7 @@ class _Watch:
         self._terminated = False
         self._timed_out = False
         self._file: StateFile | None = None
+        self._checks: Schedule | None = None
         self.oom_killed = False
         self.unwritten: Unwritten | None = None
 
@@ -142,12 +170,35 @@ class _Watch:
                     stack.enter_context(passing_on(self._pass_on))
             state = self._first_state(child)
             self._file = StateFile(self._launch.directory, state)
-            stack.callback(self._file.close)
+            self._life.begin(self._file)
+            self._begin_checks()
+            stack.callback(self._close)
             reached("run.starting")
             child.let_go()
-            if self._detached:
+            if self._kept is not None:
                 close_others(child.events.fd, child.go_fd, *self._kept)
             return self._follow(child, state, on_start)
+
+    def _begin_checks(self) -> None:
+        """Make the schedule of health checks, and remove the results of an earlier run."""
+        check = self._launch.health_check
+        if check is None and not os.path.lexists(f"{self._launch.directory}/health.json"):
+            return
+        from arstore.runtime.lifecycle.health import Schedule
+
+        self._checks = Schedule(self._launch.directory, check, self._launch.run_check)
+        self._checks.begin()
+
+    def _is_unhealthy(self) -> bool:
+        from arstore.runtime.lifecycle.health import UNHEALTHY, health_state
+
+        health = health_state(self._launch.directory)
+        return health is not None and health.status == UNHEALTHY
+
+    def _close(self) -> None:
+        """Close the state's file, unless the next run or its failure may have to be recorded in it."""
+        if self._file is not None and self._life.last is None:
+            self._file.close()
 
     def _end(self) -> None:
         """End the keeper, which is still running if something failed on this side."""
@@ -167,6 +218,8 @@ class _Watch:
                 state = self._write_state(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
                 on_start(event)
+                if self._checks is not None:
+                    self._checks.started()
                 if self._is_stopping:
                     self._stop(state)
             elif event.name == "exited":
@@ -182,12 +235,16 @@ class _Watch:
         remove_cgroups(self._launch.directory)
         reached("run.ended")
         if state.status == "starting" and (failure is None or self._interrupts):
-            failure = self._unstarted()
+            if self._life.is_over and self._life.restarts:
+                # A user has ended it between two runs, and how the last one ended counts.
+                status = state.exit_code
+            else:
+                failure = self._unstarted()
         self._last_word(state, status, failure)
         reached("run.told")
         if failure is not None:
             raise failure
-        if self._timed_out:
+        if self._timed_out and self._life.last is None:
             why = f"did not finish in {self._launch.timeout:g} seconds and was stopped"
             raise PipelineTimeoutError(self._launch.id, why)
         return status
@@ -205,10 +262,12 @@ class _Watch:
         while True:
             try:
                 self._is_waiting = True
-                return child.events.receive(self._deadline)
+                return child.events.receive(self._wake_up())
             except TimeoutError:
                 self._is_waiting = False
-                if self._is_stopping:
+                if self._checks is not None and (self._deadline is None or time.monotonic() < self._deadline):
+                    self._checks.perform()
+                elif self._is_stopping:
                     child.send_signal(signal.SIGKILL)
                     self._deadline = None
                 else:
@@ -219,6 +278,11 @@ class _Watch:
             finally:
                 self._is_waiting = False
 
+    def _wake_up(self) -> float | None:
+        """Return the time at which something has to be done, though nothing happens; None for never."""
+        due = None if self._checks is None or self._is_stopping else self._checks.due
+        return min((one for one in (self._deadline, due) if one is not None), default=None)
+
     def _stop(self, state: RunState) -> None:
         if state.process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -226,6 +290,8 @@ class _Watch:
 
     def _pass_on(self, number: int) -> None:
         """Send a signal to the keeper, which passes it to the container; repeated SIGINT kills everything."""
+        if number not in _HARMLESS:
+            self._life.end()
         child = self._child
         if child is None:
             return
@@ -261,6 +327,9 @@ class _Watch:
             mount_points=own_mount_points(launch.options),
             cgroups=launch.options.cgroups,
             created=time.time(),
+            exit_code=None if self._life.last is None else self._life.last.exit_code,
+            restart_policy=str(self._life),
+            restarts=self._life.restarts,
         )
 
     def _started(self, state: RunState, keeper: int, inner_pid: int) -> RunState:
@@ -268,6 +337,9 @@ class _Watch:
 
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
         end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
+        goes_on = failure is None and not self._terminated and self._life.goes_on(status, self._is_unhealthy)
+        if goes_on:
+            end = "restarting"
         last = state._replace(
             status=end,
             finished=time.time(),
@@ -275,6 +347,8 @@ class _Watch:
             error="" if failure is None else str(failure)[:_LONGEST_ERROR],
             oom_killed=self.oom_killed,
         )
+        if goes_on:
+            self._life.last = last
         # The directory may have been removed in the meantime; then the state has no reader left.
         with contextlib.suppress(FileNotFoundError):
             self._write_state(last)

@@ -14,6 +14,7 @@ import signal
 from contextlib import suppress
 from typing import Any, Literal, get_args
 
+from arstore.disk.cgroups import is_frozen
 from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError, StoreDamagedError
 from arstore.values import NamedTuple
@@ -23,8 +24,10 @@ STATE_NAME = "state.json"
 STOP_TIMEOUT = 10.0
 """Seconds that a container has to end after the stop signal, before it is killed."""
 
-_LATER_WRITES = 2
-"""Number of writes of a launcher after the first: that the container is running, and how it ended."""
+_LATER_WRITES = 3
+"""Number of writes of a launcher after the first: that the container is running, how the run ended, and that it is not
+started again.
+"""
 _MORE = 8192
 """Bytes reserved for an error's text, and more."""
 
@@ -34,9 +37,10 @@ _LATEST = 253_402_300_800
 _LARGEST_PID = 1 << 22
 """PID_MAX_LIMIT of the kernel."""
 
-Status = Literal["starting", "running", "exited", "failed", "dead"]
-"""`exited`: its process ended, `failed`: it never started, `dead`: its launcher was killed, and how it ended is not
-known.
+Status = Literal["starting", "running", "paused", "restarting", "exited", "failed", "dead"]
+"""`paused`: running, and its processes are frozen, `restarting`: its process ended, and its restart policy starts it
+again, `exited`: its process ended, `failed`: it never started, `dead`: its launcher was killed, and how it ended is not
+known. `paused` and `dead` are found out by the reader, and never in the file.
 """
 
 
@@ -66,6 +70,9 @@ class RunState(NamedTuple):
     """Mount points besides those that every container has or its image asks for."""
     cgroups: bool = True
     """Whether the container has its own control groups."""
+    restart_policy: str = "no"
+    restarts: int = 0
+    """How often the restart policy has started it again since it was started by a user."""
 
     def require_reachable(self) -> None:
         """Raise NotFoundError if its processes are in another pid namespace than ours."""
@@ -75,8 +82,8 @@ class RunState(NamedTuple):
 
     @property
     def is_running(self) -> bool:
-        """Whether the container may have processes."""
-        return self.status in {"starting", "running"}
+        """Whether the container has processes, or its launcher may start some."""
+        return self.status in {"starting", "running", "paused", "restarting"}
 
 
 def encoded(state: RunState) -> bytes:
@@ -132,7 +139,8 @@ class StateFile:
 
 def _reserve(path: str, size: int) -> None:
     """Make a file with allocated blocks; if the file system cannot allocate them, they are written."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # Not truncated: it may have the space that an earlier run has reserved.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
@@ -143,13 +151,16 @@ def _reserve(path: str, size: int) -> None:
 
 
 def status(directory: str) -> RunState:
-    """Return the current state; the container is `dead` if its launcher ended without recording the end.
+    """Return the current state; it is `dead` if its launcher ended without recording the end, `paused` if frozen.
 
     Raises NotFoundError if the container was never started, StoreDamagedError if the file is not a valid state.
     """
     state = _read_state(directory)
     if not state.is_running or state.keeper.runs_here():
-        return state
+        if not (state.status == "running" and state.cgroups and is_frozen(directory)):
+            return state
+        # Frozen processes of cgroup v1 stay even if their launcher was killed.
+        return state._replace(status="paused" if _is_attended(state, directory) else "dead")
     # Between reading the file and checking the process, the launcher may have written the final state.
     attended = _is_attended(state, directory)
     state = _read_state(directory)
@@ -196,7 +207,7 @@ def _parsed(fields: dict[str, Any]) -> RunState:
             "process": None if process is None else _process(process),
         }
     )
-    texts = (state.id, state.runtime, state.error, *state.args, *state.mount_points)
+    texts = (state.id, state.runtime, state.error, state.restart_policy, *state.args, *state.mount_points)
     times = [time for time in (state.created, state.started, state.finished) if time is not None]
     if (
         state.status not in get_args(Status)
@@ -207,6 +218,7 @@ def _parsed(fields: dict[str, Any]) -> RunState:
         or not all(type(time) in {int, float} and 0 <= time < _LATEST for time in times)
         or type(state.stop_signal) is not int
         or not 0 < state.stop_signal < signal.NSIG
+        or type(state.restarts) is not int
         or (state.exit_code is not None and type(state.exit_code) is not int)
     ):
         raise ValueError(state.id)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from arstore.errors import NotFoundError, UsageError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
+from arstore.runtime.spec.health import RESTART, HealthOptions
 from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.restart import Restart
 from arstore.runtime.spec.security import Security
 from arstore.values import NamedTuple
 
@@ -89,6 +91,13 @@ class RunOptions(NamedTuple):
     """Directories of the host, absolute and without symlinks, whose owner becomes the command's user."""
     shm_size: int = SHM_SIZE
     """Bytes of /dev/shm."""
+    restart: Restart = Restart()
+    health: HealthOptions = HealthOptions()
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the launcher may start the container again after its end."""
+        return self.restart.is_active or self.health.on_failure == RESTART
 
     def capabilities(self, available: int) -> tuple[str, ...]:
         """Return the container's capabilities, out of the bit mask *available*.

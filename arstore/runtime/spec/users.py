@@ -25,6 +25,7 @@ FILE_LIMIT = 4 << 20
 
 _LINE_LIMIT = 64 << 10
 _MOST_GROUPS = 65536
+_LONGEST_NAME = 64
 
 
 class User(NamedTuple):
@@ -62,6 +63,25 @@ def resolve_user(text: str, root: RootDirectory) -> User:
 def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:
     """Return the groups with the names or numbers *texts* in *root*. Raises IdentityError for an unknown name."""
     return tuple(dict.fromkeys(_find_group(text, text, root, "group") for text in texts))
+
+
+def user_names(root: RootDirectory) -> dict[int, str]:
+    """Return the names of the users in *root*, by id; the first line of an id counts, and long names are cut.
+
+    Raises ImageConfigError, OSError.
+    """
+    found: dict[int, str] = {}
+    for account in _accounts(root):
+        found.setdefault(account.uid, account.name[:_LONGEST_NAME])
+    return found
+
+
+def group_names(root: RootDirectory) -> dict[int, str]:
+    """Return the names of the groups in *root*, as `user_names`. Raises ImageConfigError, OSError."""
+    found: dict[int, str] = {}
+    for name, gid, _ in _groups(root):
+        found.setdefault(gid, name[:_LONGEST_NAME])
+    return found
 
 
 def _find_account(wanted: str, text: str, root: RootDirectory) -> _Account:

@@ -15,7 +15,7 @@ from arstore.mounts.table import MountState, MountTable
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from arstore.disk.paths import Directories
     from arstore.graph.snapshot import Snapshot
@@ -48,9 +48,14 @@ def protected(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(one.subject for one in hints(snapshot, PROTECTED))
 
 
-def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
-    """Return the digests of the images that containers, mounts and leases hold, with one holder each."""
-    held = _standing(directories, snapshot)
+def image_holders(
+    directories: Directories, snapshot: Snapshot, without: Container[str] = frozenset()
+) -> dict[str, Holder]:
+    """Return the digests of the images that containers, mounts and leases hold, with one holder each.
+
+    Containers whose ids are in *without*, and their mounts, do not count.
+    """
+    held = _standing(directories, snapshot, without)
     for _, lease in snapshot.leases():
         if Owner(lease.pid, lease.start, lease.boot).is_alive(directories.graph):
             holder = Holder(f"is being read by process {lease.pid} ({lease.purpose})", "wait until it has finished")
@@ -59,15 +64,17 @@ def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Hol
     return held
 
 
-def _standing(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
-    """Return the digests of the images that containers and mounts hold, with one holder each."""
+def _standing(directories: Directories, snapshot: Snapshot, without: Container[str] = frozenset()) -> dict[str, Holder]:
+    """Return the digests of the images that containers and mounts hold, with one holder each; *without* as above."""
     held: dict[str, Holder] = {}
     for container_id, container in snapshot.containers():
+        if container_id in without:
+            continue
         if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive(directories.graph):
             holder = Holder(f"is used by container {container_id}", f"run `arstore container rm {container_id}` first")
             held.setdefault(container.image, holder)
     for entry in MountTable(directories).list():
-        if entry.record.image and entry.state is not MountState.STALE:
+        if entry.record.image and entry.state is not MountState.STALE and entry.record.container not in without:
             held.setdefault(entry.record.image, _mount_holder(entry))
     return held
 

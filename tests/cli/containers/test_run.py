@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from support import images
+from support.waiting import eventually
 
+from arstore.cli.containers.new_container import parse_entrypoint
 from arstore.cli.containers.options import environment
-from arstore.cli.containers.run import parse_entrypoint
 from arstore.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -45,9 +45,10 @@ def test_environment(monkeypatch):
     "words",
     [
         ("--keep", "--rm", "x"),
-        ("-d", "--rm", "x"),
+        ("-d", "--rm", "--restart", "always", "x"),
+        ("--restart", "sometimes", "x"),
+        ("--restart", "always:3", "x"),
         ("-d", "-i", "x"),
-        ("-d", "--timeout", "1", "x"),
         ("--timeout", "0", "x"),
         ("--memory", "lots", "x"),
         ("--memory", "1k", "x"),
@@ -83,26 +84,12 @@ def test_what_run_cannot_do_is_125(arstore, words):
         (("kill", "nothing"), 3),
         (("kill", "-s", "NONSENSE", "nothing"), 2),
         (("container", "rm", "nothing"), 3),
-        (("container", "rm", "--force", "nothing"), 3),
     ],
 )
 def test_containers_that_do_not_exist(arstore, words, status):
     result = arstore(*words)
     assert result.status == status
     assert len(result.err.splitlines()) == 1
-
-
-@pytest.fixture
-def box(arstore, tmp_path, busybox):
-    """The program on a store with a busybox image, box:1."""
-    members = [images.directory(name) for name in ("bin", "tmp", "etc")]
-    members.append(images.file("bin/busybox", Path(busybox).read_bytes(), mode=0o755))
-    members += [images.symlink(f"bin/{name}", "busybox") for name in ("sh", "cat", "echo", "sleep", "true", "id")]
-    members.append(images.file("etc/passwd", b"root:x:0:0::/:/bin/sh\nuser:x:7:8::/:/bin/sh\n"))
-    one = images.image(images.layer(members), names=["box:1"], config={"Cmd": ["echo", "default"]})
-    arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "box.tar", one))
-    (tmp_path / "box.layer").write_bytes(one.layers[0].tar)
-    return arstore
 
 
 def derived(box, tmp_path, process, **document):
@@ -119,14 +106,6 @@ def derived(box, tmp_path, process, **document):
         "import",
         images.write_oci_archive(tmp_path / "odd.tar", images.image(*layers, names=["odd:1"], edit_config=edit)),
     )
-
-
-def eventually(condition, seconds=10):
-    """Wait for *condition* to be true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.root
@@ -249,9 +228,9 @@ class TestContainers:
         box.ok("logs", "-f", "t")
         eventually(lambda: box.ok("ps", "-a", "--json").json[0]["status"] == "exited")
         head, line = box.ok("ps", "--all").text.splitlines()
-        assert head.split() == ["ID", "IMAGE", "STATUS", "EXIT", "CREATED", "COMMAND"]
+        assert head.split() == ["ID", "IMAGE", "STATUS", "EXIT", "CREATED", "COMMAND", "NAME"]
         assert line.split()[:4] == ["t", "box:1", "exited", "5"]
-        assert line.endswith("sh -c echo 'a\\nb'; exit 5")
+        assert line.endswith("sh -c echo 'a\\nb'; exit 5  t")
 
     def test_a_timeout(self, box):
         result = box("run", "--json", "--timeout", "0.3", "--stop-timeout", "0.5", "box:1", "sleep", "60")

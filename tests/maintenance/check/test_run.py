@@ -18,6 +18,7 @@ from arstore.maintenance.check import HARMLESS, Damage, blob_repair, check, repa
 from arstore.mounts.record import MountRecord
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
+from arstore.store.container_document import write_request
 
 EXAMPLE = images.example()
 LAYER = EXAMPLE.layers[0].digest
@@ -118,6 +119,14 @@ def stale_ingest(store):
     os.mkdir(f"{store.directories.ingest}/{stores.dead_owner().directory_name()}")
 
 
+def container_with_damaged_request(store):
+    container = store.containers.create(EXAMPLE.digest, "asked")
+    store.containers.keep(container.id)
+    write_request(container.path, {"Request": {"image": EXAMPLE.digest}}, durable=False)
+    path = Path(container.path, "run.json")
+    path.write_bytes(path.read_bytes().replace(b"Request", b"Requesu"))
+
+
 def other_index(store):
     Path(store.directories.root, "index.json").write_text("{}")
 
@@ -166,6 +175,7 @@ KEPT = [
     (Damage.CONTAINER_IMAGE, container_without_image),
     (Damage.CONTAINER_MISSING, container_without_directory),
     (Damage.CONTAINER_ATTRIBUTES, container_without_attributes),
+    (Damage.CONTAINER_REQUEST, container_with_damaged_request),
 ]
 
 

@@ -41,6 +41,10 @@ PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb", "backup/backup.json", "ro
 FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "root/mounts", "run/mounts", "run/blank"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """Files that any command may make when it first needs them: locks, and facts about this boot."""
+PASSING = ("root/containers/*/state.json.*", "root/containers/*/record.new")
+"""Space for a container's next states, and half-written files: the next start, change or removal of it takes them."""
+VARYING = ("root/containers/*/record", "root/containers/*/state.json")
+"""Files of a container that have times and processes in them."""
 KEPT = "root/graph.damaged-"
 """Prefix of a damaged graph that a repair has set aside for the administrator."""
 
@@ -190,10 +194,9 @@ class Box:
                 status = os.lstat(path)
                 kind = stat.filemode(status.st_mode)[0]
                 key = os.path.relpath(path, self.store)
-                if key in FRAME or key.startswith(KEPT):
+                if key in FRAME or key.startswith(KEPT) or any(fnmatch(key, one) for one in PASSING):
                     continue
-                # A container's record contains its time and its process.
-                tells = kind == "-" and key not in PAGES and not fnmatch(key, "root/containers/*/record")
+                tells = kind == "-" and key not in PAGES and not any(fnmatch(key, one) for one in VARYING)
                 found[key] = (kind, status.st_size if tells else 0)
             names[:] = [name for name in names if os.path.join(directory, name) not in mounted]
         return found

@@ -78,6 +78,7 @@ _CONFLICT = frozenset({ConflictError.exit_code})
 _UMOUNT: Words = ("umount", "--all")
 _MANY = 130
 """Images of an archive: with two documents each, enough files that an import syncs all of them at once."""
+_REMOVE_WORK: tuple[Words, ...] = (("container", "rm", "--force", "work"),)
 _DISCARD: Words = ("load", "--discard-failed", "pipeline")
 
 
@@ -134,6 +135,13 @@ def _with_container(box: Box) -> None:
     with open(f"{path}/noise", "wb") as file:
         file.write(_noise(200 << 10, 7))
     box.ok("umount", "--all")
+
+
+def _with_created(box: Box) -> None:
+    """A container that was never started; and one that was, and has ended."""
+    _with("box")(box)
+    box.ok("create", "--name", "work", "box:1", "/bin/true")
+    box.ok("run", "--keep", "--name", "done", "box:1", "/bin/true")
 
 
 def _older(box: Box) -> None:
@@ -328,11 +336,41 @@ def scenarios() -> list[Scenario]:
             "run-detached",
             ("run", "--detach", "--name", "work", "box:1", "/bin/true"),
             _with("box"),
-            ending=(("container", "rm", "--force", "work"),),
+            ending=_REMOVE_WORK,
             done_already=frozenset({RUN_FAILED}),
             container="work",
             **runs,
         ),
+        Scenario(
+            "run-removed",
+            ("run", "--detach", "--rm", "--name", "work", "box:1", "/bin/true"),
+            _with("box"),
+            ending=_REMOVE_WORK,
+            **runs,
+        ),
+        Scenario(
+            "run-restarted",
+            ("run", "--detach", "--restart", "on-failure:1", "--name", "work", "box:1", "/bin/sh", "-c", "exit 1"),
+            _with("box"),
+            ending=_REMOVE_WORK,
+            done_already=frozenset({RUN_FAILED}),
+            container="work",
+            **runs,
+        ),
+        Scenario(
+            "create",
+            ("create", "--name", "work", "box:1", "/bin/true"),
+            _with("box"),
+            done_already=frozenset({RUN_FAILED}),
+            container="work",
+            **runs,
+        ),
+        Scenario("start", ("start", "work"), _with_created, **runs),
+        Scenario("start-attached", ("start", "--attach", "done"), _with_created, **runs),
+        Scenario("restart", ("restart", "work", "done"), _with_created, **runs),
+        Scenario("rename", ("rename", "work", "other"), _with_created, **runs),
+        Scenario("container-prune", ("container", "prune"), _with_created, **runs),
+        Scenario("rm-force", ("rm", "--force", "box:1"), _with_created, done_already=_NOT_FOUND, **runs),
         Scenario("load", load, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
         Scenario("load-again", load, _with_loaded, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
         Scenario("load-anew", load, _with_failed_run, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),

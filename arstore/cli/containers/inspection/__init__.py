@@ -1,0 +1,1 @@
+"""Commands that look at containers: ps, inspect, top, stats."""

@@ -1,0 +1,199 @@
+"""The options of `run` and `create`, besides those that `load` shares, and the request made from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from arstore.cli.containers.health_options import HealthWords, health_options, parse_health
+from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.parameter import ANY, option
+from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
+from arstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from arstore.cli.session import Session
+    from arstore.runtime.driver import Runtime
+    from arstore.runtime.lifecycle.containers import RunRequest
+    from arstore.runtime.spec.options import RunOptions
+    from arstore.store.store import Store, StoredImage
+
+    F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class NewContainerWords(ContainerWords, HealthWords, PullWords):
+    """The options of the container, as they were typed."""
+
+    name: str
+    interactive: bool
+    tty: bool
+    workdir: str
+    entrypoint: str | None
+    read_only: bool
+    hostname: str
+    label: tuple[str, ...]
+    stop_signal: str
+    timeout: float | None
+    runtime_path: str | None
+    restart: str
+    remove: bool
+
+
+_OPTIONS = (
+    option("--name", metavar="ID", type=ANY, default="", help="Set the container's id; by default it is random."),
+    option("-i", "--interactive", is_flag=True, help="Pass stdin to the command."),
+    option("-t", "--tty", is_flag=True, help="Give the command a terminal."),
+    option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="Set the working directory."),
+    option("--entrypoint", metavar="X", type=ANY, help="Replace the image's ENTRYPOINT and CMD; empty for none."),
+    option("--read-only", is_flag=True, help="Make the root file system read-only."),
+    option(
+        "--hostname",
+        metavar="NAME",
+        type=ANY,
+        default="",
+        help="Set the host name; by default it is the container's id.",
+    ),
+    option("-l", "--label", metavar="K[=V]", multiple=True, help="Add a label to those of the image."),
+    option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="Replace the image's stop signal."),
+    option("--timeout", metavar="S", type=SECONDS, help="Stop the container after this many seconds."),
+    option("--runtime", "runtime_path", metavar="PATH", help="Use this OCI runtime; by default the first that works."),
+    option(
+        "--restart",
+        metavar="POLICY",
+        type=ANY,
+        default="no",
+        help="Start the command again when it ends: no, on-failure[:N], always or unless-stopped; for as long as its "
+        "launcher lives, and not after a stop or kill.",
+    ),
+)
+
+
+def new_container_options(function: F) -> F:
+    """Add the options of NewContainerWords to a command, except `remove`."""
+    function = pull_options(container_options(health_options(function)))
+    for decorate in reversed(_OPTIONS):
+        function = decorate(function)
+    return function
+
+
+def requested(
+    session: Session, store: Store, image: str, args: tuple[str, ...], words: NewContainerWords
+) -> RunRequest:
+    """Return the request for a new container of *image*, which is pulled if that is asked for.
+
+    Raises the errors of `run_options`, `found_or_pulled`, `Store.stack_records` and `working_runtime`.
+    """
+    from arstore.runtime.lifecycle.containers import RunRequest
+
+    options = options_of(args, words)
+    found = found_or_pulled(session, store, image, words)
+    with session.progress() as progress:
+        trees = tuple(store.stack_records(found, progress))
+    warn_of_config(session, store, found)
+    timeout, path = words["timeout"], words["runtime_path"]
+    runtime = working_runtime(session, store, path, cgroups=options.cgroups, timeout=timeout)
+    return RunRequest(
+        found,
+        options,
+        runtime,
+        words["name"],
+        timeout=timeout,
+        trees=trees,
+        remove=words["remove"],
+        chosen_runtime=path or "",
+    )
+
+
+def creates_store(image: str, words: NewContainerWords) -> bool:
+    """Return whether the command may have to create the store, because it may pull *image*."""
+    return may_pull(image, words)
+
+
+def refuse_contradictions(command: str, words: NewContainerWords) -> None:
+    """Raise UsageError for options that exclude each other."""
+    from arstore.runtime.spec.restart import parse_restart
+
+    if parse_restart(words["restart"]).is_active and words["remove"]:
+        raise UsageError(command, "--restart and --rm exclude each other")
+
+
+def out_of_memory(what: str, limit: int | None) -> str:
+    """Return the message about a process killed for lack of memory; *limit* is `--memory` in bytes."""
+    from arstore.cli.terminal.output import human_size
+
+    why = "the host had no memory left" if limit is None else f"it reached its limit of {human_size(limit)} (--memory)"
+    return f"{what}: the kernel killed a process in the container: {why}"
+
+
+def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
+    """Warn of parts of the image's config that cannot be applied. Raises MissingBlobError, ManifestError."""
+    left = [one for one in store.config(image).left_out if one.startswith(("config.", "config "))]
+    if left:
+        session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
+
+
+def working_runtime(
+    session: Session, store: Store, explicit: str | None, *, cgroups: bool, timeout: float | None
+) -> Runtime:
+    """Return the OCI runtime to use: *explicit*, or the configured one; *timeout* (seconds) limits the search.
+
+    The graph is closed first, because the search forks. Raises RuntimeMissingError, UsageError, HostError.
+    """
+    from arstore.runtime.discovery import find_runtime
+
+    store.close()
+    with session.blaming("runtime", explicit):
+        runtime = find_runtime(session.runtime(explicit), store.directories.runroot, cgroups=cgroups, timeout=timeout)
+    if runtime.note:
+        session.warn(runtime.note)
+    return runtime
+
+
+def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
+    """Return the options as values. Raises the errors of `run_options`."""
+    from arstore.runtime.lifecycle.signals import parse_signal
+    from arstore.runtime.spec.options import check_hostname
+    from arstore.runtime.spec.restart import parse_restart
+
+    if words["stop_signal"]:
+        parse_signal(words["stop_signal"])
+    entrypoint = words["entrypoint"]
+    return run_options(words)._replace(
+        args=args,
+        entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
+        workdir=words["workdir"],
+        read_only=words["read_only"],
+        tty=words["tty"],
+        interactive=words["interactive"],
+        hostname=check_hostname(words["hostname"]) if words["hostname"] else "",
+        labels=dict(_label(text) for text in words["label"]),
+        stop_signal=words["stop_signal"],
+        restart=parse_restart(words["restart"]),
+        health=parse_health(words),
+    )
+
+
+def parse_entrypoint(text: str) -> tuple[str, ...]:
+    """Parse one word, or a JSON list of words; "" means without an entrypoint. Raises UsageError."""
+    if not text.startswith("["):
+        return (text,) if text else ()
+    import json
+
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        words = None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        from arstore.oci.document import shown
+
+        raise UsageError(shown(text), "is neither a word nor a JSON list of words")
+    return tuple(words)
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name:
+        raise UsageError(text, "a label needs a name")
+    return name, value
