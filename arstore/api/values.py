@@ -236,6 +236,7 @@ class DiskUsage:
     blobs: int
     trees: int
     containers: int
+    volumes: int
     metadata: int
     ingest: int
     orphans: int

@@ -73,6 +73,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "stop": CommandEntry("containers.containers", "stop", "Stop running containers."),
         "wait": CommandEntry("containers.containers", "wait", "Wait until containers have ended."),
         "container": CommandEntry("containers.containers", "container", "Manage containers."),
+        "volume": CommandEntry("containers.volume", "volume", "Manage named volumes."),
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
         "diff": CommandEntry("containers.commit_diff", "diff", "Show the differences between root file systems."),
         "load": CommandEntry(

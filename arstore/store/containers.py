@@ -3,6 +3,7 @@
     containers/<id>/upper, work     directories that overlayfs writes to
     containers/<id>/whole           an empty file with an attribute; a copy without it has lost extended attributes
     containers/<id>/record          a copy of its record in the graph, for a rebuild of the graph
+    containers/<id>/uses            volumes and further images that it uses (`container_uses`)
     containers/<id>/…               files of the runtime package (bundle, log, state)
 
 An *ephemeral* container belongs to one process and is removed with it. If that process was killed, the next process
@@ -19,7 +20,14 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.disk.staging import Ingest
-from arstore.errors import AmbiguousError, ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
+from arstore.errors import (
+    AmbiguousError,
+    ConflictError,
+    InUseError,
+    InvalidReferenceError,
+    NotFoundError,
+    StoreDamagedError,
+)
 from arstore.graph.record_checksum import is_sealed, sealed, unsealed
 from arstore.graph.records import ContainerRecord, RecordCodec
 from arstore.linux.files.reading import read_start
@@ -27,12 +35,15 @@ from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import replace_file
 from arstore.linux.files.xattr import read_xattrs, set_xattr
 from arstore.mounts.upper_in_use import require_unused
+from arstore.store.container_uses import USES, every_use, write_uses
 from arstore.trace import reached
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
+    from arstore.graph.write import Change
+    from arstore.store.container_uses import Uses
 
 _MARKED, _MARK = "whole", "trusted.arstore"
 _RECORD = "record"
@@ -96,13 +107,15 @@ class Containers:
         self._directories = directories
         self._graph = graph
 
-    def create(self, image: str, container_id: str = "", ephemeral: bool = False) -> Container:
+    def create(
+        self, image: str, container_id: str = "", ephemeral: bool = False, uses: Uses | None = None
+    ) -> Container:
         """Create a container over the image of this digest; *container_id* "" generates an id.
 
         It is not durable before `keep`. An *ephemeral* one need not be, because it ends with its process.
 
-        Raises InvalidReferenceError for an invalid id, ConflictError for an id in use, NotFoundError when the image
-        was removed, OSError.
+        Raises InvalidReferenceError for an invalid id, ConflictError for an id in use, NotFoundError when the image,
+        or something else that it *uses*, was removed, OSError.
         """
         container_id = container_id or os.urandom(6).hex()
         if not _ID.fullmatch(container_id):
@@ -118,12 +131,16 @@ class Containers:
             os.mkdir(f"{staged}/work", 0o700)
             _mark(staged)
             write_record(staged, container_id, record)
+            if uses:
+                write_uses(staged, uses)
             reached("container.staged")
             with self._graph.write() as change:
                 if change.container(container_id) is not None:
                     raise ConflictError(f"container {container_id}", "this id is in use", "choose another --name")
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
+                if uses:
+                    self._require(uses, change)
                 _clear(container.path, ingest)
                 ingest.note_places([f"containers/{container_id}"])
                 ingest.place(staged, container.path)
@@ -131,6 +148,18 @@ class Containers:
                 change.put_container(container_id, record)
             reached("container.recorded")
         return container
+
+    def _require(self, uses: Uses, change: Change) -> None:
+        """Require that everything in *uses* still exists. Raises NotFoundError."""
+        found = {
+            "volume": ((name, os.path.isdir(self._directories.volume(name))) for name in uses.volumes),
+            "image": ((digest, change.image(digest) is not None) for digest in uses.images),
+            "container": ((one, change.container(one) is not None) for one in uses.containers),
+        }
+        for kind, things in found.items():
+            for name, exists in things:
+                if not exists:
+                    raise NotFoundError(f"{kind} {name}", "was removed in the meantime")
 
     def get(self, container_id: str) -> Container:
         """Return the container with this id. Raises NotFoundError."""
@@ -170,6 +199,7 @@ class Containers:
         path, lasting = container.path, container.record._replace(ephemeral=False, pid=0, start=0, boot="")
         write_record(path, container_id, lasting, durable=True)
         _sync_file(f"{path}/{_MARKED}")
+        _sync_file(f"{path}/{USES}")
         for directory in (f"{path}/upper", f"{path}/work", path, self._directories.containers):
             sync_directory(directory)
         with self._graph.write() as change:
@@ -183,6 +213,7 @@ class Containers:
         """Remove the container's record and directory; return the bytes on disk that this freed.
 
         The caller has made sure that nothing runs or is mounted. The kernel is asked again, as far as it can answer.
+        A container whose private volumes another one uses (`--volumes-from`) stays.
         Raises NotFoundError, InUseError, OSError.
         """
         container = self.get(container_id)
@@ -193,6 +224,7 @@ class Containers:
             with self._graph.write() as change:
                 # A process that mounts the container needs this lock too, and finds no record of it afterwards.
                 require_unused(container.upper, f"container {container.id}")
+                self._require_no_borrower(container_id, change)
                 change.delete("containers", container_id)
             reached("container.forgotten")
             with self._graph.write() as change:
@@ -201,6 +233,15 @@ class Containers:
             reached("container.moved")
             ingest.forget_places()
         return ingest.freed
+
+    def _require_no_borrower(self, container_id: str, change: Change) -> None:
+        """Raise InUseError if another container uses private volumes of this one."""
+        if not os.path.isdir(f"{self._directories.container(container_id)}/volumes"):
+            return
+        for other, uses in every_use(self._directories, change):
+            if container_id in uses.containers and other != container_id:
+                why = f"its volumes are used by container {other}"
+                raise InUseError(f"container {container_id}", why, f"run `arstore container rm {other}` first")
 
     def _announce_removal(self, container: Container) -> None:
         """Record durably, next to its files, that the container is being removed; a full disk does not prevent it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import (
@@ -11,53 +12,40 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.containers.ended import status_of
+from arstore.cli.containers.limit_options import warn_of_limits
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.containers.setting_options import SettingWords, setting_options, wanted_platform, with_settings
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, write_json, write_line
-from arstore.errors import UsageError
+from arstore.errors import ArstoreError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Unpack
 
     from arstore.cli.session import Session
     from arstore.runtime.driver import Runtime
-    from arstore.runtime.spec.options import RunOptions
     from arstore.store.store import Store, StoredImage
 
 
-class _Words(ContainerWords, PullWords):
+class _Words(ContainerWords, SettingWords, PullWords):
     """The options of the container, as they were typed."""
-
-    interactive: bool
-    tty: bool
-    workdir: str
-    entrypoint: str | None
-    read_only: bool
-    hostname: str
-    label: tuple[str, ...]
-    stop_signal: str
 
 
 @command("run", cls=ContainerCommand, interspersed=False)
 @argument("image")
 @argument("args", metavar="[ARG]...", nargs=-1, type=RAW)
 @option("--name", metavar="ID", type=ANY, default="", help="Set the container's id; by default it is random.")
+@option("--replace", is_flag=True, help="With --name: first remove the container that has this id.")
 @option("-d", "--detach", is_flag=True, help="Print the id and leave the container running in the background.")
-@option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
-@option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="Set the working directory.")
-@option("--entrypoint", metavar="X", type=ANY, help="Replace the image's ENTRYPOINT and CMD; empty for none.")
-@option("--read-only", is_flag=True, help="Make the root file system read-only.")
-@option(
-    "--hostname", metavar="NAME", type=ANY, default="", help="Set the host name; by default it is the container's id."
-)
-@option("-l", "--label", metavar="K[=V]", multiple=True, help="Add a label to those of the image.")
-@option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="Replace the image's stop signal.")
+@option("--cidfile", metavar="FILE", default="", help="Write the container's id to FILE; removed with the container.")
 @option("--timeout", metavar="S", type=SECONDS, help="Stop the container after this many seconds.")
 @option("--runtime", "runtime_path", metavar="PATH", help="Use this OCI runtime; by default the first that works.")
 @option("--keep", is_flag=True, help="Keep the container after the command has ended.")
 @option("--rm", "remove", is_flag=True, help="Remove the container after the command has ended; this is the default.")
+@option("--rmi", is_flag=True, help="Then remove the image too, unless something else uses it.")
+@setting_options
 @container_options
 @pull_options
 @progress_option
@@ -68,9 +56,12 @@ def run(
     image: str,
     args: tuple[str, ...],
     name: str,
+    replace: bool,
     detach: bool,
+    cidfile: str,
     keep: bool,
     remove: bool,
+    rmi: bool,
     timeout: float | None,
     runtime_path: str | None,
     **words: Unpack[_Words],
@@ -90,30 +81,74 @@ def run(
     arstore run -it -v /srv/data:/data:ro base:1 sh
     """
     from arstore.runtime.lifecycle import containers
+    from arstore.runtime.lifecycle.id_files import write_id_file
+    from arstore.runtime.lifecycle.replace import replaced
 
-    _refuse_contradictions(detach, keep, remove, timeout, words)
-    options = _options(args, words)
+    _refuse_contradictions(detach, keep, remove or rmi, timeout, words)
+    if replace and not name:
+        raise UsageError("--replace", "needs --name")
+    options = with_settings(run_options(words), args, words)
+    warn_of_limits(session, options)
     with session.store(create=may_pull(image, words), makes=True) as store:
-        found = found_or_pulled(session, store, image, words)
+        found = found_or_pulled(session, store, image, words, wanted_platform(words))
         with session.progress() as progress:
             trees = tuple(store.stack_records(found, progress))
         warn_of_config(session, store, found)
         runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups, timeout=timeout)
+        if replace:
+            replaced(store, name)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout, trees=trees)
         if not detach:
-            ended = containers.run(store, request)
+            with _cidfile(cidfile, keep) as created:
+                ended = containers.run(store, request, created)
             if ended.oom_killed:
                 session.warn(out_of_memory(found.label, options.memory))
+            if rmi:
+                _remove_image(session, store, found.label)
             return status_of(session, ended)
         container_id = containers.start(store, request)
     # The command was started: errors from here on have their own status, not that of a failed `run`.
     session.done = f"container {container_id} was started and is running"
     session.command = None
+    if cidfile:
+        write_id_file(cidfile, container_id)
     if session.json:
         write_json({"container": container_id, "image": found.digest})
     else:
         write_line(container_id)
     return 0
+
+
+@contextmanager
+def _cidfile(path: str, stays: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function that writes the container's id to the file *path*, if given.
+
+    Unless the container *stays*, the file is removed.
+    """
+    from arstore.runtime.lifecycle.id_files import remove_id_file, write_id_file
+
+    written: list[str] = []
+
+    def write(container_id: str) -> None:
+        if path:
+            write_id_file(path, container_id)
+            written.append(container_id)
+
+    try:
+        yield write
+    finally:
+        if written and not stays:
+            remove_id_file(path, written[0])
+
+
+def _remove_image(session: Session, store: Store, name: str) -> None:
+    """Remove the image called *name*, unless something uses it; that is only a warning, because the command has run."""
+    from arstore.maintenance.remove import remove_images
+
+    try:
+        remove_images(store, [name])
+    except ArstoreError as error:
+        session.warn(f"{error}; the image stays")
 
 
 def out_of_memory(what: str, limit: int | None) -> str:
@@ -154,47 +189,3 @@ def working_runtime(
     if runtime.note:
         session.warn(runtime.note)
     return runtime
-
-
-def _options(args: tuple[str, ...], words: _Words) -> RunOptions:
-    from arstore.runtime.lifecycle.signals import parse_signal
-    from arstore.runtime.spec.options import check_hostname
-
-    if words["stop_signal"]:
-        parse_signal(words["stop_signal"])
-    entrypoint = words["entrypoint"]
-    return run_options(words)._replace(
-        args=args,
-        entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
-        workdir=words["workdir"],
-        read_only=words["read_only"],
-        tty=words["tty"],
-        interactive=words["interactive"],
-        hostname=check_hostname(words["hostname"]) if words["hostname"] else "",
-        labels=dict(_label(text) for text in words["label"]),
-        stop_signal=words["stop_signal"],
-    )
-
-
-def parse_entrypoint(text: str) -> tuple[str, ...]:
-    """Parse one word, or a JSON list of words; "" means without an entrypoint. Raises UsageError."""
-    if not text.startswith("["):
-        return (text,) if text else ()
-    import json
-
-    try:
-        words = json.loads(text)
-    except (ValueError, RecursionError):
-        words = None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        from arstore.oci.document import shown
-
-        raise UsageError(shown(text), "is neither a word nor a JSON list of words")
-    return tuple(words)
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    if not name:
-        raise UsageError(text, "a label needs a name")
-    return name, value

@@ -30,6 +30,8 @@ class Damage(enum.Enum):
     CONTAINER_MISSING = "container-missing"
     CONTAINER_UNRECORDED = "container-unrecorded"
     CONTAINER_ATTRIBUTES = "container-attributes"
+    CONTAINER_USES = "container-uses"
+    VOLUME_RECORD = "volume-record"
     GRAPH_PAGES = "graph-pages"
     GRAPH_LOST = "graph-lost"
     STORE_ID = "store-id"

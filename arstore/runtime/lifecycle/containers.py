@@ -11,15 +11,18 @@ import os
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from arstore.disk.cgroups import remove_cgroups
+from arstore.disk.cgroups import remove_cgroups, set_parent
 from arstore.errors import InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.mounts.overlay import Overlay, attach, detached, perform
 from arstore.mounts.upper_in_use import require_unused
 from arstore.rootfs.mount import create_container, lowers, remove_abandoned, remove_container, require_unmounted
 from arstore.runtime.lifecycle import launcher
 from arstore.runtime.lifecycle.launch import Launch
+from arstore.runtime.lifecycle.settle import settled
 from arstore.runtime.lifecycle.state import status
+from arstore.runtime.lifecycle.volume_mounts import sources
 from arstore.runtime.spec.bundle import require_text
+from arstore.store.container_uses import Uses
 from arstore.trace import reached
 from arstore.values import NamedTuple
 
@@ -50,6 +53,8 @@ class RunRequest(NamedTuple):
     """Whether SIGTERM stops the container (stop signal, grace, SIGKILL) instead of being passed on to it."""
     trees: tuple[tuple[str, TreeRecord], ...] | None = None
     """The result of `Store.stack_records` for the image, if the caller has it."""
+    uses: Uses = Uses()
+    """What the container uses besides its image (`settle`)."""
 
 
 def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:
@@ -60,7 +65,10 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
     """
     remove_abandoned(store)
     reached("run.abandoned-removed")
-    container = create_container(store, request.image, request.name, ephemeral=not request.keep, trees=request.trees)
+    request = _settled(store, request)
+    container = create_container(
+        store, request.image, request.name, ephemeral=not request.keep, trees=request.trees, uses=request.uses
+    )
     reached("run.created")
     created(container.id)
     try:
@@ -77,7 +85,10 @@ def start(store: Store, request: RunRequest) -> str:
     """
     remove_abandoned(store)
     # Until it has been started it is removed with this process, so that a failed start leaves nothing behind.
-    container = create_container(store, request.image, request.name, ephemeral=True, trees=request.trees)
+    request = _settled(store, request)
+    container = create_container(
+        store, request.image, request.name, ephemeral=True, trees=request.trees, uses=request.uses
+    )
     reached("run.created")
     try:
         _launch(store, container, request, launcher.start, volatile=False)
@@ -86,6 +97,12 @@ def start(store: Store, request: RunRequest) -> str:
         raise
     store.containers.keep(container.id)
     return container.id
+
+
+def _settled(store: Store, request: RunRequest) -> RunRequest:
+    """Return *request* with options that mean the same later. Raises the errors of `settle.settled`."""
+    options, uses = settled(store, request.options)
+    return request._replace(options=options, uses=uses)
 
 
 def _discard(store: Store, container: Container) -> None:
@@ -99,17 +116,26 @@ def _launch(
 ) -> _T:
     """Pass *container* to *act*; with *volatile*, its files are not synced, and need not survive a power cut."""
     require_text(container.path)
+    if request.options.isolation.cgroup_parent:
+        set_parent(container.path, request.options.isolation.cgroup_parent)
     config = store.config(request.image)
     with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in found if lower.origin is not None]
         overlay = Overlay(found, container.upper, container.work, volatile=volatile, nodev=True)
+        volumes, attach_images = sources(store, container, request.options.volumes, stack)
+        mount_root = _mounting(store, container, overlay, stack)
+
+        def mount_rootfs(target: str) -> None:
+            mount_root(target)
+            attach_images(target)
+
         launch = Launch(
             id=container.id,
             directory=container.path,
             config=config,
-            options=request.options,
+            options=request.options._replace(volumes=volumes),
             runtime=request.runtime,
-            mount_rootfs=_mounting(store, container, overlay, stack),
+            mount_rootfs=mount_rootfs,
             timeout=request.timeout,
             stops_on_term=request.stops_on_term,
             kept=tuple(fd for fd, _ in mounts),

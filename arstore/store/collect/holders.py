@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
 from arstore.mounts.table import MountState, MountTable
+from arstore.store.container_uses import read_uses
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _standing(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]
         if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive(directories.graph):
             holder = Holder(f"is used by container {container_id}", f"run `arstore container rm {container_id}` first")
             held.setdefault(container.image, holder)
+            for image in read_uses(directories.container(container_id)).images:
+                held.setdefault(image, holder)
     for entry in MountTable(directories).list():
         if entry.record.image and entry.state is not MountState.STALE:
             held.setdefault(entry.record.image, _mount_holder(entry))
