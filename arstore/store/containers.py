@@ -35,7 +35,6 @@ from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import replace_file
 from arstore.linux.files.xattr import read_xattrs, set_xattr
 from arstore.mounts.upper_in_use import require_unused
-from arstore.store.container_uses import USES, every_use, write_uses
 from arstore.trace import reached
 from arstore.values import NamedTuple
 
@@ -132,6 +131,8 @@ class Containers:
             _mark(staged)
             write_record(staged, container_id, record)
             if uses:
+                from arstore.store.container_uses import write_uses
+
                 write_uses(staged, uses)
             reached("container.staged")
             with self._graph.write() as change:
@@ -199,7 +200,7 @@ class Containers:
         path, lasting = container.path, container.record._replace(ephemeral=False, pid=0, start=0, boot="")
         write_record(path, container_id, lasting, durable=True)
         _sync_file(f"{path}/{_MARKED}")
-        _sync_file(f"{path}/{USES}")
+        _sync_file(f"{path}/uses")
         for directory in (f"{path}/upper", f"{path}/work", path, self._directories.containers):
             sync_directory(directory)
         with self._graph.write() as change:
@@ -238,6 +239,8 @@ class Containers:
         """Raise InUseError if another container uses private volumes of this one."""
         if not os.path.isdir(f"{self._directories.container(container_id)}/volumes"):
             return
+        from arstore.store.container_uses import every_use
+
         for other, uses in every_use(self._directories, change):
             if container_id in uses.containers and other != container_id:
                 why = f"its volumes are used by container {other}"

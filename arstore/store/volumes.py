@@ -2,7 +2,7 @@
 
     volumes/<name>/data          what containers see
     volumes/<name>/volume.json   the volume's labels and time, with a checksum
-    volumes/<name>/new           present until a container has used the volume (`runtime.spec.volume_sources`)
+    volumes/<name>/new           present until a container has used the volume (`runtime.spec.mounts.sources`)
 
 A volume appears complete, by a rename from an ingest, and disappears by a rename into one. Locking: the write
 transaction of the graph covers both, and the record of a container that uses the volume; a process that fills a new

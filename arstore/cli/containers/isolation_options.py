@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from arstore.cli.parameter import ANY, option
+from arstore.cli.parameter import option
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class IsolationWords(TypedDict):
 
 
 ISOLATION_OPTIONS = (
-    option("--ipc", metavar="KIND", type=ANY, default="", help="private (the default), host, or none for no /dev/shm."),
-    option("--pid", metavar="KIND", type=ANY, default="", help="private, which is the only kind."),
-    option("--uts", metavar="KIND", type=ANY, default="", help="private (the default), or host for the host's name."),
-    option("--userns", metavar="KIND", type=ANY, default="", help="host, which is the only kind."),
-    option("--cgroupns", metavar="KIND", type=ANY, default="", help="private (the default) or host."),
+    option("--ipc", metavar="KIND", default="", help="private (the default), host, or none for no /dev/shm."),
+    option("--pid", metavar="KIND", default="", help="private, which is the only kind."),
+    option("--uts", metavar="KIND", default="", help="private (the default), or host for the host's name."),
+    option("--userns", metavar="KIND", default="", help="host, which is the only kind."),
+    option("--cgroupns", metavar="KIND", default="", help="private (the default) or host."),
     option("--cgroup-parent", metavar="PATH", help="Make the container's control groups below this one."),
     option(
         "--sysctl",

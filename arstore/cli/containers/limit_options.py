@@ -175,7 +175,8 @@ def _refuse_limits_without_cgroups(words: LimitWords) -> None:
 
 def warn_of_limits(session: Session, options: RunOptions) -> None:
     """Warn of limits that this host cannot set, and that are left out."""
-    from arstore.runtime.spec.resources import Resources, left_out
+    from arstore.runtime.spec.resource_section import left_out
+    from arstore.runtime.spec.resources import Resources
 
     if options.resources == Resources():
         return

@@ -60,13 +60,13 @@ def with_mounts(options: RunOptions, words: MountWords) -> RunOptions:
 
     Raises UsageError, also for two mounts at the same place; NotFoundError for a source that does not exist.
     """
-    from arstore.runtime.spec.filesystems import parse_tmpfs
-    from arstore.runtime.spec.volume import parse_volume, require_different
+    from arstore.runtime.spec.mounts.filesystems import parse_tmpfs
+    from arstore.runtime.spec.mounts.volume import parse_volume, require_different
 
     volumes = tuple(map(parse_volume, words["volume"]))
     tmpfs = tuple(map(parse_tmpfs, words["tmpfs"]))
     if words["mount"]:
-        from arstore.runtime.spec.mount_option import parse_mount
+        from arstore.runtime.spec.mounts.mount_option import parse_mount
 
         mounted = [parse_mount(text) for text in words["mount"]]
         volumes += tuple(volume for one in mounted for volume in one.volumes)

@@ -78,7 +78,7 @@ def with_rights(options: RunOptions, words: RightsWords) -> RunOptions:
     from arstore.runtime.spec.accounts import Accounts, host_user, parse_entry
     from arstore.runtime.spec.devices import parse_device
     from arstore.runtime.spec.resources import parse_device_rule
-    from arstore.runtime.spec.security import parse_security
+    from arstore.runtime.spec.rights.security import parse_security
 
     added, dropped = split(words["cap_add"]), split(words["cap_drop"])
     accounts = Accounts(

@@ -74,7 +74,7 @@ _OPTIONS = (
     option("--label-file", metavar="FILE", multiple=True, help="Add the labels in FILE, with K[=V] on each line."),
     option("--annotation", metavar="K=V", multiple=True, help="Add an annotation for the OCI runtime and its hooks."),
     option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="Replace the image's stop signal."),
-    option("--tz", metavar="ZONE", type=ANY, default="", help="Set the time zone, such as Europe/Berlin, or local."),
+    option("--tz", metavar="ZONE", default="", help="Set the time zone, such as Europe/Berlin, or local."),
     option(
         "--hooks-dir",
         metavar="DIR",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.group import CommandEntry, Group
-from arstore.cli.parameter import ANY, argument, option
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import utc_time, write_json, write_line, write_table
 from arstore.errors import ArstoreError, ConflictError, UsageError
 
@@ -44,7 +44,7 @@ volume = Group(
 
 @exit_statuses(errors.InvalidReferenceError, errors.ConflictError)
 @command("create")
-@argument("name", metavar="[NAME]", type=ANY, default="")
+@argument("name", metavar="[NAME]", default="")
 @option("-l", "--label", metavar="K[=V]", multiple=True, help="Add a label.")
 @option("--ignore", is_flag=True, help="Do not fail if the volume exists.")
 @option("-d", "--driver", metavar="DRIVER", default="local", help="local is the only driver.")

@@ -18,11 +18,8 @@ from arstore.mounts.upper_in_use import require_unused
 from arstore.rootfs.mount import create_container, lowers, remove_abandoned, remove_container, require_unmounted
 from arstore.runtime.lifecycle import launcher
 from arstore.runtime.lifecycle.launch import Launch
-from arstore.runtime.lifecycle.settle import settled
 from arstore.runtime.lifecycle.state import status
-from arstore.runtime.lifecycle.volume_mounts import sources
 from arstore.runtime.spec.bundle import require_text
-from arstore.store.container_uses import Uses
 from arstore.trace import reached
 from arstore.values import NamedTuple
 
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.launcher import Ended
     from arstore.runtime.spec.options import RunOptions
+    from arstore.store.container_uses import Uses
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
 
@@ -53,7 +51,7 @@ class RunRequest(NamedTuple):
     """Whether SIGTERM stops the container (stop signal, grace, SIGKILL) instead of being passed on to it."""
     trees: tuple[tuple[str, TreeRecord], ...] | None = None
     """The result of `Store.stack_records` for the image, if the caller has it."""
-    uses: Uses = Uses()
+    uses: Uses | None = None
     """What the container uses besides its image (`settle`)."""
 
 
@@ -101,6 +99,10 @@ def start(store: Store, request: RunRequest) -> str:
 
 def _settled(store: Store, request: RunRequest) -> RunRequest:
     """Return *request* with options that mean the same later. Raises the errors of `settle.settled`."""
+    if not request.options.volumes and not request.options.volumes_from:
+        return request
+    from arstore.runtime.lifecycle.settle import settled
+
     options, uses = settled(store, request.options)
     return request._replace(options=options, uses=uses)
 
@@ -122,18 +124,16 @@ def _launch(
     with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in found if lower.origin is not None]
         overlay = Overlay(found, container.upper, container.work, volatile=volatile, nodev=True)
-        volumes, attach_images = sources(store, container, request.options.volumes, stack)
-        mount_root = _mounting(store, container, overlay, stack)
+        options, mount_rootfs = request.options, _mounting(store, container, overlay, stack)
+        if options.volumes:
+            from arstore.runtime.lifecycle.volume_mounts import with_volumes
 
-        def mount_rootfs(target: str) -> None:
-            mount_root(target)
-            attach_images(target)
-
+            options, mount_rootfs = with_volumes(store, container, options, mount_rootfs, stack)
         launch = Launch(
             id=container.id,
             directory=container.path,
             config=config,
-            options=request.options._replace(volumes=volumes),
+            options=options,
             runtime=request.runtime,
             mount_rootfs=mount_rootfs,
             timeout=request.timeout,

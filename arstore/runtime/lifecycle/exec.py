@@ -217,6 +217,7 @@ def _attend(
             log=place.log,
             what=args[0],
             console=f"{name}/console",
+            is_32_bit=bundle.spec()["linux"].get("personality") == {"domain": "LINUX32"},
         )
     )
     _clear(name)

@@ -13,14 +13,15 @@ from arstore.disk.cgroups import cgroups_path, delegated
 from arstore.errors import ImageConfigError, RuntimeMissingError
 from arstore.linux.isolation import capability
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
-from arstore.runtime.spec import defaults, seccomp
+from arstore.runtime.spec import defaults
 from arstore.runtime.spec.accounts import account_files
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec
-from arstore.runtime.spec.filesystems import memory_volume
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.mounts import image_volumes
+from arstore.runtime.spec.mounts.filesystems import memory_volume
+from arstore.runtime.spec.mounts.private import private_volumes, volume_places
+from arstore.runtime.spec.mounts.section import image_volumes
 from arstore.runtime.spec.options import check_hostname
 from arstore.runtime.spec.process import (
     Process,
@@ -33,11 +34,9 @@ from arstore.runtime.spec.process import (
     without,
     working_directory,
 )
-from arstore.runtime.spec.security import UNCONFINED
-from arstore.runtime.spec.timezone import set_timezone
+from arstore.runtime.spec.rights import seccomp
+from arstore.runtime.spec.rights.security import UNCONFINED
 from arstore.runtime.spec.users import added_groups, resolve_user
-from arstore.runtime.spec.volume_sources import fill_new, give_new, give_volumes, placed
-from arstore.runtime.spec.volumes import private_volumes, volume_places
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
 
@@ -49,8 +48,8 @@ if TYPE_CHECKING:
     from arstore.runtime.driver import Runtime
     from arstore.runtime.spec.bundle import Bundle
     from arstore.runtime.spec.defaults import Json
+    from arstore.runtime.spec.mounts.volume import Volume
     from arstore.runtime.spec.options import RunOptions
-    from arstore.runtime.spec.volume import Volume
 
 _LONGEST_HOST_NAME = 63
 
@@ -131,8 +130,11 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
         check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
         private = private_volumes(launch.directory, places, root)
         volumes = [*(_as_asked(one, anonymous) for one in private), *given]
-        give_new(new, owner)
-        give_volumes(volumes, owner)
+        if given or anonymous:
+            from arstore.runtime.spec.mounts.sources import give_new, give_volumes
+
+            give_new(new, owner)
+            give_volumes(volumes, owner)
         around = Surroundings(
             hostname=launch.hostname,
             cgroups_path=cgroups_path(launch.directory) if options.cgroups else "",
@@ -155,9 +157,13 @@ def _with_sources(
     """Return *launch* with volumes that can be mounted as they are, and the new volumes that need an owner."""
     options = launch.options
     if options.timezone:
+        from arstore.runtime.spec.timezone import set_timezone
+
         set_timezone(options.timezone, root)
     if not options.volumes:
         return launch, ()
+    from arstore.runtime.spec.mounts.sources import fill_new, placed
+
     new = fill_new(options.volumes, root, stack)
     volumes = placed(options.volumes, bundle.path, launch.directory)
     return launch._replace(options=options._replace(volumes=volumes)), new
@@ -187,7 +193,7 @@ def _seccomp(launch: Launch) -> Json | None:
     names = launch.options.capabilities(capability.effective())
     if not security.seccomp:
         return seccomp.profile(capabilities=names)
-    from arstore.runtime.spec.seccomp_file import load_profile
+    from arstore.runtime.spec.rights.seccomp_file import load_profile
 
     return load_profile(security.seccomp, names)
 

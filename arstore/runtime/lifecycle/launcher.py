@@ -29,13 +29,12 @@ from arstore.errors import ArstoreError, InterruptedByUserError, PipelineTimeout
 from arstore.runtime.lifecycle.channel import Sender, Unwritten, error_of
 from arstore.runtime.lifecycle.child import Child, close_others, spawn
 from arstore.runtime.lifecycle.detach import detached
-from arstore.runtime.lifecycle.id_files import write_id_file
 from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launch import Launch, prepare
 from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
 from arstore.runtime.spec.bundle import Bundle
-from arstore.runtime.spec.mounts import own_mount_points
+from arstore.runtime.spec.mounts.section import own_mount_points
 from arstore.runtime.stdio.logs import LOG_NAME
 from arstore.runtime.stdio.streams import Stdio
 from arstore.runtime.stdio.terminal import raw_mode
@@ -168,6 +167,8 @@ class _Watch:
                 state = self._write_state(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
                 if self._launch.options.pid_file and state.process is not None:
+                    from arstore.runtime.lifecycle.id_files import write_id_file
+
                     write_id_file(self._launch.options.pid_file, str(state.process.pid))
                 on_start(event)
                 if self._is_stopping:
@@ -337,6 +338,7 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
             what=launch.args[0],
             console="run/console",
             preserved=launch.options.preserved_fds,
+            is_32_bit=launch.options.isolation.personality == "LINUX32",
         )
     )
     if launch.options.hooks_dirs:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError, UsageError
 from arstore.oci.document import shown
-from arstore.runtime.spec.volume import Volume, with_options
-from arstore.runtime.spec.volumes import places_of
+from arstore.runtime.spec.mounts.private import places_of
+from arstore.runtime.spec.mounts.volume import Volume, with_options
 from arstore.store.container_uses import Uses, read_uses
 
 if TYPE_CHECKING:

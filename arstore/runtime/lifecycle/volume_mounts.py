@@ -11,31 +11,36 @@ from typing import TYPE_CHECKING
 
 from arstore.mounts.overlay import Overlay, attach, detached
 from arstore.rootfs.mount import lowers
-from arstore.runtime.spec.volume_sources import written_over
+from arstore.runtime.spec.mounts.sources import written_over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import ExitStack
 
-    from arstore.runtime.spec.volume import Volume
+    from arstore.runtime.spec.mounts.volume import Volume
+    from arstore.runtime.spec.options import RunOptions
     from arstore.store.containers import Container
     from arstore.store.store import Store
 
 
-def sources(
-    store: Store, container: Container, volumes: Sequence[Volume], stack: ExitStack
-) -> tuple[tuple[Volume, ...], Callable[[str], None]]:
-    """Return *volumes* with the paths that they have in the launcher's mount namespace, and a function.
+def with_volumes(
+    store: Store,
+    container: Container,
+    options: RunOptions,
+    mount_rootfs: Callable[[str], None],
+    stack: ExitStack,
+) -> tuple[RunOptions, Callable[[str], None]]:
+    """Return *options* with the sources of volumes, and a function in place of *mount_rootfs* that attaches images too.
 
-    The function is called there, with the root file system's mount point in the bundle, when that is mounted. *stack*
-    must stay open until it has been called. Raises NotFoundError for a volume or an image that was removed, and the
-    errors of `lowers` and `overlay.detached`.
+    The sources are paths in the launcher's mount namespace. *stack* must stay open until the function has been called
+    there. Raises NotFoundError for a volume or an image that was removed, and the errors of `lowers` and
+    `overlay.detached`.
     """
     found = []
     mounts: list[tuple[int, str]] = []
-    for number, volume in enumerate(volumes):
+    for number, volume in enumerate(options.volumes):
         if volume.kind == "image":
-            # A path of the bundle, like those that `volume_sources` makes there.
+            # A path of the bundle, like those that `spec.mounts.sources` makes there.
             name = f"image-{number}"
             mounts.append((_image(store, container, volume, stack), name))
             volume = volume._replace(source=os.path.join(container.path, "bundle", name))
@@ -43,13 +48,14 @@ def sources(
             volume = volume._replace(source=store.volumes.get(volume.name).mountpoint)
         found.append(volume)
 
-    def attach_all(rootfs: str) -> None:
+    def mount_all(rootfs: str) -> None:
+        mount_rootfs(rootfs)
         for fd, name in mounts:
             target = os.path.join(os.path.dirname(rootfs), name)
             os.mkdir(target, 0o755)
             attach(fd, target)
 
-    return tuple(found), attach_all
+    return options._replace(volumes=tuple(found)), mount_all
 
 
 def _image(store: Store, container: Container, volume: Volume, stack: ExitStack) -> int:

@@ -7,24 +7,22 @@ user; the rest are docker's defaults. Out of scope: files of the bundle, and how
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.devices import device_section
 from arstore.runtime.spec.isolation import namespaces
-from arstore.runtime.spec.mounts import INIT_PLACE, mounts
+from arstore.runtime.spec.mounts.section import INIT_PLACE, mounts
 from arstore.runtime.spec.process import Process, checked, process_section
-from arstore.runtime.spec.resources import resources
-from arstore.values import NamedTuple
+from arstore.runtime.spec.resource_section import resources
+from arstore.runtime.spec.surroundings import Surroundings as Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from arstore.oci.config import ImageConfig
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.options import RunOptions
-    from arstore.runtime.spec.volume import Volume
 
 SPEC_VERSION = "1.0.2"
 """The oldest version with everything used here, so that older runtimes accept it too."""
@@ -32,22 +30,6 @@ SPEC_VERSION = "1.0.2"
 _PREFIX = "org.opencontainers.image."
 _DESCRIPTIVE = (_PREFIX, "org.label-schema.")
 """Prefixes of labels that describe an image. Runtimes act on others, such as `run.oci.*`, `org.systemd.property.*`."""
-
-
-class Surroundings(NamedTuple):
-    """Settings from outside the image and the options. *files* maps the container's paths to files of the bundle."""
-
-    hostname: str
-    cgroups_path: str
-    """"" for a container without control groups."""
-    limits: frozenset[str] = frozenset()
-    """Resources that control groups can limit here (`cgroups.delegated`)."""
-    rootfs: str = "rootfs"
-    init: str = ""
-    """The host's program for the container's init; "" for none."""
-    files: Mapping[str, str] = MappingProxyType({})
-    volumes: Sequence[Volume] = ()
-    seccomp: Json | None = None
 
 
 def build_spec(config: ImageConfig, options: RunOptions, process: Process, around: Surroundings) -> Json:

@@ -14,18 +14,18 @@ from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.accounts import Accounts
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.isolation import Isolation
+from arstore.runtime.spec.mounts.volume import Volume as Volume
 from arstore.runtime.spec.resources import Resources
-from arstore.runtime.spec.security import Security
+from arstore.runtime.spec.rights.security import Security
 from arstore.runtime.spec.sizes import refused
-from arstore.runtime.spec.volume import Volume as Volume
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from arstore.runtime.spec.devices import HostDevice
-    from arstore.runtime.spec.filesystems import Tmpfs
     from arstore.runtime.spec.limits import Ulimit
+    from arstore.runtime.spec.mounts.filesystems import Tmpfs
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 

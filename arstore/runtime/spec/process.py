@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from arstore.errors import IdentityError, ImageConfigError, reason
 from arstore.linux.isolation import capability
 from arstore.runtime.spec import defaults
-from arstore.runtime.spec.capabilities import capabilities_section
 from arstore.runtime.spec.command import DEFAULT_PATH
 from arstore.runtime.spec.limits import rlimits
+from arstore.runtime.spec.rights.capabilities import capabilities_section
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support import images
 
-from arstore.cli.containers.options import environment
-from arstore.cli.containers.run import parse_entrypoint
+from arstore.cli.containers.env_options import environment
+from arstore.cli.containers.setting_options import parse_entrypoint
 from arstore.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[3]

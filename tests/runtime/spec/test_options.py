@@ -3,16 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore.errors import ArstoreError, NotFoundError, UsageError
-from arstore.runtime.spec.options import (
-    Volume,
-    check_hostname,
-    check_pids_limit,
-    parse_cpus,
-    parse_env,
-    parse_memory,
-    parse_size,
-    parse_volume,
-)
+from arstore.runtime.spec.mounts.mount_option import parse_mount
+from arstore.runtime.spec.mounts.volume import Volume, parse_volume
+from arstore.runtime.spec.options import check_hostname, parse_env
+from arstore.runtime.spec.resources import check_pids_limit, parse_cpus, parse_memory
+from arstore.runtime.spec.sizes import parse_size
 
 
 @pytest.mark.parametrize(
@@ -40,7 +35,7 @@ def test_no_sizes(text):
 @given(st.text(max_size=30))
 def test_any_text_gives_a_value_or_an_error_of_ours(text):
     said = []
-    for parse in (parse_size, parse_cpus, parse_memory, parse_volume, check_hostname):
+    for parse in (parse_size, parse_cpus, parse_memory, parse_volume, parse_mount, check_hostname):
         try:
             parse(text)
         except ArstoreError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.mounts.mount_point import clean_destination
 from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
-from arstore.runtime.spec.capabilities import granted, parse_capability
+from arstore.runtime.spec.rights.capabilities import granted, parse_capability
 from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
 

@@ -1,7 +1,7 @@
 """A volume: something from outside that a container sees at a place, and the syntax of `--volume`.
 
 Its source is a host path, a named volume of the store, or an image (`--mount type=image`). Out of scope: `--mount`
-(`mount_option`), and what is done with volumes before a container starts (`volume_sources`).
+(`mount_option`), and what is done with volumes before a container starts (`sources`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from arstore.errors import NotFoundError
-from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.mounts.mount_point import clean_destination
 from arstore.runtime.spec.sizes import refused, shown
 from arstore.values import NamedTuple
 

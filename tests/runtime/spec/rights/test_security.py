@@ -8,11 +8,12 @@ import os
 import pytest
 
 from arstore.errors import ArstoreError, UsageError
-from arstore.runtime.spec.capabilities import DEFAULT, NAMES, capabilities_section, granted, parse_capability
 from arstore.runtime.spec.devices import HostDevice, device_section, parse_device
-from arstore.runtime.spec.limits import Tmpfs, Ulimit, parse_tmpfs, parse_ulimit, rlimits
-from arstore.runtime.spec.seccomp_file import load_profile
-from arstore.runtime.spec.security import Security, parse_security
+from arstore.runtime.spec.limits import Ulimit, parse_ulimit, rlimits
+from arstore.runtime.spec.mounts.filesystems import Tmpfs, parse_tmpfs
+from arstore.runtime.spec.rights.capabilities import DEFAULT, NAMES, capabilities_section, granted, parse_capability
+from arstore.runtime.spec.rights.seccomp_file import load_profile
+from arstore.runtime.spec.rights.security import Security, parse_security
 
 ALL = (1 << len(NAMES)) - 1
 

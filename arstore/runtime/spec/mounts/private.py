@@ -3,7 +3,7 @@
 They are in `<container>/volumes/<name>`, outside the container's upper directory, and are removed with the container.
 Copies are made under temporary names and renamed when all are complete, so an interrupted copy is made again. Mount
 points are compared after resolving symlinks: several names for one directory give one volume, and a volume inside
-another one is copied once. Out of scope: named volumes (`store.volumes`, `volume_sources`).
+another one is copied once. Out of scope: named volumes (`store.volumes`, `sources`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from arstore.errors import ImageConfigError, NoSpaceError, naming, reason
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.reading import read_start
 from arstore.linux.files.writing import replace_file
-from arstore.runtime.spec.volume import Volume
-from arstore.runtime.spec.volume_copy import TreeCopy, identity_of
+from arstore.runtime.spec.mounts.copying import TreeCopy, identity_of
+from arstore.runtime.spec.mounts.volume import Volume
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.ownership import give_tree
 from arstore.linux.mounting.mount import MS_BIND, MS_REC, mount
 from arstore.mounts.overlay import Overlay, perform
-from arstore.runtime.spec.volumes import copy_tree
+from arstore.runtime.spec.mounts.private import copy_tree
 from arstore.store.volumes import DATA, NEW
 from arstore.trace import reached
 from arstore.trees.format import LowerDirectory
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from arstore.runtime.spec.image_files import RootDirectory
-    from arstore.runtime.spec.volume import Volume
+    from arstore.runtime.spec.mounts.volume import Volume
 
 _PARTIAL = "data.partial"
 

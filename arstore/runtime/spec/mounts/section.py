@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ImageConfigError
 from arstore.runtime.spec import defaults
-from arstore.runtime.spec.filesystems import Tmpfs, mount_of, writable_places
 from arstore.runtime.spec.isolation import shared_mounts
-from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.mounts.filesystems import Tmpfs, mount_of, writable_places
+from arstore.runtime.spec.mounts.mount_point import clean_destination
+from arstore.runtime.spec.mounts.volume import PROPAGATIONS
 from arstore.runtime.spec.process import checked
-from arstore.runtime.spec.volume import PROPAGATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore.oci.config import ImageConfig
     from arstore.runtime.spec.defaults import Json
-    from arstore.runtime.spec.document import Surroundings
+    from arstore.runtime.spec.mounts.volume import Volume
     from arstore.runtime.spec.options import RunOptions
-    from arstore.runtime.spec.volume import Volume
+    from arstore.runtime.spec.surroundings import Surroundings
 
 INIT_PLACE = "/run/arstore-init"
 """The path of the init in a container."""

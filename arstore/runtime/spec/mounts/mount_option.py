@@ -12,16 +12,16 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
-from arstore.runtime.spec.filesystems import memory_filesystem
-from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.mounts.filesystems import memory_filesystem
+from arstore.runtime.spec.mounts.mount_point import clean_destination
+from arstore.runtime.spec.mounts.volume import Volume, check_volume_name, existing_path, with_options
 from arstore.runtime.spec.sizes import parse_size, refused, shown
-from arstore.runtime.spec.volume import Volume, check_volume_name, existing_path, with_options
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from arstore.runtime.spec.filesystems import Tmpfs
+    from arstore.runtime.spec.mounts.filesystems import Tmpfs
 
 TYPES = ("bind", "volume", "tmpfs", "image", "ramfs", "devpts", "glob")
 _ALIASES = {

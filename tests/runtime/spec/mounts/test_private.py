@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from arstore.errors import ImageConfigError, LimitError, NoSpaceError
-from arstore.runtime.spec import volume_copy
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.volumes import private_volumes, volume_places
+from arstore.runtime.spec.mounts import copying as volume_copy
+from arstore.runtime.spec.mounts.private import private_volumes, volume_places
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 
 
