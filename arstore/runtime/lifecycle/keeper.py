@@ -178,7 +178,7 @@ class _Reaper:
         return self._statuses.pop(pid)
 
 
-def _spawn(argv: list[str], streams: Streams, errand: Errand) -> int:
+def _spawn(argv: list[str], streams: Streams, errand: Errand | None = None) -> int:
     """Start the runtime with the container's streams; return its process id. Raises RuntimeFailedError.
 
     posix_spawn(3) is not used, because in glibc it makes the program ignore two real-time signals.

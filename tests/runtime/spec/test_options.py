@@ -62,38 +62,6 @@ def test_limits_name_both_bounds():
         check_pids_limit(10**20)
 
 
-def test_volumes(tmp_path, monkeypatch):
-    (tmp_path / "a:b").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert parse_volume("a:b:/x") == Volume(str(tmp_path / "a:b"), "/x")
-    assert parse_volume(f"{tmp_path}:/x/../y//z/:ro") == Volume(str(tmp_path), "/y/z", True)
-    assert parse_volume(f"{tmp_path}:/x:rw") == Volume(str(tmp_path), "/x", False)
-    for words, read_only, options in (
-        ("z", False, ()),
-        ("Z", False, ()),
-        ("ro,z", True, ()),
-        ("rslave", False, ("rslave",)),
-        ("nosuid,nodev,noexec", False, ("noexec",)),
-        ("rw,exec,rw", False, ("exec",)),
-    ):
-        assert parse_volume(f"{tmp_path}/a:b:/x:{words}") == Volume(str(tmp_path / "a:b"), "/x", read_only, options)
-    with pytest.raises(NotFoundError):
-        parse_volume("missing:/x")
-
-
-@pytest.mark.parametrize("words", ["U", "ro,rw", "rshared", "ro,", "", "RO", "exec,noexec", "slave,private", "size=1"])
-def test_options_of_a_volume_are_refused_by_name(words):
-    with pytest.raises(UsageError) as caught:
-        parse_volume(f"/tmp:/x:{words}")
-    assert "absolute" not in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "x", ":/x", "/x:", "/:x", "/:/", "/:/..", "/tmp:/x:zz", "/tmp\0:/x"])
-def test_no_volumes(text):
-    with pytest.raises(UsageError):
-        parse_volume(text)
-
-
 def test_env():
     assert parse_env("A=b=c", {}) == "A=b=c"
     assert parse_env("A", {"A": "x"}) == "A=x"
