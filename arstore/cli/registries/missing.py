@@ -37,7 +37,12 @@ def pull_options(function: F) -> F:
         help="When to pull the image: always, never, or if it is missing. By default a missing image is pulled if its "
         "name contains a registry.",
     )
-    return pull(decryption_option(policy_options(registry_options(function))))
+    quiet = option("-q", "--quiet", is_flag=True, apply=_set_quiet, help="Show no progress of the pull.")
+    return pull(quiet(decryption_option(policy_options(registry_options(function)))))
+
+
+def _set_quiet(session: Session, _: object) -> None:
+    session.quiet = True
 
 
 def may_pull(text: str, words: PullWords) -> bool:

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arstore.errors import ArstoreError, NotFoundError, UsageError
+from arstore.errors import ArstoreError, UsageError
 from arstore.runtime.spec.mounts.mount_option import parse_mount
-from arstore.runtime.spec.mounts.volume import Volume, parse_volume
+from arstore.runtime.spec.mounts.volume import parse_volume
 from arstore.runtime.spec.options import check_hostname, parse_env
 from arstore.runtime.spec.resources import check_pids_limit, parse_cpus, parse_memory
 from arstore.runtime.spec.sizes import parse_size

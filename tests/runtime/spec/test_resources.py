@@ -93,7 +93,13 @@ def test_all_limits_are_in_the_document():
         unified=(("memory.high", "1"),),
     )
     found = section(RunOptions(memory=64 << 20, resources=more), ALL)
-    assert found["memory"] == {"limit": 64 << 20, "swap": -1, "reservation": 1, "swappiness": 0, "disableOOMKiller": True}
+    assert found["memory"] == {
+        "limit": 64 << 20,
+        "swap": -1,
+        "reservation": 1,
+        "swappiness": 0,
+        "disableOOMKiller": True,
+    }
     assert found["cpu"] == {
         "shares": 2, "period": 3, "quota": 4, "realtimePeriod": 5, "realtimeRuntime": 6, "cpus": "0", "mems": "1",
     }  # fmt: skip
