@@ -1,4 +1,4 @@
-"""What a container uses besides its image: volumes of the store, other images, and volumes of other containers.
+"""Uses of a container besides its image: volumes of the store, other images, and volumes of other containers.
 
     containers/<id>/uses     JSON with a checksum; absent for a container that uses nothing else
 

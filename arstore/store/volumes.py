@@ -208,18 +208,19 @@ def _key(name: str) -> bytes:
 
 
 def _write(directory: str, volume: StoredVolume) -> None:
-    document = {"labels": dict(volume.labels), "created": volume.created}
+    # A whole number, so that the file's size does not depend on the moment.
+    document = {"labels": dict(volume.labels), "created": round(volume.created * 1e6)}
     data = sealed(_key(volume.name), json.dumps(document).encode())
     replace_file(f"{directory}/{_DOCUMENT}", data, f"{directory}/{_DOCUMENT}.new", durable=True)
 
 
 def _read(path: str) -> tuple[dict[str, str], float] | None:
-    """Return the labels and the time of the volume in *path*; None if they cannot be read."""
+    """Return the labels and the time (in the file in microseconds) of the volume in *path*; None if unreadable."""
     key = _key(os.path.basename(path))
     with suppress(OSError, ValueError, TypeError, RecursionError):
         data = read_start(f"{path}/{_DOCUMENT}", _LONGEST)
         if is_sealed(key, data):
             found = json.loads(unsealed(key, data))
             labels = {str(name): str(value) for name, value in found["labels"].items()}
-            return labels, float(found["created"])
+            return labels, int(found["created"]) / 1e6
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostile import containers, documents, exhaustion, hosts, layers, repetition, work
+from hostile import containers, documents, exhaustion, hosts, layers, options, repetition, work
 
 if TYPE_CHECKING:
     from hostile.case import Case
@@ -14,6 +14,7 @@ CASES: list[Case] = [
     *documents.cases(),
     *containers.cases(),
     *hosts.cases(),
+    *options.cases(),
     *exhaustion.cases(),
     *repetition.cases(),
     *work.cases(),

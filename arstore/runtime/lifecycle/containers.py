@@ -52,7 +52,7 @@ class RunRequest(NamedTuple):
     trees: tuple[tuple[str, TreeRecord], ...] | None = None
     """The result of `Store.stack_records` for the image, if the caller has it."""
     uses: Uses | None = None
-    """What the container uses besides its image (`settle`)."""
+    """Volumes, images and containers that it uses besides the image (`settle`)."""
 
 
 def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:

@@ -46,7 +46,7 @@ def host_user(name: str) -> str:
     try:
         found = pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
     except (KeyError, OverflowError, ValueError):
-        raise NotFoundError(f"user {name!r}", "this host has no such user") from None
+        raise NotFoundError(f"user {name!r}", "no such user on this host") from None
     return f"{found.pw_name}:*:{found.pw_uid}:{found.pw_gid}:{found.pw_gecos}:{found.pw_dir}:{found.pw_shell}"
 
 

@@ -27,7 +27,7 @@ _FIELDS = {"path": str, "args": list, "env": list, "timeout": int}
 
 
 class Occasion(NamedTuple):
-    """What hooks are chosen by: the command, annotations, and whether the container has bind mounts."""
+    """The grounds on which hooks are chosen: the command, annotations, whether the container has bind mounts."""
 
     command: str
     annotations: Mapping[str, str]

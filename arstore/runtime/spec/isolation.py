@@ -1,4 +1,4 @@
-"""What a container shares with the host, and its kernel parameters: namespaces, `--sysctl`, `--cgroup-parent`.
+"""Namespaces that a container shares with the host or not, and its kernel parameters: `--sysctl`, `--cgroup-parent`.
 
 Format: OCI runtime-spec config-linux.md, "Namespaces" and "Sysctl". A container has its own pid and mount namespace in
 every case: the kernel ends its processes and mounts with them.

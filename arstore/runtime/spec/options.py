@@ -90,7 +90,7 @@ class RunOptions(NamedTuple):
     read_only_tmpfs: bool = True
     """Whether a container with a read-only root can write to /dev, /dev/shm, /run, /tmp and /var/tmp."""
     image_volumes: Literal["anonymous", "tmpfs", "ignore"] = "anonymous"
-    """What becomes of the volumes that the image declares."""
+    """The treatment of the volumes that the image declares."""
     init_path: str = ""
     """The host's program for `init`; "" for the first one that is installed."""
     hooks_dirs: tuple[str, ...] = ()

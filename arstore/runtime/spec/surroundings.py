@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Surroundings(NamedTuple):
-    """What surrounds a container. *files* maps the container's paths to files of the bundle."""
+    """The surroundings of a container. *files* maps the container's paths to files of the bundle."""
 
     hostname: str
     cgroups_path: str

@@ -46,7 +46,7 @@ def program(tmp_path, archive):
 
 
 def shell(program, script, *words, status=0, cwd=None):
-    """What a shell in a new container prints."""
+    """Return what a shell in a new container prints."""
     done = program.run("run", *words, "box:1", "sh", "-c", script, cwd=cwd)
     assert done.status == status, done.err
     return done.text

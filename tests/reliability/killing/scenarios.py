@@ -126,6 +126,11 @@ def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
     return prepare
 
 
+def _with_volume(box: Box) -> None:
+    box.ok("volume", "create", "data")
+    (box.root / "volumes/data/data/file").write_bytes(_noise(5000, 9))
+
+
 def _with_container(box: Box) -> None:
     """An image, and a container over it in which something was written."""
     _with("big")(box)
@@ -327,6 +332,15 @@ def scenarios() -> list[Scenario]:
             ending=(("container", "rm", "--force", "work"),),
             done_already=frozenset({RUN_FAILED}),
             container="work",
+            **runs,
+        ),
+        Scenario("volume-create", ("volume", "create", "data"), _with("box"), done_already=_CONFLICT),
+        Scenario("volume-rm", ("volume", "rm", "data"), _with_volume, done_already=_NOT_FOUND),
+        Scenario(
+            "run-volume",
+            ("run", "-v", "data:/bin", "box:1", "/bin/true"),
+            _with("box"),
+            ending=(("volume", "rm", "--force", "data"),),
             **runs,
         ),
         Scenario("load", load, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),

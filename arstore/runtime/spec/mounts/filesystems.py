@@ -31,7 +31,7 @@ _GRAMMARS = {"tmpfs": _TMPFS_OPTION, "ramfs": _RAMFS_OPTION, "devpts": _DEVPTS_O
 
 
 class Tmpfs(NamedTuple):
-    """A file system of its own in a container, and its mount options; *kind* is tmpfs, ramfs or devpts."""
+    """A separate file system in a container, and its mount options; *kind* is tmpfs, ramfs or devpts."""
 
     destination: str
     options: tuple[str, ...]

@@ -59,7 +59,7 @@ _MOST_MATCHES = 1000
 
 
 class Mounted(NamedTuple):
-    """What one `--mount` adds to a container."""
+    """The mounts that one `--mount` adds to a container."""
 
     volumes: tuple[Volume, ...] = ()
     filesystems: tuple[Tmpfs, ...] = ()

@@ -1,4 +1,4 @@
-"""What is done with volumes once the root file system is mounted, before the container sees them.
+"""Preparation of volumes once the root file system is mounted, before the container sees them.
 
 - A new named volume gets a copy of what the image has at its place, or else the container's user as its owner.
 - Writes to a *temporary* volume go to a directory of the container, through an overlay over the source.
@@ -76,7 +76,7 @@ def _part(volume: Volume, place: str) -> Volume:
         fd = openat2(top, volume.subpath, os.O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-            raise NotFoundError(what, "the volume has no such file or directory") from error
+            raise NotFoundError(what, "no such file or directory in the volume") from error
         raise
     finally:
         os.close(top)

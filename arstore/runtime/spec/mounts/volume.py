@@ -70,7 +70,7 @@ class Volume(NamedTuple):
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether it is a private directory of its container."""
+        """Return whether it is a private directory of its container."""
         return self.kind == "volume" and not self.name
 
 

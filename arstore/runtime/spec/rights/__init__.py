@@ -1,1 +1,1 @@
-"""What the processes of a container may do: capabilities, seccomp profiles, `--security-opt`. Start with `security`."""
+"""The rights of a container's processes: capabilities, seccomp profiles, `--security-opt`. Start with `security`."""
