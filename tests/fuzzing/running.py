@@ -44,7 +44,7 @@ def read_options(data: bytes) -> None:
     elif which == 2:
         assert 0.01 <= parse_cpus(text) <= 100_000
     elif which == 3:
-        volume = parse_mount(text).volumes[0] if text[:1] == "t" else parse_volume(text)
+        volume = parse_volume(text)
         assert volume.destination.startswith("/")
         assert not {"", ".", ".."} & set(volume.destination.split("/")[1:])
     elif which == 4:
@@ -57,6 +57,7 @@ def read_options(data: bytes) -> None:
         assert all(isinstance(word, str) for word in parse_entrypoint(text))
     elif which == 8:
         clean_destination(text, text)
+        parse_mount(text)
     else:
         found = changed(text.split(" "))._asdict()
         assert all(type(number) is int and number > 0 for number in found.values())

@@ -89,9 +89,9 @@ def run(
         raise UsageError("--replace", "needs --name")
     options = with_settings(run_options(words), args, words)
     warn_of_limits(session, options)
-    if options.pid_file:
+    for path in filter(None, (cidfile, options.pid_file)):
         # A file that cannot be written is reported before anything is started.
-        write_id_file(options.pid_file, "")
+        write_id_file(path, "")
     with session.store(create=may_pull(image, words), makes=True) as store:
         found = found_or_pulled(session, store, image, words, wanted_platform(words))
         with session.progress() as progress:
