@@ -83,6 +83,10 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "The store": {
         "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
         "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
+        "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
+        "prune": CommandEntry("upkeep.prune", "prune", "Remove images that were not used for a time."),
+        "protect": CommandEntry("upkeep.prune", "protect", "Keep images from gc and prune."),
+        "unprotect": CommandEntry("upkeep.prune", "unprotect", "End the protection of images."),
         "convert": CommandEntry(
             "upkeep.convert", "convert", "Convert layer trees between the EROFS index and extracted files."
         ),

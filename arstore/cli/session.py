@@ -94,6 +94,10 @@ class Session:
             self.warn(str(store.dropped))
         if store.cleared:
             self.note(f"removed {human_size(store.cleared)} left in the store by killed commands")
+        images, freed = store.given_up
+        if images:
+            which = "1 image" if images == 1 else f"{images} images"
+            self.note(f"freed {human_size(freed)} in cached trees of {which}; the next use builds them again")
         for moved in store.moved[:_MOST_MOVED]:
             self.note(f"{moved.name} was {moved.was}")
         if len(store.moved) > _MOST_MOVED:

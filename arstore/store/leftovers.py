@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
-from arstore.disk.free_space import free_space
+from arstore.disk.free_space import default_reserve, free_space
 from arstore.disk.owner import Owner
 from arstore.disk.partial import drop_oldest, keep_fetched
 from arstore.disk.rmtree import freed_with, remove_tree
@@ -44,6 +44,9 @@ UNFINISHED = ("index.json.", "oci-layout.")
 _FULL, _TIGHT = 64, 8
 """Space is scarce when less than 1/64 of the file system is free, or less than 8 times the bytes to come."""
 
+_TREES = 3
+"""Bytes on disk for each byte to come: the blob, and its tree, which is usually twice as large."""
+
 _RESERVE = 64 << 20
 """Bytes that have to be free in addition to the bytes to come."""
 
@@ -54,13 +57,21 @@ class Clearance:
     """Deletion of leftovers by one open store, before it brings something in. `freed` counts the bytes on disk.
 
     *relief* compares all files with the graph, and returns the bytes that it has freed. It is called at most once, when
-    space is scarce.
+    space is scarce. *give_up* gets the number of bytes that are then still missing, and frees as many as it can in
+    caches.
     """
 
-    def __init__(self, directories: Directories, graph: Graph, relief: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        graph: Graph,
+        relief: Callable[[], int] | None = None,
+        give_up: Callable[[int], object] | None = None,
+    ) -> None:
         self._directories = directories
         self._graph = graph
         self._relief = relief
+        self._give_up = give_up
         self.freed = 0
 
     def make(self, wanted: int = 0, blobs: Collection[Digest] = ()) -> None:
@@ -79,6 +90,12 @@ class Clearance:
             self._relief = None
             with suppress(OSError, ArstoreError):
                 self.freed += relief()
+        if self._give_up is not None and wanted:
+            with suppress(OSError, ArstoreError):
+                free, size = free_space(self._directories.root)
+                lacking = wanted * _TREES + default_reserve(size) - free
+                if size and lacking > 0:
+                    self._give_up(lacking)
         if not was_open:
             # A process must not fork while it has the graph open.
             self._graph.release()

@@ -115,6 +115,10 @@ class Store:
             self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
         """Frees leftovers that no list names, for an import that may not fit; returns the bytes freed."""
+        self.give_up: Callable[[int], object] | None = None
+        """Gives up cached trees for an import that would not fit otherwise; gets the bytes that are missing."""
+        self.given_up = (0, 0)
+        """Number of images whose trees were given up for imports by this process, and bytes freed."""
         self.has_taken = False  # anything, by this process
         self.moved: list[MovedName] = []
         """Names that this process has moved from one image to another."""
@@ -168,7 +172,7 @@ class Store:
         if self._clearance is None:
             from arstore.store.leftovers import Clearance
 
-            self._clearance = Clearance(self.directories, self.graph, self.relief)
+            self._clearance = Clearance(self.directories, self.graph, self.relief, self.give_up)
         return self._clearance
 
     @property

@@ -15,6 +15,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from arstore.cli.session import Session
     from arstore.graph.snapshot import Snapshot
@@ -31,8 +32,8 @@ def images(session: Session) -> None:
     An image with several names has a line for each; an image without a name has a line with - instead. SIZE is the
     total size of its blobs as they were imported; `arstore du` shows what it occupies on disk.
 
-    If the last `arstore check` found damage that has not changed since, a column STATE marks the images that are
-    affected.
+    A column STATE marks images that are protected (`arstore protect`), or damaged: those for which the last `arstore
+    check` found damage that has not changed since.
 
     Images of additional stores are listed after those of the store, with the path of their store in a column STORE.
     They are read-only. A name that is already used by an image listed before is marked as hidden. If an additional
@@ -45,11 +46,12 @@ def images(session: Session) -> None:
     with session.store(reads=True) as store:
         with store.graph.read() as snapshot:
             found = _listed(snapshot)
+            kept = _protected(snapshot)
         damage = _damage(store)
         if session.json:
-            write_json_list(_documents(store, found, damage))
+            write_json_list(_documents(store, found, damage, kept))
         else:
-            _write(found, damage, _elsewhere(store))
+            _write(found, damage, kept, _elsewhere(store))
         if store.elsewhere is not None:
             # The list is correct but incomplete, which has to be reported.
             store.elsewhere.stores.require_all()
@@ -59,16 +61,16 @@ def _elsewhere(store: Store) -> list[Foreign]:
     return [] if store.elsewhere is None else list(store.elsewhere.images())
 
 
-def _write(found: Sequence[_Listed], damage: Mapping[str, list[str]], foreign: Sequence[Foreign]) -> None:
+def _write(
+    found: Sequence[_Listed], damage: Mapping[str, list[str]], kept: AbstractSet[str], foreign: Sequence[Foreign]
+) -> None:
     rows = [(name, image) for image in found for name in image.names or ("-",)]
     rows.sort(key=lambda row: (row[0] == "-", row[0], row[1].digest))
     head: tuple[str, ...] = ("NAME", "DIGEST", "PLATFORM", "CREATED", "SIZE>", "LAYERS>")
     cells = [(name, *_cells(image)) for name, image in rows]
-    if any(image.digest in damage for image in found):
+    if any(image.digest in damage or image.digest in kept for image in found):
         head = (*head, "STATE")
-        cells = [
-            (*row, "damaged" if image.digest in damage else "") for row, (_, image) in zip(cells, rows, strict=True)
-        ]
+        cells = [(*row, _state(image, damage, kept)) for row, (_, image) in zip(cells, rows, strict=True)]
     if foreign:
         width = len(head)
         head = (*head, "STORE")
@@ -80,6 +82,20 @@ def _write(found: Sequence[_Listed], damage: Mapping[str, list[str]], foreign: S
                 row = (name, *_cells(listed))
                 cells.append((*row, *[""] * (width - len(row)), place))
     write_table(head, cells)
+
+
+def _protected(snapshot: Snapshot) -> AbstractSet[str]:
+    """Return the digests of the protected images; most stores have none, and load nothing for it."""
+    if next(iter(snapshot.keys("hints/protected")), None) is None:
+        return frozenset()
+    from arstore.store.collect.holders import protected
+
+    return protected(snapshot)
+
+
+def _state(image: _Listed, damage: Mapping[str, list[str]], kept: AbstractSet[str]) -> str:
+    states = {"damaged": image.digest in damage, "protected": image.digest in kept}
+    return ", ".join(state for state, holds in states.items() if holds)
 
 
 def _listed_image(image: StoredImage) -> _Listed:
@@ -129,7 +145,9 @@ def _listed(snapshot: Snapshot) -> list[_Listed]:
     return sorted(found, key=lambda image: name_order(image.names, image.digest))
 
 
-def _documents(store: Store, images: Sequence[_Listed], damage: Mapping[str, list[str]]) -> Iterator[dict[str, Any]]:
+def _documents(
+    store: Store, images: Sequence[_Listed], damage: Mapping[str, list[str]], kept: AbstractSet[str]
+) -> Iterator[dict[str, Any]]:
     """Return every image for JSON output; images that were removed meanwhile are left out."""
     from arstore.digest import Digest
     from arstore.store.store import StoredImage
@@ -142,7 +160,8 @@ def _documents(store: Store, images: Sequence[_Listed], damage: Mapping[str, lis
             stored = StoredImage(Digest(image.digest), record, image.names)
             needs = sorted({lenders[digest] for digest in record.layers if digest in lenders})
             more = {"needs_stores": needs} if needs else {}
-            yield {**image_summary(stored), **more, **_damage_member(damage.get(image.digest))}
+            marks = {"protected": image.digest in kept, **_damage_member(damage.get(image.digest))}
+            yield {**image_summary(stored), **more, **marks}
     for one in _elsewhere(store):
         yield {**image_summary(one.image), "hidden": list(one.hidden)}
 

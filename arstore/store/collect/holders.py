@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
+from arstore.graph.hints import hints
 from arstore.mounts.table import MountState, MountTable
 from arstore.values import NamedTuple
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from arstore.mounts.table import MountEntry
 
 
+PROTECTED = "protected"
+"""The table of hints with the protected images (`store.protection`)."""
+
+
 class Holder(NamedTuple):
     """Why something is in use, and how to end that: texts for an InUseError."""
 
@@ -30,13 +35,18 @@ class Holder(NamedTuple):
 
 
 def roots(directories: Directories, snapshot: Snapshot, named: Iterable[str] | None = None) -> frozenset[str]:
-    """Return the digests of the images that a name, a container, a mount or a live lease holds.
+    """Return the digests of the images that a name, protection, a container, a mount or a live lease holds.
 
     *named* are the digests that have names, if the caller has read the names already.
     """
     if named is None:
         named = (digest for _, digest in snapshot.names())
-    return frozenset((*named, *image_holders(directories, snapshot)))
+    return frozenset((*named, *protected(snapshot), *image_holders(directories, snapshot)))
+
+
+def protected(snapshot: Snapshot) -> frozenset[str]:
+    """Return the digests of all protected images and indexes."""
+    return frozenset(one.subject for one in hints(snapshot, PROTECTED))
 
 
 def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:

@@ -1,4 +1,4 @@
-"""`run`, `ps`, `logs`, `exec`, `kill` and `container rm`: grammar everywhere, life where containers run."""
+"""`run`, `ps`, `logs`, `exec`, `kill` and `container rm`: the grammar everywhere, running where containers work."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def box(arstore, tmp_path, busybox):
 
 
 def derived(box, tmp_path, process, **document):
-    """Import odd:1, box:1 with another config: *process* for its `config`, and *document* for members of its own."""
+    """Import odd:1, box:1 with another config: *process* for its `config`, and *document* for further members."""
 
     def edit(members):
         diff_ids = members["rootfs"]["diff_ids"]
@@ -266,7 +266,7 @@ class TestContainers:
 
 
 def test_what_the_runtime_made_is_no_change(box, tmp_path):
-    """Neither the places of mounts nor the times of the directories in which they were made."""
+    """Neither mount points nor the times of their directories count as changes."""
     (tmp_path / "host").mkdir()
     places = ("-v", f"{tmp_path}/host:/srv/deep/host", "--tmpfs", "/tmp/scratch")
     box.ok("run", "--keep", "--name", "c", *places, "box:1", "true")

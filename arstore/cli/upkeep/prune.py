@@ -1,0 +1,113 @@
+"""`prune`, `protect` and `unprotect`: remove images by their last use, and keep some from that."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.parameter import argument, option
+from arstore.cli.terminal.output import human_size, write_json, write_line
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+
+
+@exit_statuses(errors.InUseError)
+@command("prune")
+@option("--unused-for", "age", metavar="AGE", help="Images that were not used for AGE, such as 12h, 30d or 2w.")
+@option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
+@json_option
+def prune(session: Session, age: str | None, dry_run: bool) -> None:
+    """Remove images that were not used for a time.
+
+    The last use of an image is the last time that it was imported, mounted, unpacked or run, to the hour. Images that
+    are protected or in use stay, and so do the images of an index that stays. What only the removed images need is
+    removed too. `arstore trim` gives up cached trees instead, and removes no image.
+
+    Prints each image that was removed with its names, and the disk space that was freed.
+
+    Examples:
+
+    arstore prune --unused-for 30d --dry-run
+
+    arstore prune --unused-for 30d
+    """
+    from arstore.cli.upkeep.trim import parse_age
+    from arstore.maintenance.prune import plan_prune
+    from arstore.maintenance.prune import prune as remove
+
+    if age is None:
+        hint = "`arstore gc` removes images without a name, and everything else that is not in use"
+        raise errors.UsageError("prune", "needs --unused-for", hint)
+    moment = time.time() - parse_age(age)
+    with session.store() as store:
+        names = {str(image.digest): list(image.names) for image in store.images()}
+        done = plan_prune(store, moment) if dry_run else remove(store, moment)
+    session.done = "" if dry_run else f"freed {human_size(done.freed)}"
+    if session.json:
+        removed = [{"digest": digest, "names": names.get(digest, [])} for digest in done.removed.images]
+        parts = {"parts": done.parts._asdict()} if dry_run else {}
+        write_json({"dry_run": dry_run, "removed": removed, "freed": done.freed, **parts})
+        return
+    for digest in done.removed.images:
+        write_line("removed", digest, *names.get(digest, []))
+    if dry_run:
+        from arstore.cli.upkeep.plans import write_parts
+
+        write_parts(done.parts)
+    write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
+
+
+@exit_statuses(*IMAGE_ERRORS)
+@command("protect")
+@argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@json_option
+def protect(session: Session, images: tuple[str, ...]) -> None:
+    """Keep images from gc and prune.
+
+    Each IMAGE is named as for `arstore rm`. A protected image stays even without a name. `arstore rm` still removes it.
+    An index is protected together with its images. `arstore images` shows what is protected.
+
+    Prints the digests.
+
+    Example:
+
+    arstore protect base:1
+    """
+    from arstore.store.protection import protect as keep
+
+    with session.store() as store:
+        digests = keep(store, images)
+    session.done = "the images are protected"
+    _write(session, "protected", digests)
+
+
+@exit_statuses(*IMAGE_ERRORS)
+@command("unprotect")
+@argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@json_option
+def unprotect(session: Session, images: tuple[str, ...]) -> None:
+    """End the protection of images.
+
+    Prints the digests of those that were protected.
+
+    Example:
+
+    arstore unprotect base:1
+    """
+    from arstore.store.protection import unprotect as give_up
+
+    with session.store() as store:
+        digests = give_up(store, images)
+    session.done = "the images are not protected any more"
+    _write(session, "unprotected", digests)
+
+
+def _write(session: Session, word: str, digests: list[str]) -> None:
+    if session.json:
+        write_json({word: digests})
+        return
+    for digest in digests:
+        write_line(digest)

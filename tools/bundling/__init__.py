@@ -1,0 +1,1 @@
+"""Bundles that install arstore on a host without a network: wheels, or one executable file (`tools/bundle`)."""
