@@ -151,6 +151,13 @@ CONTAINER = {
     "container.forgotten": Point("its record is deleted, but not its directory", _LISTED),
     "container.moved": Point("its directory has moved to the ingest", _INGEST),
 }
+VOLUME = {
+    "volume.staged": Point("a new volume is complete in an ingest", _INGEST),
+    "volume.placed": Point("it is in place, durably", "it exists, and is empty"),
+    "volume.copied": Point("the image's files are copied, but not yet in a new volume", "the next start copies again"),
+    "volume.filled": Point("they are its content", _DONE),
+    "volume.moved": Point("a removed volume has moved to the ingest", _INGEST),
+}
 MOUNT = {
     "mount.recorded": Point("a mount is recorded, but not yet made", "the record is stale: `gc` deletes it"),
     "mount.target-made": Point("the directory to mount on is made", "the record is stale: `gc` deletes both"),
@@ -213,6 +220,7 @@ AREAS: dict[str, dict[str, Point]] = {
     "Collection": COLLECT,
     "Leases": LEASE,
     "Containers": CONTAINER,
+    "Volumes": VOLUME,
     "Mounts": MOUNT,
     "Commit": COMMIT,
     "Running a container": RUN,

@@ -237,6 +237,7 @@ class DiskUsage:
     blobs: int
     trees: int
     containers: int
+    volumes: int
     metadata: int
     ingest: int
     orphans: int

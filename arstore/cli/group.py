@@ -87,6 +87,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
         "cp": CommandEntry("containers.cp", "cp", "Copy files into a container, or out of one."),
         "container": CommandEntry("containers.rm", "container", "Manage containers."),
+        "volume": CommandEntry("containers.volume", "volume", "Manage named volumes."),
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
         "diff": CommandEntry("containers.commit_diff", "diff", "Show the differences between root file systems."),
         "load": CommandEntry("containers.load", "load", "Import a pipeline image, run it, and import its images."),

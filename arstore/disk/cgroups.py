@@ -13,11 +13,16 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore.digest import short_hash
+from arstore.linux.files.reading import read_start
+from arstore.linux.files.writing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PARENT = "arstore"
+_PARENT_FILE = "cgroup-parent"
+"""In a container's directory, if its groups have another parent: written before the groups are made."""
+_LONGEST_PARENT = 4096
 
 _ROOT = "/sys/fs/cgroup"
 _ATTEMPTS = 50
@@ -31,33 +36,60 @@ def cgroups_path(directory: str) -> str:
     """Return `linux.cgroupsPath` of the container in *directory*."""
     place = os.path.realpath(directory)
     mark = short_hash(os.fsencode(place), 4)
-    return f"/{PARENT}/{os.path.basename(place)}-{mark}"
+    return f"{_parent(place)}/{os.path.basename(place)}-{mark}"
+
+
+def set_parent(directory: str, parent: str) -> None:
+    """Put the groups of the container in *directory* below *parent*, an absolute path, from now on. Raises OSError."""
+    path = f"{directory}/{_PARENT_FILE}"
+    replace_file(path, os.fsencode(parent), f"{path}.new")
+
+
+def _parent(directory: str) -> str:
+    try:
+        return os.fsdecode(read_start(f"{directory}/{_PARENT_FILE}", _LONGEST_PARENT))
+    except OSError:
+        return f"/{PARENT}"
 
 
 def delegated(root: str = _ROOT) -> frozenset[str]:
     """Return the resources that groups made here can limit: `pids`, `memory`, and so on.
 
-    `swap` is among them where memory and swap have separate limits. Kernel documentation: cgroup-v2.rst, "Enabling and
-    Disabling" and `memory.swap.max`; cgroup-v1/memory.rst, "memory.memsw.*".
+    `swap` is among them where memory and swap have separate limits, `swappiness` and `oom` where these can be set, and
+    `weight` where block devices are shared by weight. Kernel documentation: cgroup-v2.rst, "Enabling and Disabling",
+    `memory.swap.max` and `io.weight`; cgroup-v1/memory.rst, "memory.memsw.*"; cgroup-v1/blkio-controller.rst.
     """
     if os.path.exists(f"{root}/cgroup.controllers"):
         return _delegated_v2(root)
     names = {part for path in _hierarchies(root) for part in os.path.basename(path).split(",")}
-    if os.path.exists(f"{root}/memory/memory.memsw.limit_in_bytes"):
-        names.add("swap")
+    files = {"memsw.limit_in_bytes": "swap", "swappiness": "swappiness", "oom_control": "oom"}
+    names.update(name for file, name in files.items() if os.path.exists(f"{root}/memory/memory.{file}"))
+    # Only groups below the root have weights.
+    groups = (f"{root}/blkio", *_children(f"{root}/blkio"))
+    if any(os.path.exists(f"{group}/blkio.{name}") for group in groups for name in ("weight", "bfq.weight")):
+        names.add("weight")
     return frozenset(names)
+
+
+def _children(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def _delegated_v2(root: str) -> frozenset[str]:
     try:
         with open(f"{root}/cgroup.subtree_control", encoding="ascii") as file:
             names = set(file.read().split())
-        with os.scandir(root) as entries:
-            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except (OSError, UnicodeDecodeError):
         return frozenset()
+    below = _children(root)
     if any(os.path.exists(f"{path}/memory.swap.max") for path in below):
         names.add("swap")
+    if any(os.path.exists(f"{path}/io.{name}") for path in below for name in ("weight", "bfq.weight")):
+        names.add("weight")
     return frozenset(names)
 
 

@@ -5,6 +5,7 @@
 <root>/blobs/<algorithm>/<hex>      immutable, verified before they get the name
 <root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
 <root>/containers/<id>/             upper/ work/ and what the runtime keeps there
+<root>/volumes/<name>/              data/ and its record; made with the first volume (`store.volumes`)
 <root>/ingest/<owner>-<random>/     in flight; only the process that the name identifies looks inside
 <root>/ingest/partial/              beginnings of blobs that were being fetched (`partial`)
 <root>/graph/                       LMDB
@@ -34,7 +35,19 @@ STORE_FILE = "store.json"
 """The file under the root that contains the store's id."""
 
 RESERVED = frozenset(
-    {STORE_FILE, "oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "mounts", "pipelines"}
+    {
+        STORE_FILE,
+        "oci-layout",
+        "index.json",
+        "blobs",
+        "trees",
+        "containers",
+        "ingest",
+        "graph",
+        "mounts",
+        "pipelines",
+        "volumes",
+    }
 )
 """Names under the root that belong to the store."""
 
@@ -103,6 +116,15 @@ class Directories(NamedTuple):
     def tree(self, key: str) -> str:
         """Return the path of the tree *key*."""
         return f"{self.root}/trees/{Digest(key).hex}"
+
+    @property
+    def volumes(self) -> str:
+        """The parent of all named volumes; the directory is made with the first one."""
+        return f"{self.root}/volumes"
+
+    def volume(self, name: str) -> str:
+        """Return the path of the volume *name*."""
+        return f"{self.root}/volumes/{name}"
 
     def container(self, container_id: str) -> str:
         """Return the path of the container *container_id*."""

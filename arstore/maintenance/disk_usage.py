@@ -48,6 +48,7 @@ class Usage:
     blobs: int
     trees: int
     containers: int
+    volumes: int
     metadata: int
     ingest: int
     orphans: int
@@ -65,6 +66,7 @@ class Usage:
             "blobs": self.blobs,
             "trees": self.trees,
             "containers": self.containers,
+            "volumes": self.volumes,
             "metadata": self.metadata,
             "ingest": self.ingest,
             "orphans": self.orphans,
@@ -108,6 +110,7 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         blobs=blobs_kept,
         trees=trees_kept,
         containers=found.containers.total - containers + found.exchange,
+        volumes=found.volumes.total,
         metadata=found.frame,
         ingest=found.ingests.total,
         orphans=blobs + trees + containers + found.strange.total,

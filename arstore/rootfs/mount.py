@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from arstore.graph.snapshot import Snapshot
     from arstore.mounts.record import MountRecord
     from arstore.mounts.table import MountEntry
+    from arstore.store.container_uses import Uses
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
     from arstore.trees.format import LowerDirectory
@@ -252,8 +253,10 @@ def create_container(
     container_id: str = "",
     ephemeral: bool = False,
     trees: Trees | None = None,
+    uses: Uses | None = None,
 ) -> Container:
     """Create a container over *image*; its `/` gets the attributes of the image's `/`. *trees* as for `lowers`.
+    *uses* is what it uses besides the image.
 
     Raises the errors of `Containers.create` (ConflictError, InvalidReferenceError, OSError) and of `Store.stack`
     (StoreError and SourceError).
@@ -264,12 +267,12 @@ def create_container(
     image = store.adopt(image)
     with lowers(store, image, writable=True, trees=trees) as found:
         try:
-            container = store.containers.create(image.digest, container_id, ephemeral=True)
+            container = store.containers.create(image.digest, container_id, ephemeral=True, uses=uses)
         except ConflictError:
             # The id may belong to a container whose process was killed.
             if container_id not in remove_abandoned(store):
                 raise
-            container = store.containers.create(image.digest, container_id, ephemeral=True)
+            container = store.containers.create(image.digest, container_id, ephemeral=True, uses=uses)
         try:
             copy_root_attributes(found[0].fd, container.upper)
             if not ephemeral:

@@ -27,8 +27,8 @@ from arstore.linux.mounting.mountinfo import read_mounts
 from arstore.linux.process import boot_id
 from arstore.mounts.leftovers import leftovers, passing_name, remove_leftover
 from arstore.runtime.driver import OciRuntime
-from arstore.runtime.spec import seccomp
 from arstore.runtime.spec.bundle import require_text
+from arstore.runtime.spec.rights import seccomp
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import (
     ArstoreError,
@@ -20,6 +20,9 @@ from arstore.errors import (
     RuntimeFailedError,
 )
 from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LOG_LIMIT = 1 << 20
 _MESSAGE_LIMIT = 2000
@@ -59,8 +62,19 @@ class Runtime(Protocol):
     def cgroups(self) -> bool:
         """Whether its containers have their own control groups."""
 
-    def run(self, place: StatePlace, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
-        """Create and start the container *name*, detached; *console* is the socket that receives the terminal."""
+    def run(
+        self,
+        place: StatePlace,
+        name: str,
+        bundle: str,
+        pid_file: str,
+        console: str = "",
+        preserved: Sequence[int] = (),
+    ) -> list[str]:
+        """Create and start the container *name*, detached; *console* is the socket that receives the terminal.
+
+        The container gets the descriptors *preserved*, which this process has open.
+        """
 
     def exec(self, place: StatePlace, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
         """Start another process, described in the file *process*, detached."""
@@ -94,9 +108,20 @@ class OciRuntime(NamedTuple):
         """The program's file name."""
         return os.path.basename(self.path)
 
-    def run(self, place: StatePlace, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
+    def run(
+        self,
+        place: StatePlace,
+        name: str,
+        bundle: str,
+        pid_file: str,
+        console: str = "",
+        preserved: Sequence[int] = (),
+    ) -> list[str]:
         """See Runtime."""
         words = ["run", "--detach", "--bundle", bundle, "--pid-file", pid_file]
+        if preserved:
+            # It takes all from 3 up to a number; those in between that are not wanted are closed here.
+            words += ["--preserve-fds", str(max(preserved) - 2)]
         return self._argv(place, *words, *_console(console), name)
 
     def exec(self, place: StatePlace, name: str, process: str, pid_file: str, console: str = "") -> list[str]:

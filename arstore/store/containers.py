@@ -4,6 +4,7 @@
     containers/<id>/whole           an empty file with an attribute; a copy without it has lost extended attributes
     containers/<id>/record          a copy of its record in the graph, for a rebuild of the graph
     containers/<id>/run.json        how it was asked to be run (`container_document`)
+    containers/<id>/uses            volumes and further images that it uses (`container_uses`)
     containers/<id>/…               files of the runtime package (bundle, log, state)
 
 Its id never changes. `rename` gives it a name; until then its id is its name. Names are unique, and a name that is free
@@ -23,7 +24,14 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.disk.staging import Ingest
-from arstore.errors import AmbiguousError, ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
+from arstore.errors import (
+    AmbiguousError,
+    ConflictError,
+    InUseError,
+    InvalidReferenceError,
+    NotFoundError,
+    StoreDamagedError,
+)
 from arstore.graph.record_checksum import is_sealed, sealed, unsealed
 from arstore.graph.records import ContainerRecord, RecordCodec
 from arstore.linux.files.reading import read_start
@@ -38,6 +46,8 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
+    from arstore.graph.write import Change
+    from arstore.store.container_uses import Uses
 
 _MARKED, _MARK = "whole", "trusted.arstore"
 _RECORD = "record"
@@ -106,14 +116,16 @@ class Containers:
         self._directories = directories
         self._graph = graph
 
-    def create(self, image: str, container_id: str = "", ephemeral: bool = False) -> Container:
+    def create(
+        self, image: str, container_id: str = "", ephemeral: bool = False, uses: Uses | None = None
+    ) -> Container:
         """Create a container over the image of this digest; *container_id* "" generates an id.
 
         If *container_id* is the id of a container that was renamed, it becomes the name of the new container, whose id
         is generated. It is not durable before `keep`. An *ephemeral* one need not be, because it ends with its process.
 
-        Raises InvalidReferenceError for an invalid id, ConflictError for an id in use, NotFoundError when the image
-        was removed, OSError.
+        Raises InvalidReferenceError for an invalid id, ConflictError for an id in use, NotFoundError when the image,
+        or something else that it *uses*, was removed, OSError.
         """
         name = ""
         if container_id:
@@ -133,6 +145,10 @@ class Containers:
             os.mkdir(f"{staged}/work", 0o700)
             _mark(staged)
             write_record(staged, container_id, record)
+            if uses:
+                from arstore.store.container_uses import write_uses
+
+                write_uses(staged, uses)
             reached("container.staged")
             with self._graph.write() as change:
                 _require_free(change, name or container_id)
@@ -140,6 +156,8 @@ class Containers:
                     raise _in_use(container_id)
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
+                if uses:
+                    self._require(uses, change)
                 _clear(container.path, ingest)
                 ingest.note_places([f"containers/{container_id}"])
                 ingest.place(staged, container.path)
@@ -147,6 +165,18 @@ class Containers:
                 change.put_container(container_id, record)
             reached("container.recorded")
         return container
+
+    def _require(self, uses: Uses, change: Change) -> None:
+        """Require that everything in *uses* still exists. Raises NotFoundError."""
+        found = {
+            "volume": ((name, os.path.isdir(self._directories.volume(name))) for name in uses.volumes),
+            "image": ((digest, change.image(digest) is not None) for digest in uses.images),
+            "container": ((one, change.container(one) is not None) for one in uses.containers),
+        }
+        for kind, things in found.items():
+            for name, exists in things:
+                if not exists:
+                    raise NotFoundError(f"{kind} {name}", "was removed in the meantime")
 
     def get(self, container_id: str) -> Container:
         """Return the container with this id. Raises NotFoundError."""
@@ -212,6 +242,7 @@ class Containers:
         path, lasting = container.path, container.record._replace(ephemeral=False, pid=0, start=0, boot="")
         write_record(path, container_id, lasting, durable=True)
         _sync_file(f"{path}/{_MARKED}")
+        _sync_file(f"{path}/uses")
         for directory in (f"{path}/upper", f"{path}/work", path, self._directories.containers):
             sync_directory(directory)
         with self._graph.write() as change:
@@ -239,6 +270,7 @@ class Containers:
         """Remove the container's record and directory; return the bytes on disk that this freed.
 
         The caller has made sure that nothing runs or is mounted. The kernel is asked again, as far as it can answer.
+        A container whose private volumes another one uses (`--volumes-from`) stays.
         Raises NotFoundError, InUseError, OSError.
         """
         container = self.get(container_id)
@@ -249,6 +281,7 @@ class Containers:
             with self._graph.write() as change:
                 # A process that mounts the container needs this lock too, and finds no record of it afterwards.
                 require_unused(container.upper, f"container {container.id}")
+                self._require_no_borrower(container_id, change)
                 change.delete("containers", container_id)
             reached("container.forgotten")
             with self._graph.write() as change:
@@ -257,6 +290,17 @@ class Containers:
             reached("container.moved")
             ingest.forget_places()
         return ingest.freed
+
+    def _require_no_borrower(self, container_id: str, change: Change) -> None:
+        """Raise InUseError if another container uses private volumes of this one."""
+        if not os.path.isdir(f"{self._directories.container(container_id)}/volumes"):
+            return
+        from arstore.store.container_uses import every_use
+
+        for other, uses in every_use(self._directories, change):
+            if container_id in uses.containers and other != container_id:
+                why = f"its volumes are used by container {other}"
+                raise InUseError(f"container {container_id}", why, f"run `arstore container rm {other}` first")
 
     def _announce_removal(self, container: Container) -> None:
         """Record durably, next to its files, that the container is being removed; a full disk does not prevent it."""

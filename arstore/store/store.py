@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from arstore.disk.staging import Ingest
     from arstore.graph.records import LayerRecord, TreeRecord
     from arstore.oci.config import ImageConfig
+    from arstore.oci.platform import Platform
     from arstore.store.additional import Wanted
     from arstore.store.containers import Containers
     from arstore.store.elsewhere import Elsewhere
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.leftovers import Clearance
     from arstore.store.progress import Progress
+    from arstore.store.volumes import Volumes
     from arstore.tar.limits import Limits
     from arstore.trees.attributes import Dropped
     from arstore.trees.erofs.shared_mounts import SharedMounts
@@ -122,6 +124,7 @@ class Store:
         """Names that this process has moved from one image to another."""
         self._clearance: Clearance | None = None
         self._containers: Containers | None = None
+        self._volumes: Volumes | None = None
         self._forms: dict[str, TreeFormat] = {}
         self.tree = "auto"
         """The form of new trees where nothing else is asked for: the name of a form, or `auto`."""
@@ -146,6 +149,15 @@ class Store:
         self.graph.release()
         if self.elsewhere is not None:
             self.elsewhere.stores.release()
+
+    @property
+    def volumes(self) -> Volumes:
+        """The store's named volumes."""
+        if self._volumes is None:
+            from arstore.store.volumes import Volumes
+
+            self._volumes = Volumes(self.directories, self.graph)
+        return self._volumes
 
     @property
     def containers(self) -> Containers:
@@ -232,24 +244,33 @@ class Store:
         with self.graph.read() as snapshot:
             return snapshot.names_of(digest)
 
-    def find_image(self, text: str) -> StoredImage:
+    def find_image(self, text: str, platform: Platform | None = None) -> StoredImage:
         """Return the image that *text* means; for an index, its image for this host (else its only one).
 
-        Raises PlatformError, and the errors of `find`.
+        With *platform*, the image must run there. Raises PlatformError, and the errors of `find`.
         """
         found = self.find(text)
-        return self._of_index(found) if found.record.is_index else found
+        if found.record.is_index:
+            return self._of_index(found, platform)
+        if platform is not None:
+            from arstore.errors import PlatformError
+            from arstore.oci.platform import recorded, select
 
-    def _of_index(self, index: StoredImage) -> StoredImage:
+            if not select([recorded(found.record.platform)], platform):
+                raise PlatformError(found.label, f"is for {found.record.platform}, not for {platform}")
+        return found
+
+    def _of_index(self, index: StoredImage, platform: Platform | None = None) -> StoredImage:
         from arstore.errors import PlatformError
         from arstore.oci.platform import host, recorded, select
 
         with self.graph_of(index).read() as snapshot:
             images = members_of(snapshot, index.record)
-        order = select([recorded(record.platform) for _, record in images], host())
-        if not order and len(images) != 1:
+        wanted = platform or host()
+        order = select([recorded(record.platform) for _, record in images], wanted)
+        if not order and (platform is not None or len(images) != 1):
             have = ", ".join(record.platform for _, record in images) or "none"
-            raise PlatformError(index.label, f"has no image for {host()}", f"it has {have}; name one by its digest")
+            raise PlatformError(index.label, f"has no image for {wanted}", f"it has {have}; name one by its digest")
         digest, record = images[order[0] if order else 0]
         return self.ours(StoredImage(Digest(digest), record, lambda: index.names, index.label, index.home))
 

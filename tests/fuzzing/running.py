@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-from arstore.cli.containers.new_container import parse_entrypoint
+from arstore.cli.containers.setting_options import parse_entrypoint
 from arstore.cli.terminal.output import utc_time
 from arstore.disk.owner import Owner
 from arstore.linux.mounting import mountinfo
@@ -18,6 +18,11 @@ from arstore.runtime.driver import OciRuntime
 from arstore.runtime.lifecycle.signals import parse_signal
 from arstore.runtime.lifecycle.state import STATE_NAME, RunState, encoded, status
 from arstore.runtime.spec import options
+from arstore.runtime.spec.mounts.mount_option import parse_mount
+from arstore.runtime.spec.mounts.mount_point import clean_destination
+from arstore.runtime.spec.mounts.volume import parse_volume
+from arstore.runtime.spec.resources import LEAST_MEMORY, parse_cpus, parse_memory
+from arstore.runtime.spec.sizes import parse_size
 from arstore.runtime.stdio.logs import LOG_NAME, LogWriter, read_log_lines
 from arstore.tar.limits import Limits, changed
 from fuzzing import mutators
@@ -33,13 +38,13 @@ def read_options(data: bytes) -> None:
     text = os.fsdecode(data)
     which, text = ord(text[:1] or "0") % 10, text[1:]
     if which == 0:
-        assert 0 <= options.parse_size(text) < 1 << 63
+        assert 0 <= parse_size(text) < 1 << 63
     elif which == 1:
-        assert options.parse_memory(text) >= options.LEAST_MEMORY
+        assert parse_memory(text) >= LEAST_MEMORY
     elif which == 2:
-        assert 0.01 <= options.parse_cpus(text) <= 100_000
+        assert 0.01 <= parse_cpus(text) <= 100_000
     elif which == 3:
-        volume = options.parse_volume(text)
+        volume = parse_volume(text)
         assert volume.destination.startswith("/")
         assert not {"", ".", ".."} & set(volume.destination.split("/")[1:])
     elif which == 4:
@@ -51,7 +56,8 @@ def read_options(data: bytes) -> None:
     elif which == 7:
         assert all(isinstance(word, str) for word in parse_entrypoint(text))
     elif which == 8:
-        options.clean_destination(text, text)
+        clean_destination(text, text)
+        parse_mount(text)
     else:
         found = changed(text.split(" "))._asdict()
         assert all(type(number) is int and number > 0 for number in found.values())

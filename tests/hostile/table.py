@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostile import containers, copies, documents, exhaustion, hosts, layers, repetition, work
+from hostile import containers, copies, documents, exhaustion, hosts, layers, options, repetition, work
 
 if TYPE_CHECKING:
     from hostile.case import Case
@@ -15,6 +15,7 @@ CASES: list[Case] = [
     *containers.cases(),
     *hosts.cases(),
     *copies.cases(),
+    *options.cases(),
     *exhaustion.cases(),
     *repetition.cases(),
     *work.cases(),

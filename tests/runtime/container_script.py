@@ -18,9 +18,10 @@ from arstore.runtime.lifecycle.exec import exec_in, start_exec
 from arstore.runtime.lifecycle.launch import Launch
 from arstore.runtime.lifecycle.launcher import run, start
 from arstore.runtime.spec.devices import HostDevice
-from arstore.runtime.spec.limits import Tmpfs, Ulimit
+from arstore.runtime.spec.limits import Ulimit
+from arstore.runtime.spec.mounts.filesystems import Tmpfs
 from arstore.runtime.spec.options import ExecOptions, RunOptions, Volume
-from arstore.runtime.spec.security import Security
+from arstore.runtime.spec.rights.security import Security
 
 
 def tuples(fields: dict) -> dict:

@@ -9,7 +9,7 @@ from arstore.disk.access import name_of_user
 from arstore.disk.cgroups import delegated
 from arstore.linux import features, kernel
 from arstore.linux.isolation import landlock
-from arstore.runtime.spec import seccomp
+from arstore.runtime.spec.rights import seccomp
 from arstore.workers import confinement
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.containers.health_options import HealthWords, health_options, parse_health
+from arstore.cli.containers.limit_options import warn_of_limits
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.containers.setting_options import SettingWords, setting_options, wanted_platform, with_settings
 from arstore.cli.parameter import ANY, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.errors import UsageError
@@ -23,18 +25,12 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class NewContainerWords(ContainerWords, HealthWords, PullWords):
+class NewContainerWords(ContainerWords, SettingWords, HealthWords, PullWords):
     """The options of the container, as they were typed."""
 
     name: str
-    interactive: bool
-    tty: bool
-    workdir: str
-    entrypoint: str | None
-    read_only: bool
-    hostname: str
-    label: tuple[str, ...]
-    stop_signal: str
+    replace: bool
+    cidfile: str
     timeout: float | None
     runtime_path: str | None
     restart: str
@@ -43,20 +39,8 @@ class NewContainerWords(ContainerWords, HealthWords, PullWords):
 
 _OPTIONS = (
     option("--name", metavar="ID", type=ANY, default="", help="Set the container's id; by default it is random."),
-    option("-i", "--interactive", is_flag=True, help="Pass stdin to the command."),
-    option("-t", "--tty", is_flag=True, help="Give the command a terminal."),
-    option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="Set the working directory."),
-    option("--entrypoint", metavar="X", type=ANY, help="Replace the image's ENTRYPOINT and CMD; empty for none."),
-    option("--read-only", is_flag=True, help="Make the root file system read-only."),
-    option(
-        "--hostname",
-        metavar="NAME",
-        type=ANY,
-        default="",
-        help="Set the host name; by default it is the container's id.",
-    ),
-    option("-l", "--label", metavar="K[=V]", multiple=True, help="Add a label to those of the image."),
-    option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="Replace the image's stop signal."),
+    option("--replace", is_flag=True, help="With --name: first remove the container that has this name."),
+    option("--cidfile", metavar="FILE", default="", help="Write the id to FILE, which is removed with the container."),
     option("--timeout", metavar="S", type=SECONDS, help="Stop the container after this many seconds."),
     option("--runtime", "runtime_path", metavar="PATH", help="Use this OCI runtime; by default the first that works."),
     option(
@@ -72,7 +56,7 @@ _OPTIONS = (
 
 def new_container_options(function: F) -> F:
     """Add the options of NewContainerWords to a command, except `remove`."""
-    function = pull_options(container_options(health_options(function)))
+    function = setting_options(container_options(health_options(pull_options(function))))
     for decorate in reversed(_OPTIONS):
         function = decorate(function)
     return function
@@ -86,14 +70,23 @@ def requested(
     Raises the errors of `run_options`, `found_or_pulled`, `Store.stack_records` and `working_runtime`.
     """
     from arstore.runtime.lifecycle.containers import RunRequest
+    from arstore.runtime.lifecycle.id_files import write_id_file
 
     options = options_of(args, words)
-    found = found_or_pulled(session, store, image, words)
+    warn_of_limits(session, options)
+    for file in filter(None, (words["cidfile"], options.pid_file)):
+        # A file that cannot be written is reported before anything is started.
+        write_id_file(file, "")
+    found = found_or_pulled(session, store, image, words, wanted_platform(words))
     with session.progress() as progress:
         trees = tuple(store.stack_records(found, progress))
     warn_of_config(session, store, found)
     timeout, path = words["timeout"], words["runtime_path"]
     runtime = working_runtime(session, store, path, cgroups=options.cgroups, timeout=timeout)
+    if words["replace"]:
+        from arstore.runtime.lifecycle.replace import replaced
+
+        replaced(store, words["name"])
     return RunRequest(
         found,
         options,
@@ -117,6 +110,8 @@ def refuse_contradictions(command: str, words: NewContainerWords) -> None:
 
     if parse_restart(words["restart"]).is_active and words["remove"]:
         raise UsageError(command, "--restart and --rm exclude each other")
+    if words["replace"] and not words["name"]:
+        raise UsageError("--replace", "needs --name")
 
 
 def out_of_memory(what: str, limit: int | None) -> str:
@@ -152,48 +147,8 @@ def working_runtime(
 
 
 def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
-    """Return the options as values. Raises the errors of `run_options`."""
-    from arstore.runtime.lifecycle.signals import parse_signal
-    from arstore.runtime.spec.options import check_hostname
+    """Return the options as values. Raises the errors of `run_options` and `with_settings`."""
     from arstore.runtime.spec.restart import parse_restart
 
-    if words["stop_signal"]:
-        parse_signal(words["stop_signal"])
-    entrypoint = words["entrypoint"]
-    return run_options(words)._replace(
-        args=args,
-        entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
-        workdir=words["workdir"],
-        read_only=words["read_only"],
-        tty=words["tty"],
-        interactive=words["interactive"],
-        hostname=check_hostname(words["hostname"]) if words["hostname"] else "",
-        labels=dict(_label(text) for text in words["label"]),
-        stop_signal=words["stop_signal"],
-        restart=parse_restart(words["restart"]),
-        health=parse_health(words),
-    )
-
-
-def parse_entrypoint(text: str) -> tuple[str, ...]:
-    """Parse one word, or a JSON list of words; "" means without an entrypoint. Raises UsageError."""
-    if not text.startswith("["):
-        return (text,) if text else ()
-    import json
-
-    try:
-        words = json.loads(text)
-    except (ValueError, RecursionError):
-        words = None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        from arstore.oci.document import shown
-
-        raise UsageError(shown(text), "is neither a word nor a JSON list of words")
-    return tuple(words)
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    if not name:
-        raise UsageError(text, "a label needs a name")
-    return name, value
+    options = with_settings(run_options(words), args, words)
+    return options._replace(restart=parse_restart(words["restart"]), health=parse_health(words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import ContainerCommand, command, json_option, progress_option
@@ -16,12 +17,14 @@ from arstore.cli.containers.new_container import (
 )
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
-from arstore.errors import UsageError
+from arstore.errors import ArstoreError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.store.store import Store
 
 
 @command("run", cls=ContainerCommand, interspersed=False)
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 @option(
     "--rm", "remove", is_flag=True, help="Remove the container after the command has ended; without -d, the default."
 )
+@option("--rmi", is_flag=True, help="Then remove the image too, unless something else uses it.")
 @new_container_options
 @progress_option
 @json_option
@@ -42,6 +46,7 @@ def run(
     args: tuple[str, ...],
     detach: bool,
     keep: bool,
+    rmi: bool,
     **words: Unpack[NewContainerWords],
 ) -> int:
     """Run a command in a new container.
@@ -62,21 +67,27 @@ def run(
     arstore run -d --restart on-failure:5 --name web base:1 httpd
     """
     from arstore.runtime.lifecycle import containers
+    from arstore.runtime.lifecycle.id_files import write_id_file
 
-    _refuse_contradictions(detach, keep, words)
+    _refuse_contradictions(detach, keep, rmi, words)
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
         if not detach:
             keep = keep or request.options.restarts
             request = request._replace(keep=keep, remove=not keep)
-            ended = containers.run(store, request)
+            with _cidfile(words["cidfile"], keep) as created:
+                ended = containers.run(store, request, created)
             if ended.oom_killed:
                 session.warn(out_of_memory(request.image.label, request.options.memory))
+            if rmi:
+                _remove_image(session, store, request.image.label)
             return status_of(session, ended)
         container_id = containers.start(store, request)
     # The command was started: errors from here on have their own status, not that of a failed `run`.
     session.done = f"container {container_id} was started and is running"
     session.command = None
+    if words["cidfile"]:
+        write_id_file(words["cidfile"], container_id)
     if session.json:
         write_json({"container": container_id, "image": request.image.digest})
     else:
@@ -84,9 +95,43 @@ def run(
     return 0
 
 
-def _refuse_contradictions(detach: bool, keep: bool, words: NewContainerWords) -> None:
+@contextmanager
+def _cidfile(path: str, stays: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function that writes the container's id to the file *path*, if given.
+
+    Unless the container *stays*, the file is removed.
+    """
+    from arstore.runtime.lifecycle.id_files import remove_id_file, write_id_file
+
+    written: list[str] = []
+
+    def write(container_id: str) -> None:
+        if path:
+            write_id_file(path, container_id)
+            written.append(container_id)
+
+    try:
+        yield write
+    finally:
+        if written and not stays:
+            remove_id_file(path, written[0])
+
+
+def _remove_image(session: Session, store: Store, name: str) -> None:
+    """Remove the image called *name*, unless something uses it; that is only a warning, because the command has run."""
+    from arstore.maintenance.remove import remove_images
+
+    try:
+        remove_images(store, [name])
+    except ArstoreError as error:
+        session.warn(f"{error}; the image stays")
+
+
+def _refuse_contradictions(detach: bool, keep: bool, rmi: bool, words: NewContainerWords) -> None:
     refuse_contradictions("run", words)
-    if keep and words["remove"]:
+    if rmi and detach:
+        raise UsageError("run", "--rmi and --detach exclude each other", "use `arstore rm` later")
+    if keep and (words["remove"] or rmi):
         raise UsageError("run", "--keep and --rm exclude each other")
     if detach and words["interactive"]:
         raise UsageError("run", "--detach and --interactive exclude each other")
@@ -112,11 +157,17 @@ def create(session: Session, /, image: str, args: tuple[str, ...], **words: Unpa
     from arstore.runtime.lifecycle import containers
 
     refuse_contradictions("create", words)
+    if words["preserve_fds"] or words["preserve_fd"]:
+        raise UsageError("create", "a container that starts later gets no open files", "use run")
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
         container_id = containers.create(store, request)
     session.done = f"container {container_id} is created"
     session.command = None
+    if words["cidfile"]:
+        from arstore.runtime.lifecycle.id_files import write_id_file
+
+        write_id_file(words["cidfile"], container_id)
     if session.json:
         write_json({"container": container_id, "image": request.image.digest})
     else:

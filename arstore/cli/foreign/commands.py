@@ -163,7 +163,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "auto-update": ("arstore does not replace running containers", "use `arstore pull`, then `arstore run`"),
     # Networks, volumes, secrets.
     "network": _NETWORKS,
-    "volume": ("there are no named volumes", "mount a directory: `arstore run -v SRC:DST IMAGE`"),
     "secret": _SECRETS,
     # Registries and signatures.
     "auth": ("", "`arstore login` stores credentials, `arstore logout` removes them"),

@@ -8,13 +8,14 @@ from arstore.cli.images.encryption import DecryptionWords, decryption_keys, decr
 from arstore.cli.parameter import Choice, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules, require_admitted
-from arstore.errors import NotFoundError
+from arstore.errors import NotFoundError, PlatformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from arstore.cli.session import Session
+    from arstore.oci.platform import Platform
     from arstore.store.store import Store, StoredImage
 
     F = TypeVar("F", bound="Callable[..., Any]")
@@ -36,7 +37,12 @@ def pull_options(function: F) -> F:
         help="When to pull the image: always, never, or if it is missing. By default a missing image is pulled if its "
         "name contains a registry.",
     )
-    return pull(decryption_option(policy_options(registry_options(function))))
+    quiet = option("-q", "--quiet", is_flag=True, apply=_set_quiet, help="Show no progress of the pull.")
+    return pull(quiet(decryption_option(policy_options(registry_options(function)))))
+
+
+def _set_quiet(session: Session, _: object) -> None:
+    session.quiet = True
 
 
 def may_pull(text: str, words: PullWords) -> bool:
@@ -48,34 +54,39 @@ def may_pull(text: str, words: PullWords) -> bool:
     return has_domain(text) and not text.startswith("localhost/")
 
 
-def found_or_pulled(session: Session, store: Store, text: str, words: PullWords) -> StoredImage:
-    """Return the image for this host that *text* names, after pulling it if necessary.
+def found_or_pulled(
+    session: Session, store: Store, text: str, words: PullWords, platform: Platform | None = None
+) -> StoredImage:
+    """Return the image that *text* names for *platform* (None for the host's), after pulling it if necessary.
 
     Raises NotFoundError, AmbiguousError, InvalidReferenceError, PlatformError, PolicyError, RejectedError, and for a
     pull SourceError, RegistryError.
     """
     if words["pull"] != ALWAYS:
         try:
-            return _admitted(session, store, text, words)
-        except NotFoundError:
-            if not may_pull(text, words):
+            return _admitted(session, store, text, words, platform)
+        except (NotFoundError, PlatformError) as error:
+            if not may_pull(text, words) or (isinstance(error, PlatformError) and platform is None):
                 raise
     from arstore.cli.images.imports import import_first
     from arstore.cli.registries.pull import sources_of
     from arstore.transport.copy import ImportOptions
+    from arstore.transport.selection.selector import Wanted
     from arstore.transport.skipped import SkippedTop
 
     access = registry_access(session, words)
     session.tell_confinement()
     keys, rules = decryption_keys(session, words), policy_rules(session, words)
-    options = ImportOptions(limits=session.limits(()), registries=access, keys=keys, rules=rules)
+    options = ImportOptions(
+        limits=session.limits(()), registries=access, keys=keys, rules=rules, wanted=Wanted(platform)
+    )
     with session.progress() as progress:
         import_first(store, sources_of(text, access), options, progress, SkippedTop())
-    return store.find_image(text)
+    return store.find_image(text, platform)
 
 
-def _admitted(session: Session, store: Store, text: str, words: PullWords) -> StoredImage:
+def _admitted(session: Session, store: Store, text: str, words: PullWords, platform: Platform | None) -> StoredImage:
     """Return the image of the store that *text* names. Raises RejectedError if the policy does not accept it."""
-    found = store.find_image(text)
+    found = store.find_image(text, platform)
     require_admitted(session, store, found, words)
     return found

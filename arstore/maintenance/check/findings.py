@@ -31,6 +31,8 @@ class Damage(enum.Enum):
     CONTAINER_UNRECORDED = "container-unrecorded"
     CONTAINER_ATTRIBUTES = "container-attributes"
     CONTAINER_REQUEST = "container-request"
+    CONTAINER_USES = "container-uses"
+    VOLUME_RECORD = "volume-record"
     GRAPH_PAGES = "graph-pages"
     GRAPH_LOST = "graph-lost"
     STORE_ID = "store-id"

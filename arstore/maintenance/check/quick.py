@@ -20,7 +20,9 @@ from arstore.maintenance.scan.walk import outline
 from arstore.mounts.table import MountState, MountTable
 from arstore.store import containers
 from arstore.store.additional import lender_missing
+from arstore.store.container_uses import read_uses
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document, without_id
+from arstore.store.volumes import damaged_volumes
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ def surface(
     yield from _images(images, known, trees, recorded)
     yield from _attachments(snapshot, images, recorded)
     yield from _containers(store, snapshot)
+    yield from _volumes(store)
     yield from _index(store, snapshot, images)
     yield from _layout(store, images)
     if _has_gaps(known, layers, trees, recorded):
@@ -249,6 +252,7 @@ def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Damage.CONTAINER_ATTRIBUTES, container_id, why)
         else:
             yield from _request_findings(found)
+        yield from _uses(store, snapshot, container_id, place)
 
 
 def _request_findings(container: containers.Container) -> Iterator[Finding]:
@@ -261,6 +265,25 @@ def _request_findings(container: containers.Container) -> Iterator[Finding]:
         yield Finding(Damage.CONTAINER_REQUEST, container.id, f"{RUN_NAME} {error.why}")
     except StoreVersionError:
         return
+
+
+def _uses(store: Store, snapshot: Snapshot, container_id: str, place: str) -> Iterator[Finding]:
+    """Yield what a container uses and the store lacks."""
+    try:
+        uses = read_uses(place)
+    except StoreDamagedError as error:
+        yield Finding(Damage.CONTAINER_USES, container_id, error.why)
+        return
+    missing = [f"volume {name}" for name in uses.volumes if not os.path.isdir(store.directories.volume(name))]
+    missing += [f"image {digest}" for digest in uses.images if snapshot.image(digest) is None]
+    missing += [f"container {one}" for one in uses.containers if snapshot.container(one) is None]
+    for what in missing:
+        yield Finding(Damage.CONTAINER_USES, container_id, f"uses {what}, which is gone")
+
+
+def _volumes(store: Store) -> Iterator[Finding]:
+    for name in damaged_volumes(store.directories):
+        yield Finding(Damage.VOLUME_RECORD, name, "its record cannot be read; what is in it is not affected")
 
 
 def _index(store: Store, snapshot: Snapshot, images: Mapping[str, _Image]) -> Iterator[Finding]:

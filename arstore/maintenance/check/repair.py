@@ -23,6 +23,7 @@ from arstore.maintenance.check.graph_repair import complete_records, mend_record
 from arstore.maintenance.check.quick import with_default_acls
 from arstore.maintenance.check.run import check
 from arstore.rootfs.mount import complete_runs
+from arstore.store import volumes
 from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.layout import write_layout
 from arstore.trace import reached
@@ -119,6 +120,9 @@ def _repaired(
         os.chmod(store.directories.root, 0o700)
         for path in with_default_acls(store.directories):
             remove_acls(path)
+    for finding in findings:
+        if finding.damage is Damage.VOLUME_RECORD:
+            volumes.mend(store.directories, finding.what)
     if not any(finding.damage in _RECORDS for finding in findings):
         for name in ("index.json", "oci-layout"):
             set_aside(store.directories, name)

@@ -29,6 +29,7 @@ class Survey:
     blobs: Sizes = field(default_factory=Sizes)
     trees: Sizes = field(default_factory=Sizes)
     containers: Sizes = field(default_factory=Sizes)
+    volumes: Sizes = field(default_factory=Sizes)
     ingests: Sizes = field(default_factory=Sizes)
     exchange: int = 0
     strange: Sizes = field(default_factory=Sizes)
@@ -80,6 +81,7 @@ class Survey:
             "blobs": self.blobs,
             "trees": self.trees,
             "containers": self.containers,
+            "volumes": self.volumes,
             "ingests": self.ingests,
             "strange": self.strange,
         }

@@ -143,6 +143,9 @@ class _Surveyor:
                 case "containers":
                     self._parent(path)
                     self._directories(path, self._unknown(path, "containers"), "containers", str)
+                case "volumes":
+                    self._parent(path)
+                    self._directories(path, _names_below(path), "volumes", str)
                 case "ingest":
                     self._parent(path)
                     self._directories(path, _names_below(path), "ingests", str)

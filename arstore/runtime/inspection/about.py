@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import (
     ArstoreError,
@@ -193,7 +193,7 @@ class About:
     @property
     def pids_limit(self) -> int:
         """The limit of processes and threads; 0 for none."""
-        from arstore.runtime.spec.options import MOST_PROCESSES
+        from arstore.runtime.spec.resources import MOST_PROCESSES
 
         limit = MOST_PROCESSES if self.options.pids_limit is None else self.options.pids_limit
         return max(limit, 0)
@@ -201,15 +201,14 @@ class About:
     @property
     def mounts(self) -> list[Mounted]:
         """The user's and the image's volumes and file systems in memory."""
-        from arstore.digest import short_hash
-        from arstore.runtime.spec.document import image_volumes
+        from arstore.runtime.spec.mounts.private import places_of
+        from arstore.runtime.spec.mounts.section import image_volumes
 
-        found = [_of_volume(volume) for volume in self.options.volumes]
+        found = [_of_volume(volume, self.container.path) for volume in self.options.volumes]
         with suppress(ImageConfigError):
             places = () if self.config is None else image_volumes(self.config, self.options)
-            for place in places:
-                path = os.path.join(self.container.path, "volumes", short_hash(os.fsencode(place), 8))
-                found.append(Mounted("volume", path if os.path.isdir(path) else "", place))
+            private = places_of(self.container.path)
+            found += [Mounted("volume", private.get(place, ""), place) for place in places]
         found += [Mounted("tmpfs", "", one.destination, one.options) for one in self.options.tmpfs]
         return found
 
@@ -230,9 +229,8 @@ class About:
         return total
 
 
-def _of_volume(volume: Volume) -> Mounted:
-    fields: dict[str, Any] = volume._asdict()
-    name = fields.get("name") or ""
-    return Mounted(
-        "volume" if name else "bind", volume.source, volume.destination, volume.options, volume.read_only, name
-    )
+def _of_volume(volume: Volume, container: str) -> Mounted:
+    source = volume.source
+    if volume.kind == "volume" and volume.name:
+        source = f"{os.path.dirname(os.path.dirname(container))}/volumes/{volume.name}/data"
+    return Mounted(volume.kind, source, volume.destination, volume.options, volume.read_only, volume.name)

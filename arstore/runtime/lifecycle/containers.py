@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from arstore.disk.cgroups import release, remove_cgroups
+from arstore.disk.cgroups import release, remove_cgroups, set_parent
 from arstore.disk.owner import Owner, lock_of
 from arstore.errors import ArstoreError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.mounts.overlay import Overlay, attach, detached, perform
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from arstore.runtime.lifecycle.launcher import Ended
     from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
+    from arstore.store.container_uses import Uses
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
 
@@ -71,6 +72,8 @@ class RunRequest(NamedTuple):
     """Whether the container is removed at its end; in the foreground, that is so unless it is kept."""
     chosen_runtime: str = ""
     """The path of the runtime that the user asked for, to be recorded."""
+    uses: Uses | None = None
+    """Volumes, images and containers that it uses besides the image (`settle`)."""
 
     @property
     def recorded(self) -> Request:
@@ -84,6 +87,7 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
     Unless it is kept, the container is removed completely, whatever happens. A kept one is started again, in the
     background, if its restart policy says so. Raises the errors of `create_container` and `launcher.run`.
     """
+    request = _settled(store, request)
     container = _made(store, request)
     created(container.id)
     try:
@@ -101,6 +105,7 @@ def start(store: Store, request: RunRequest) -> str:
     The container is removed if it could not be started. Raises the errors of `run`.
     """
     # Until it has been started it is removed with this process, so that a failed start leaves nothing behind.
+    request = _settled(store, request)
     container = _made(store, request)
     try:
         _in_background(store, container, request)
@@ -114,7 +119,7 @@ def start(store: Store, request: RunRequest) -> str:
 
 def create(store: Store, request: RunRequest) -> str:
     """Create a container that can be started, and return its id. Raises the errors of `create_container`."""
-    container = _made(store, request)
+    container = _made(store, _settled(store, request))
     try:
         store.containers.keep(container.id)
     except BaseException:
@@ -150,7 +155,9 @@ def _made(store: Store, request: RunRequest) -> Container:
     """Make the container and record the request. It belongs to this process, and is removed with it."""
     remove_abandoned(store)
     reached("run.abandoned-removed")
-    container = create_container(store, request.image, request.name, ephemeral=True, trees=request.trees)
+    container = create_container(
+        store, request.image, request.name, ephemeral=True, trees=request.trees, uses=request.uses
+    )
     reached("run.created")
     try:
         record_request(container, request.recorded, durable=request.keep or not request.remove)
@@ -159,6 +166,16 @@ def _made(store: Store, request: RunRequest) -> Container:
         raise
     reached("run.recorded")
     return container
+
+
+def _settled(store: Store, request: RunRequest) -> RunRequest:
+    """Return *request* with options that mean the same later. Raises the errors of `settle.settled`."""
+    if not request.options.volumes and not request.options.volumes_from:
+        return request
+    from arstore.runtime.lifecycle.settle import settled
+
+    options, uses = settled(store, request.options)
+    return request._replace(options=options, uses=uses)
 
 
 def _discard(store: Store, container: Container) -> None:
@@ -268,17 +285,24 @@ def _launch(
     *lock* is kept open by the launcher.
     """
     require_text(container.path)
+    if request.options.isolation.cgroup_parent:
+        set_parent(container.path, request.options.isolation.cgroup_parent)
     config = store.config(request.image)
     with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in found if lower.origin is not None]
         overlay = Overlay(found, container.upper, container.work, volatile=volatile, nodev=True)
+        options, mount_rootfs = request.options, _mounting(store, container, overlay, stack)
+        if options.volumes:
+            from arstore.runtime.lifecycle.volume_mounts import with_volumes
+
+            options, mount_rootfs = with_volumes(store, container, options, mount_rootfs, stack)
         launch = Launch(
             id=container.id,
             directory=container.path,
             config=config,
-            options=request.options,
+            options=options,
             runtime=request.runtime,
-            mount_rootfs=_mounting(store, container, overlay, stack),
+            mount_rootfs=mount_rootfs,
             timeout=request.timeout,
             stops_on_term=request.stops_on_term,
             kept=(lock, *(fd for fd, _ in mounts)),

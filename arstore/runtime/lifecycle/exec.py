@@ -226,6 +226,7 @@ def _attend(
             log=place.log,
             what=args[0],
             console=f"{name}/console",
+            is_32_bit=bundle.spec()["linux"].get("personality") == {"domain": "LINUX32"},
         )
     )
     _clear(name)
@@ -255,7 +256,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Jso
             if not bundle.has(HOME_IS_GIVEN):
                 env = [variable for variable in env if not variable.startswith("HOME=")]
             names = [name.removeprefix("CAP_") for name in found["capabilities"]["bounding"]]
-            found |= identity_section(user, names)
+            found |= identity_section(user, names, umask=found["user"].get("umask", 0o022))
     found["env"] = list(environment(env, options.env, home=home, hostname=spec["hostname"], tty=options.tty))
     return found
 

@@ -14,6 +14,7 @@ import signal
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import ArstoreError, RuntimeFailedError, reportable
+from arstore.linux.syscall import libc
 from arstore.runtime.driver import read_log
 from arstore.runtime.lifecycle.signals import FORWARDED, exit_status
 from arstore.runtime.stdio.streams import Stdio, Streams
@@ -30,6 +31,8 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUI
 _RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """A program starts with default actions for all signals, including real-time ones, whatever the caller ignores."""
 _HIGH = 10
+_PER_LINUX32 = 0x8
+"""personality(2)."""
 _LONGEST_REASON = 1024
 _STARTING_GRACE = 2.0
 """Seconds that a runtime has to finish starting a process that is to be ended."""
@@ -44,6 +47,10 @@ class Errand(NamedTuple):
     log: str
     what: str
     console: str = ""
+    preserved: tuple[int, ...] = ()
+    """Descriptors above 2 that the runtime, and so the process, gets."""
+    is_32_bit: bool = False
+    """Whether the process sees a 32-bit machine: older runtimes ignore `linux.personality`, but pass on their own."""
 
 
 class Keeper:
@@ -76,7 +83,7 @@ class Keeper:
         streams = Streams(self._stdio)
         console = Console(errand.console) if self._stdio.tty else None
         reaper = _Reaper()
-        self._runtime_pid = _spawn(errand.argv(console.path if console else ""), streams)
+        self._runtime_pid = _spawn(errand.argv(console.path if console else ""), streams, errand)
         failed = reaper.wait_for(self._runtime_pid) != 0
         self._runtime_pid = 0
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -101,6 +108,16 @@ class Keeper:
         self._report.send("exited", status=exit_status(status))
         for stream, error in streams.drain().items():
             self._report.send("unwritten", stream=stream, errno=error.errno or 0)
+
+    def run_to_end(self, argv: list[str]) -> None:
+        """Run a command of the runtime to its end, without input or output; how it ends does not matter."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, (null, null, null), null)
+        os.close(null)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
     def _on_signal(self, number: int, _: object) -> None:
         if self._ended:
@@ -161,7 +178,7 @@ class _Reaper:
         return self._statuses.pop(pid)
 
 
-def _spawn(argv: list[str], streams: Streams) -> int:
+def _spawn(argv: list[str], streams: Streams, errand: Errand | None = None) -> int:
     """Start the runtime with the container's streams; return its process id. Raises RuntimeFailedError.
 
     posix_spawn(3) is not used, because in glibc it makes the program ignore two real-time signals.
@@ -170,7 +187,7 @@ def _spawn(argv: list[str], streams: Streams) -> int:
     try:
         pid = os.fork()
         if pid == 0:
-            _become(argv, streams.given, writing)
+            _become(argv, streams.given, writing, errand)
         os.close(writing)
         code = os.read(reading, _LONGEST_REASON)
     finally:
@@ -182,12 +199,17 @@ def _spawn(argv: list[str], streams: Streams) -> int:
     return pid
 
 
-def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoReturn:
+def _become(argv: list[str], given: tuple[int, ...], report: int, errand: Errand | None = None) -> NoReturn:
     """Become the runtime; if that fails, write the reason to *report*, which the new program does not inherit."""
     try:
         # High numbers first: a given descriptor may itself be one of 0 to 2, which dup2 would overwrite.
         for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in given]):
             os.dup2(fd, number)
+        if errand is not None:
+            for fd in errand.preserved:
+                os.set_inheritable(fd, True)
+            if errand.is_32_bit:
+                libc("personality", _PER_LINUX32)
         for each in _RESET:
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

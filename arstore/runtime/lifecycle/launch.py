@@ -6,19 +6,23 @@ Out of scope: processes, see `launcher`.
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import cgroups_path, delegated
 from arstore.errors import ImageConfigError, RuntimeMissingError
 from arstore.linux.isolation import capability
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
-from arstore.runtime.spec import defaults, seccomp
+from arstore.runtime.spec import defaults
+from arstore.runtime.spec.accounts import account_files
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
-from arstore.runtime.spec.document import Surroundings, build_spec, image_volumes
+from arstore.runtime.spec.document import Surroundings, build_spec
 from arstore.runtime.spec.health import health_check
 from arstore.runtime.spec.image_files import RootDirectory
+from arstore.runtime.spec.mounts.filesystems import memory_volume
+from arstore.runtime.spec.mounts.private import private_volumes, volume_places
+from arstore.runtime.spec.mounts.section import image_volumes
 from arstore.runtime.spec.options import check_hostname
 from arstore.runtime.spec.process import (
     Process,
@@ -27,16 +31,18 @@ from arstore.runtime.spec.process import (
     has_home,
     home_of,
     make_working_directory,
+    merged,
+    without,
     working_directory,
 )
-from arstore.runtime.spec.security import UNCONFINED
+from arstore.runtime.spec.rights import seccomp
+from arstore.runtime.spec.rights.security import UNCONFINED
 from arstore.runtime.spec.users import added_groups, resolve_user
-from arstore.runtime.spec.volumes import private_volumes, volume_places
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from arstore.oci.config import ImageConfig
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.bundle import Bundle
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.health import HealthCheck
+    from arstore.runtime.spec.mounts.volume import Volume
     from arstore.runtime.spec.options import RunOptions
 
 _LONGEST_HOST_NAME = 63
@@ -121,28 +128,75 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
 
     Raises ImageConfigError, CommandNotFoundError, CommandNotExecutableError, UsageError, OSError.
     """
-    options = launch.options
-    declared = image_volumes(launch.config, options)
-    with RootDirectory(bundle.rootfs) as root:
+    with RootDirectory(bundle.rootfs) as root, ExitStack() as stack:
         check_mount_points(root)
-        places = volume_places(declared, (volume.destination for volume in options.volumes), root)
-        process = _process(launch, bundle, root)
-        mounted = (*places, *(volume.destination for volume in options.volumes))
+        launch, new = _with_sources(launch, bundle, root, stack)
+        options = launch.options
+        declared = image_volumes(launch.config, options)
+        if options.image_volumes == "tmpfs":
+            options = options._replace(tmpfs=(*options.tmpfs, *(memory_volume(place) for place in declared)))
+            launch, declared = launch._replace(options=options), ()
+        anonymous = {root.canonical(one.destination): one for one in options.volumes if one.is_anonymous}
+        given = tuple(one for one in options.volumes if not one.is_anonymous)
+        places = volume_places((*anonymous, *declared), (volume.destination for volume in given), root)
+        process, owner = _process(launch, bundle, root)
+        mounted = (*places, *(volume.destination for volume in given))
         check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
+        private = private_volumes(launch.directory, places, root)
+        volumes = [*(_as_asked(one, anonymous) for one in private), *given]
+        if given or anonymous:
+            from arstore.runtime.spec.mounts.sources import give_new, give_volumes
+
+            give_new(new, owner)
+            give_volumes(volumes, owner)
         around = Surroundings(
             hostname=launch.hostname,
             cgroups_path=cgroups_path(launch.directory) if options.cgroups else "",
             limits=delegated(),
-            files=bundle.etc_files(root, launch.hostname, host_network=options.network == "host"),
-            volumes=[*private_volumes(launch.directory, places, root), *options.volumes],
+            files=_files(launch, bundle, root, process),
+            volumes=volumes,
             seccomp=_seccomp(launch),
-            init=find_init() if options.init else "",
+            init=(options.init_path or find_init()) if options.init else "",
         )
     spec = build_spec(launch.config, options, process, around)
     size = window_size(0, 1, 2) if options.tty else None
     if size is not None:
         spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
     bundle.write_spec(spec)
+
+
+def _with_sources(
+    launch: Launch, bundle: Bundle, root: RootDirectory, stack: ExitStack
+) -> tuple[Launch, Sequence[str]]:
+    """Return *launch* with volumes that can be mounted as they are, and the new volumes that need an owner."""
+    options = launch.options
+    if options.timezone:
+        from arstore.runtime.spec.timezone import set_timezone
+
+        set_timezone(options.timezone, root)
+    if not options.volumes:
+        return launch, ()
+    from arstore.runtime.spec.mounts.sources import fill_new, placed
+
+    new = fill_new(options.volumes, root, stack)
+    volumes = placed(options.volumes, bundle.path, launch.directory)
+    return launch._replace(options=options._replace(volumes=volumes)), new
+
+
+def _as_asked(private: Volume, anonymous: Mapping[str, Volume]) -> Volume:
+    """Return a private volume with the options of the anonymous volume that the user wants there, if any."""
+    asked = anonymous.get(private.destination)
+    return private if asked is None else asked._replace(source=private.source, destination=private.destination)
+
+
+def _files(launch: Launch, bundle: Bundle, root: RootDirectory, process: Process) -> dict[str, str]:
+    """Write the files of the bundle that the container sees; return them by the container's path."""
+    options = launch.options
+    found = bundle.etc_files(root, launch.hostname, host_network=options.network == "host")
+    for path, text in account_files(options.accounts, process.user, home_of(process.user, process.cwd), root).items():
+        if not any(path == one.destination or path.startswith(f"{one.destination}/") for one in options.volumes):
+            found[path] = bundle.write(os.path.basename(path), text)
+    return found
 
 
 def _seccomp(launch: Launch) -> Json | None:
@@ -153,7 +207,7 @@ def _seccomp(launch: Launch) -> Json | None:
     names = launch.options.capabilities(capability.effective())
     if not security.seccomp:
         return seccomp.profile(capabilities=names)
-    from arstore.runtime.spec.seccomp_file import load_profile
+    from arstore.runtime.spec.rights.seccomp_file import load_profile
 
     return load_profile(security.seccomp, names)
 
@@ -169,9 +223,9 @@ def find_init() -> str:
     raise RuntimeMissingError("--init", f"none of {', '.join(_INITS)} is installed", "install catatonit or tini")
 
 
-def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
-    """Return the container's own process, with names resolved in what the container will see."""
-    volumes = [(volume.destination, volume.source) for volume in launch.options.volumes]
+def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> tuple[Process, tuple[int, int]]:
+    """Return the container's own process, with names resolved in what the container will see, and its uid and gid."""
+    volumes = [(volume.destination, volume.source) for volume in launch.options.volumes if volume.source]
     with RootDirectory(bundle.rootfs, volumes) if volumes else nullcontext(root) as view:
         process = resolve_process(launch, view)
         owner = process.user.uid, process.user.gid
@@ -183,7 +237,7 @@ def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
         _hand_over(path, owner)
     if has_home(launch.config.env, launch.options.env):
         bundle.write(HOME_IS_GIVEN, "")
-    return process
+    return process, owner
 
 
 def _hand_over(path: str, owner: tuple[int, int]) -> None:
@@ -219,7 +273,16 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
         user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))
     cwd = working_directory(options.workdir or config.working_dir, root)
     home = home_of(user, cwd)
-    env = environment(config.env, options.env, home=home, hostname=launch.hostname, tty=options.tty)
+    env = environment(
+        options.inherited_env,
+        without(config.env, options.unset),
+        merged(options.merged_env, config.env),
+        options.env,
+        home=home,
+        hostname=launch.hostname,
+        tty=options.tty,
+        unset=options.unset,
+    )
     return Process(launch.args, env, cwd, user, options.tty, options.ulimits)
 
 

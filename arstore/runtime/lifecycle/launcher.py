@@ -35,7 +35,7 @@ from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
 from arstore.runtime.spec.bundle import Bundle
-from arstore.runtime.spec.document import own_mount_points
+from arstore.runtime.spec.mounts.section import own_mount_points
 from arstore.runtime.stdio.logs import LOG_NAME
 from arstore.runtime.stdio.streams import Stdio
 from arstore.runtime.stdio.terminal import raw_mode
@@ -111,7 +111,7 @@ def attend(launch: Launch, report: Sender | None = None) -> None:
     errors of `run`.
     """
     launch = _absolute(launch)
-    log = os.path.join(launch.directory, LOG_NAME)
+    log = os.devnull if launch.options.log_driver == "none" else os.path.join(launch.directory, LOG_NAME)
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
     # Held while this process lives, so that it is known to be alive in every pid namespace.
@@ -217,6 +217,10 @@ class _Watch:
             if event.name == "started":
                 state = self._write_state(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
+                if self._launch.options.pid_file and state.process is not None:
+                    from arstore.runtime.lifecycle.id_files import write_id_file
+
+                    write_id_file(self._launch.options.pid_file, str(state.process.pid))
                 on_start(event)
                 if self._checks is not None:
                     self._checks.started()
@@ -394,16 +398,23 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
     bundle = Bundle(launch.directory)
     bundle.enter(launch.mount_rootfs)
     reached("run.rootfs-placed")
-    close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd)
+    close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd, *launch.options.preserved_fds)
     prepare(launch, bundle)
     reached("run.prepared")
     session.attend(
         Errand(
             runtime=launch.runtime,
-            argv=lambda console: launch.runtime.run(bundle.place, launch.id, bundle.path, "run/pid", console),
+            argv=lambda console: launch.runtime.run(
+                bundle.place, launch.id, bundle.path, "run/pid", console, launch.options.preserved_fds
+            ),
             pid_file="run/pid",
             log=bundle.place.log,
             what=launch.args[0],
             console="run/console",
+            preserved=launch.options.preserved_fds,
+            is_32_bit=launch.options.isolation.personality == "LINUX32",
         )
     )
+    if launch.options.hooks_dirs:
+        # The runtime runs the hooks of the stage `poststop` when it deletes the container.
+        session.run_to_end(launch.runtime.delete(bundle.place, launch.id))

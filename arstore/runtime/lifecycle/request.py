@@ -120,7 +120,7 @@ def _class_of(name: str, classes: dict[str, type]) -> type:
     import sys
 
     prefix = f"{spec.__name__}."
-    modules = [found.name for found in pkgutil.iter_modules(spec.__path__, prefix)]
+    modules = [found.name for found in pkgutil.walk_packages(spec.__path__, prefix)]
     for module in sorted(modules, key=lambda one: one not in sys.modules):
         found = vars(importlib.import_module(module)).get(name)
         if isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields"):

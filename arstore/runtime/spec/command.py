@@ -97,6 +97,8 @@ def check_command(name: str, lookup: Lookup) -> None:
 def _candidates(name: str, lookup: Lookup) -> list[str]:
     if "/" in name:
         return [os.path.join(lookup.cwd, name)]
+    if not lookup.search_path:
+        return []
     return [os.path.join(lookup.cwd, directory, name) for directory in lookup.search_path.split(":")]
 
 

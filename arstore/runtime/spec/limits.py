@@ -1,6 +1,6 @@
-"""`--ulimit` and `--tmpfs`: resource limits of a container's processes, and file systems in memory.
+"""`--ulimit`: resource limits of a container's processes.
 
-Formats: OCI runtime-spec config.md, "POSIX Process" (rlimits) and "Mounts"; the syntax is docker's and podman's.
+Format: OCI runtime-spec config.md, "POSIX Process" (rlimits); the syntax is docker's and podman's.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import re
 import resource
 from typing import TYPE_CHECKING
 
-from arstore.errors import UsageError
-from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.sizes import refused as _refused
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -26,10 +25,6 @@ _KINDS = frozenset(
 _UNLIMITED = 2**64 - 1
 """RLIM_INFINITY in config.json."""
 _NUMBER = re.compile(r"-1|unlimited|[0-9]{1,19}")
-_TMPFS_OPTION = re.compile(
-    r"ro|rw|(?:no)?exec|(?:no)?suid|(?:no)?dev|(?:no|rel|strict)?atime|tmpcopyup"
-    r"|(?:size|nr_blocks|nr_inodes)=[0-9]{1,19}[kKmMgG%]?|mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}|huge=[a-z_]{1,16}"
-)
 
 
 class Ulimit(NamedTuple):
@@ -38,13 +33,6 @@ class Ulimit(NamedTuple):
     kind: str
     soft: int
     hard: int
-
-
-class Tmpfs(NamedTuple):
-    """A file system in memory, and its mount options."""
-
-    destination: str
-    options: tuple[str, ...]
 
 
 def parse_ulimit(text: str) -> Ulimit:
@@ -76,24 +64,6 @@ def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
     return [{"type": f"RLIMIT_{one.kind.upper()}", "hard": one.hard, "soft": one.soft} for one in found.values()]
 
 
-def parse_tmpfs(text: str) -> Tmpfs:
-    """Read `PLACE[:OPTION,...]`. Raises UsageError.
-
-    The defaults are writable, noexec, nosuid and nodev, as in podman.
-    """
-    place, _, options = text.partition(":")
-    words = [word for word in options.split(",") if word]
-    for word in words:
-        if _TMPFS_OPTION.fullmatch(word) is None:
-            raise _refused(text, f"not an option of a tmpfs: {word}", "write PLACE[:size=64m,mode=1777,...]")
-    usual = [word for word in ("rw", "noexec", "nosuid", "nodev") if not _contradicted(word, words)]
-    return Tmpfs(clean_destination(place, text), (*usual, *words))
-
-
-def _contradicted(word: str, words: Sequence[str]) -> bool:
-    return word in words or ("ro" if word == "rw" else word.removeprefix("no")) in words
-
-
 def _number(text: str) -> int:
     return _UNLIMITED if text in {"-1", "unlimited"} else min(int(text), _UNLIMITED)
 
@@ -106,9 +76,3 @@ def _may_raise() -> bool:
     from arstore.linux.isolation import capability
 
     return capability.has(capability.CAP_SYS_RESOURCE)
-
-
-def _refused(text: str, why: str, hint: str = "") -> UsageError:
-    from arstore.oci.document import shown
-
-    return UsageError(shown(text), why, hint)

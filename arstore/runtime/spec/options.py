@@ -1,54 +1,35 @@
-"""The user's options for a container, besides its image, and their syntax.
+"""The user's options for a container, besides its image.
 
-Out of scope: the image's settings; `command`, `users` and `document` combine the two.
+Out of scope: the syntax of single options, which is in the module of each theme, and the image's settings; `command`,
+`users` and `document` combine the two.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from arstore.errors import NotFoundError, UsageError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
+from arstore.runtime.spec.accounts import Accounts
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.health import RESTART, HealthOptions
-from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.isolation import Isolation
+from arstore.runtime.spec.mounts.volume import Volume as Volume
+from arstore.runtime.spec.resources import Resources
 from arstore.runtime.spec.restart import Restart
-from arstore.runtime.spec.security import Security
+from arstore.runtime.spec.rights.security import Security
+from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from arstore.runtime.spec.devices import HostDevice
-    from arstore.runtime.spec.limits import Tmpfs, Ulimit
+    from arstore.runtime.spec.limits import Ulimit
+    from arstore.runtime.spec.mounts.filesystems import Tmpfs
 
-_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
-_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
-_LARGEST = 2**63 - 1
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
-
-PROPAGATIONS = ("private", "rprivate", "slave", "rslave")
-_MOUNT_OPTIONS = ("exec", "noexec", *PROPAGATIONS)
-_VOLUME_OPTIONS = frozenset({"ro", "rw", "z", "Z", "nosuid", "nodev", *_MOUNT_OPTIONS})
-"""Volumes are always nosuid and nodev. `shared` is missing, because mounts of a container must not reach the host."""
-
-MOST_PROCESSES = 2048
-"""Default limit of processes and threads in a container: podman's number (containers.conf(5))."""
-LEAST_MEMORY = 6 << 20
-"""Bytes. With less memory, a runtime cannot even start the container's first process."""
-
-
-class Volume(NamedTuple):
-    """A host directory or file in the container: its absolute paths on the host and in the container."""
-
-    source: str
-    destination: str
-    read_only: bool = False
-    options: tuple[str, ...] = ()
-    """More mount options, as in mount(8), after the default ones."""
 
 
 class RunOptions(NamedTuple):
@@ -65,6 +46,8 @@ class RunOptions(NamedTuple):
     groups: tuple[str, ...] = ()
     """Supplementary groups in addition to the user's own, names or numbers."""
     volumes: tuple[Volume, ...] = ()
+    volumes_from: tuple[str, ...] = ()
+    """Containers whose volumes are mounted too, each with `:ro` if need be; none once a request is settled."""
     memory: int | None = None
     """Bytes."""
     cpus: float | None = None
@@ -91,6 +74,34 @@ class RunOptions(NamedTuple):
     """Directories of the host, absolute and without symlinks, whose owner becomes the command's user."""
     shm_size: int = SHM_SIZE
     """Bytes of /dev/shm."""
+    resources: Resources = Resources()
+    isolation: Isolation = Isolation()
+    accounts: Accounts = Accounts()
+    annotations: Mapping[str, str] = MappingProxyType({})
+    """Annotations of config.json for runtimes and hooks; these override those from labels."""
+    inherited_env: tuple[str, ...] = ()
+    """`NAME=VALUE` that those of the image override: of `--env-host` and `--http-proxy`."""
+    merged_env: tuple[str, ...] = ()
+    """`NAME=VALUE` with references to the image's variables, such as `PATH=${PATH}:/x`."""
+    unset: tuple[str, ...] = ()
+    """Variables of the image, or defaults, that the container does not get; `*` for all of them."""
+    umask: int = 0o022
+    oom_score_adj: int | None = None
+    timezone: str = ""
+    """A time zone for /etc/localtime, `local` for the host's; "" leaves the image's."""
+    read_only_tmpfs: bool = True
+    """Whether a container with a read-only root can write to /dev, /dev/shm, /run, /tmp and /var/tmp."""
+    image_volumes: Literal["anonymous", "tmpfs", "ignore"] = "anonymous"
+    """The treatment of the volumes that the image declares."""
+    init_path: str = ""
+    """The host's program for `init`; "" for the first one that is installed."""
+    hooks_dirs: tuple[str, ...] = ()
+    log_driver: Literal["k8s-file", "none"] = "k8s-file"
+    """With `none`, the output of a detached container is discarded."""
+    preserved_fds: tuple[int, ...] = ()
+    """Descriptors of the caller that the container's process gets under the same numbers."""
+    pid_file: str = ""
+    """An absolute path that gets the number of the container's process while it runs."""
     restart: Restart = Restart()
     health: HealthOptions = HealthOptions()
 
@@ -121,85 +132,6 @@ class ExecOptions(NamedTuple):
     interactive: bool = False
 
 
-def parse_size(text: str) -> int:
-    """Return the bytes for `512m`, `1.5G`, `64MiB` or a plain number; units are powers of 1024, as in docker.
-
-    Raises UsageError.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise _refused(text, "not a size", "write for example 512m or 2g")
-    number, unit = match[1], _UNITS[match[2].lower()]
-    whole, _, fraction = number.partition(".")
-    size = (int(whole) << unit) + ((int(fraction) << unit) // 10 ** len(fraction) if fraction else 0)
-    if size > _LARGEST:
-        raise _refused(text, "the size is out of range")
-    return size
-
-
-def parse_memory(text: str) -> int:
-    """Return a memory limit in bytes, at least LEAST_MEMORY. Raises UsageError."""
-    size = parse_size(text)
-    if size < LEAST_MEMORY:
-        raise _refused(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
-    return size
-
-
-def parse_cpus(text: str) -> float:
-    """Return a number of processors such as `1.5`, at least 0.01. Raises UsageError."""
-    try:
-        cpus = float(text)
-    except ValueError:
-        raise _refused(text, "not a number of processors") from None
-    if not 0.01 <= cpus <= 100_000:
-        raise _refused(text, "the number of processors must be from 0.01 to 100000")
-    return cpus
-
-
-def check_pids_limit(number: int) -> int:
-    """Return *number*, a limit of processes and threads, -1 for no limit. Raises UsageError for other values."""
-    if number != -1 and not 1 <= number <= _LARGEST:
-        raise _refused(str(number), "not a number of processes", "write -1 for no limit")
-    return number
-
-
-def parse_volume(text: str) -> Volume:
-    """Read `SRC:DST[:OPTION,...]`: a host path, made absolute, and the container's path for it.
-
-    SRC may contain colons, DST may not. OPTION is one of ro, rw, noexec, exec, nosuid, nodev, private, rprivate, slave
-    and rslave, as in podman. z and Z are accepted without effect, because there are no SELinux labels. A plain word is
-    a path relative to the working directory, never a named volume. Raises UsageError for invalid syntax, an unknown
-    OPTION, and a DST that is not absolute or is the root; NotFoundError if SRC does not exist.
-    """
-    source, colon, destination = text.rpartition(":")
-    words: list[str] = []
-    if not destination.startswith("/") and ":/" in source:
-        words = destination.split(",")
-        source, colon, destination = source.rpartition(":")
-    if not colon or not source or not destination:
-        raise _refused(text, "not a volume", "write SRC:DST or SRC:DST:ro")
-    if "\0" in text:
-        raise _refused(text, "a path cannot contain NUL")
-    place = clean_destination(destination, text)
-    absolute = os.path.abspath(source)
-    if not os.path.exists(absolute):
-        raise NotFoundError(_shown(absolute), "no such file or directory to mount as a volume")
-    for word in words:
-        if word not in _VOLUME_OPTIONS:
-            taken = ", ".join(sorted(_VOLUME_OPTIONS))
-            raise _refused(text, f"not an option of a volume: {_shown(word) or 'an empty word'}", f"use one of {taken}")
-    _refuse_contradictions(text, words)
-    return Volume(absolute, place, "ro" in words, tuple(word for word in words if word in _MOUNT_OPTIONS))
-
-
-def _refuse_contradictions(text: str, words: list[str]) -> None:
-    """Raise UsageError for options of a volume that exclude each other."""
-    for group in (("ro", "rw"), ("exec", "noexec"), PROPAGATIONS):
-        chosen = [word for word in dict.fromkeys(words) if word in group]
-        if len(chosen) > 1:
-            raise _refused(text, f"{chosen[0]} and {chosen[1]} exclude each other")
-
-
 def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
     """Return `NAME=VALUE` unchanged; `NAME` alone gets its value from *environ*, and gives None if it is not there.
 
@@ -207,7 +139,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
     """
     name, equals, _ = text.partition("=")
     if not name:
-        raise _refused(text, "an environment variable needs a name")
+        raise refused(text, "an environment variable needs a name")
     if equals:
         return text
     return f"{name}={environ[name]}" if name in environ else None
@@ -216,16 +148,5 @@ def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
 def check_hostname(name: str) -> str:
     """Return *name* if it is valid as a host name (64 bytes). Raises UsageError."""
     if _HOST_NAME.fullmatch(name) is None:
-        raise _refused(name, "not a host name")
+        raise refused(name, "not a host name")
     return name
-
-
-def _refused(text: str, why: str, hint: str = "") -> UsageError:
-    return UsageError(_shown(text), why, hint)
-
-
-def _shown(text: str) -> str:
-    """Return *text* as one printable line."""
-    from arstore.oci.document import shown
-
-    return shown(text)

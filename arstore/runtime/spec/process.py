@@ -8,6 +8,7 @@ raise ImageConfigError. Out of scope: looking up users and commands.
 from __future__ import annotations
 
 import posixpath
+import re
 import resource
 import stat
 from typing import TYPE_CHECKING
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING
 from arstore.errors import IdentityError, ImageConfigError, reason
 from arstore.linux.isolation import capability
 from arstore.runtime.spec import defaults
-from arstore.runtime.spec.capabilities import capabilities_section
 from arstore.runtime.spec.command import DEFAULT_PATH
 from arstore.runtime.spec.limits import rlimits
+from arstore.runtime.spec.rights.capabilities import capabilities_section
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.options import RunOptions
     from arstore.runtime.spec.users import User
+
+
+EVERY = "*"
+"""In a list of variables to unset, all of them."""
+
+_REFERENCE = r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z_][A-Za-z0-9_]*))"
 
 
 class Process(NamedTuple):
@@ -42,19 +49,24 @@ class Process(NamedTuple):
 
     @property
     def search_path(self) -> str:
-        """The value of PATH."""
-        return next((v[5:] for v in self.env if v.startswith("PATH=")), DEFAULT_PATH)
+        """The value of PATH; "" if the user has unset it."""
+        return next((v[5:] for v in self.env if v.startswith("PATH=")), "")
 
 
-def environment(*sources: Iterable[str], home: str, hostname: str, tty: bool) -> tuple[str, ...]:
+def environment(
+    *sources: Iterable[str], home: str, hostname: str, tty: bool, unset: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Return one environment from *sources*, each `NAME=VALUE`, in which later ones win, and from defaults.
 
     PATH, HOSTNAME and, with a terminal, TERM have defaults that *sources* may override; HOME is *home* unless they
-    set it. Raises ImageConfigError.
+    set it. The defaults PATH and TERM are left out if they are among *unset*. Raises ImageConfigError.
     """
     found = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if tty:
         found["TERM"] = "xterm"
+    for name in ("PATH", "TERM"):
+        if EVERY in unset or name in unset:
+            found.pop(name, None)
     for source in sources:
         for text in source:
             name, equals, value = checked(text, "environment").partition("=")
@@ -63,6 +75,27 @@ def environment(*sources: Iterable[str], home: str, hostname: str, tty: bool) ->
             found[name] = value
     found.setdefault("HOME", home)
     return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def without(variables: Iterable[str], unset: Iterable[str]) -> list[str]:
+    """Return the *variables* whose names are not among *unset*; EVERY stands for all names."""
+    names = frozenset(unset)
+    return [] if EVERY in names else [text for text in variables if text.partition("=")[0] not in names]
+
+
+def merged(variables: Iterable[str], image: Iterable[str]) -> list[str]:
+    """Return *variables* with `$NAME` and `${NAME}` in values replaced by the value in *image*, or by nothing."""
+    values = dict(text.split("=", 1) for text in image if "=" in text)
+    values.setdefault("PATH", DEFAULT_PATH)
+
+    def filled(match: re.Match[str]) -> str:
+        return values.get(match[1] or match[2], "")
+
+    found = []
+    for text in variables:
+        name, equals, value = text.partition("=")
+        found.append(name + equals + re.sub(_REFERENCE, filled, value))
+    return found
 
 
 def working_directory(text: str, root: RootDirectory) -> str:
@@ -125,23 +158,30 @@ def checked(text: str, what: str) -> str:
 
 def process_section(process: Process, options: RunOptions) -> Json:
     """Return the JSON object. Raises UsageError for a limit that this process may not set."""
-    return {
+    found = {
         "terminal": process.tty,
-        **identity_section(process.user, options.capabilities(capability.effective()), options.security.added),
+        **identity_section(
+            process.user, options.capabilities(capability.effective()), options.security.added, options.umask
+        ),
         "args": [checked(word, "argument") for word in process.args],
         "env": list(process.env),
         "cwd": process.cwd,
         "rlimits": rlimits(process.ulimits, _most_files()),
         "noNewPrivileges": options.security.no_new_privileges,
     }
+    if options.oom_score_adj is not None:
+        found["oomScoreAdj"] = options.oom_score_adj
+    if options.security.apparmor:
+        found["apparmorProfile"] = options.security.apparmor
+    return found
 
 
-def identity_section(user: User, capabilities: Sequence[str], added: Sequence[str] = ()) -> Json:
+def identity_section(user: User, capabilities: Sequence[str], added: Sequence[str] = (), umask: int = 0o022) -> Json:
     """Return the members `user` and `capabilities`, given the container's; *added* are the requested ones."""
     # The primary group has to be among them: a process may drop its primary group, but not the others. Otherwise the
     # user could read a file whose mode excludes this group (CVE-2022-2989, CVE-2022-36109).
     groups = list(dict.fromkeys((user.gid, *user.groups)))
-    numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": 0o022, "additionalGids": groups}
+    numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": umask, "additionalGids": groups}
     return {"user": numbers, "capabilities": capabilities_section(user.uid, capabilities, added)}
 
 

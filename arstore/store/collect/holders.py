@@ -5,6 +5,7 @@ Names keep an image too (`roots`), but do not use its trees.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -73,10 +74,21 @@ def _standing(directories: Directories, snapshot: Snapshot, without: Container[s
         if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive(directories.graph):
             holder = Holder(f"is used by container {container_id}", f"run `arstore container rm {container_id}` first")
             held.setdefault(container.image, holder)
+            for image in _images_used(directories.container(container_id)):
+                held.setdefault(image, holder)
     for entry in MountTable(directories).list():
         if entry.record.image and entry.state is not MountState.STALE and entry.record.container not in without:
             held.setdefault(entry.record.image, _mount_holder(entry))
     return held
+
+
+def _images_used(directory: str) -> tuple[str, ...]:
+    """Return the digests of further images that the container with this directory uses."""
+    if not os.path.exists(f"{directory}/uses"):
+        return ()
+    from arstore.store.container_uses import read_uses
+
+    return read_uses(directory).images
 
 
 def _mount_holder(entry: MountEntry) -> Holder:

@@ -19,6 +19,7 @@ from arstore.mounts.record import MountRecord
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
 from arstore.store.container_document import write_request
+from arstore.store.container_uses import Uses
 
 EXAMPLE = images.example()
 LAYER = EXAMPLE.layers[0].digest
@@ -91,6 +92,18 @@ def container_without_directory(store):
     shutil.rmtree(store.directories.container("c"))
 
 
+def volume_without_record(store):
+    made = store.volumes.create("v", {"a": "b"})
+    Path(made.mountpoint, "file").write_bytes(b"x")
+    Path(made.path, "volume.json").write_bytes(b"{}")
+
+
+def container_without_volume(store):
+    made = store.volumes.create("gone")
+    store.containers.create(EXAMPLE.digest, "user", uses=Uses(("gone",)))
+    shutil.rmtree(made.path)
+
+
 def stale_mount(store):
     record = MountRecord(
         id="stale",
@@ -156,6 +169,7 @@ MENDED = [
     (Damage.ORPHAN, lambda store: blob(store, NOTHING).write_bytes(b"x")),
     (Damage.STALE_INGEST, stale_ingest),
     (Damage.STALE_MOUNT, stale_mount),
+    (Damage.VOLUME_RECORD, volume_without_record),
 ]
 GAPS = [
     (Damage.LAYER_PARENT, lambda store: stores.edit(store, "layers", EXAMPLE.chain_ids[2], parent=NOTHING)),
@@ -176,6 +190,7 @@ KEPT = [
     (Damage.CONTAINER_MISSING, container_without_directory),
     (Damage.CONTAINER_ATTRIBUTES, container_without_attributes),
     (Damage.CONTAINER_REQUEST, container_with_damaged_request),
+    (Damage.CONTAINER_USES, container_without_volume),
 ]
 
 

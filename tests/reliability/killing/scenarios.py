@@ -127,6 +127,11 @@ def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
     return prepare
 
 
+def _with_volume(box: Box) -> None:
+    box.ok("volume", "create", "data")
+    (box.root / "volumes/data/data/file").write_bytes(_noise(5000, 9))
+
+
 def _with_container(box: Box) -> None:
     """An image, and a container over it with a written file."""
     _with("big")(box)
@@ -371,6 +376,15 @@ def scenarios() -> list[Scenario]:
         Scenario("rename", ("rename", "work", "other"), _with_created, **runs),
         Scenario("container-prune", ("container", "prune"), _with_created, **runs),
         Scenario("rm-force", ("rm", "--force", "box:1"), _with_created, done_already=_NOT_FOUND, **runs),
+        Scenario("volume-create", ("volume", "create", "data"), _with("box"), done_already=_CONFLICT),
+        Scenario("volume-rm", ("volume", "rm", "data"), _with_volume, done_already=_NOT_FOUND),
+        Scenario(
+            "run-volume",
+            ("run", "-v", "data:/bin", "box:1", "/bin/true"),
+            _with("box"),
+            ending=(("volume", "rm", "--force", "data"),),
+            **runs,
+        ),
         Scenario("load", load, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
         Scenario("load-again", load, _with_loaded, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
         Scenario("load-anew", load, _with_failed_run, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),

@@ -96,8 +96,14 @@ def test_users_volume_replaces_the_images(box, tmp_path):
 
 
 def test_read_only(box):
-    done = box.shell("touch /x; echo $?; touch /tmp/x; echo $?; touch /dev/shm/x; echo $?", read_only=True)
-    assert done.stdout == b"1\n1\n0\n"
+    script = "for place in / /bin /tmp /run /var/tmp /dev /dev/shm; do touch $place/x 2>/dev/null; echo $?; done"
+    (box.rootfs / "tmp/kept").touch()
+    for name in ("run", "var/tmp"):
+        (box.rootfs / name).mkdir(parents=True)
+    assert box.shell(f"{script}; ls /tmp", read_only=True).stdout.split() == [*b"1 1 0 0 0 0 0 kept x".split()]
+    done = box.shell(script, read_only=True, read_only_tmpfs=False)
+    assert done.stdout.split() == [b"1"] * 7
+    assert os.listdir(box.rootfs / "tmp") == ["kept"]
 
 
 def test_limits(box):

@@ -15,7 +15,7 @@ from arstore.cli.terminal.spans import go_time, rfc_time
 
 if TYPE_CHECKING:
     from arstore.runtime.inspection.about import About, Mounted
-    from arstore.runtime.spec.limits import Tmpfs
+    from arstore.runtime.spec.mounts.filesystems import Tmpfs
 
 _BILLION = 1_000_000_000
 _PERIOD = 100_000
@@ -233,7 +233,7 @@ def _config(about: About) -> Fields:
         Entrypoint=list(about.entrypoint) or None,
         OnBuild=None,
         Labels=about.labels,
-        Annotations=dict(getattr(options, "annotations", {})),
+        Annotations=dict(options.annotations),
         StopSignal=about.stop_signal,
         Healthcheck=None if config is None or config.healthcheck is None else dict(config.healthcheck),
         StopTimeout=int(options.stop_timeout),
@@ -250,13 +250,13 @@ def _host_config(about: About) -> Fields:
         Binds=[_bind(one) for one in about.mounts if one.kind != "tmpfs"],
         CgroupMode="private",
         Cgroups="default" if options.cgroups else "disabled",
-        ContainerIDFile=getattr(options, "cidfile", ""),
+        ContainerIDFile="",
         LogConfig=Fields(Type="json-file", Config=None, Path=os.path.join(about.container.path, "log"), Size=""),
         NetworkMode=options.network,
         PortBindings={},
         RestartPolicy=Fields(Name=options.restart.policy, MaximumRetryCount=options.restart.most),
         AutoRemove=about.request is not None and about.request.remove,
-        Annotations=dict(getattr(options, "annotations", {})),
+        Annotations=dict(options.annotations),
         VolumeDriver="",
         VolumesFrom=None,
         CapAdd=[f"CAP_{_bare(name)}" for name in security.added],
@@ -266,11 +266,11 @@ def _host_config(about: About) -> Fields:
         DnsSearch=list(getattr(options, "dns_search", ())),
         ExtraHosts=list(getattr(options, "hosts", ())),
         GroupAdd=list(options.groups),
-        IpcMode=getattr(options, "ipc", "") or "private",
-        PidMode=getattr(options, "pid", "") or "private",
-        UTSMode=getattr(options, "uts", "") or "private",
+        IpcMode=options.isolation.ipc,
+        PidMode="private",
+        UTSMode=options.isolation.uts,
         UsernsMode="",
-        OomScoreAdj=getattr(options, "oom_score_adj", None) or 0,
+        OomScoreAdj=options.oom_score_adj or 0,
         Privileged=security.privileged,
         PublishAllPorts=False,
         ReadonlyRootfs=options.read_only,
@@ -287,7 +287,7 @@ def _host_config(about: About) -> Fields:
         NanoCpus=0 if options.cpus is None else round(options.cpus * _BILLION),
         CpuPeriod=_PERIOD if quota else 0,
         CpuQuota=quota,
-        CpusetCpus=getattr(options, "cpuset_cpus", ""),
+        CpusetCpus=options.resources.cpuset_cpus,
         CpusetMems="",
         Devices=[_plain(one) for one in options.devices],
         OomKillDisable=False,
@@ -297,7 +297,7 @@ def _host_config(about: About) -> Fields:
 
 
 def _swap(about: About) -> int:
-    given = getattr(about.options, "memory_swap", None)
+    given = about.options.resources.memory_swap
     return given if isinstance(given, int) else 2 * (about.options.memory or 0)
 
 

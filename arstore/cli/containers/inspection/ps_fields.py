@@ -84,7 +84,7 @@ def fields_of(about: About, size: int | None, *, whole: bool) -> Fields:
         Pod="",
         PodName="",
         IsInfra=False,
-        CIDFile=getattr(about.options, "cidfile", ""),
+        CIDFile="",
     )
 
 

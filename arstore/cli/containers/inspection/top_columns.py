@@ -42,7 +42,7 @@ class Column(NamedTuple):
 
 def _capabilities(kind: str) -> Callable[[Process, Names], str]:
     def text(process: Process, _: Names) -> str:
-        from arstore.runtime.spec.capabilities import NAMES
+        from arstore.runtime.spec.rights.capabilities import NAMES
 
         mask = process.capabilities[kind]
         names = [name for number, name in enumerate(NAMES) if mask >> number & 1]

@@ -1,24 +1,28 @@
 """Rights of a container as values: `--security-opt`, `--cap-add`, `--cap-drop` and `--privileged`.
 
-The syntax is docker's and podman's. `label=` and `apparmor=unconfined` are accepted without effect, because arstore
-gives containers no SELinux label and no AppArmor profile. An image cannot ask for any of this.
+The syntax is docker's and podman's. `label=` is accepted without effect, because arstore gives containers no SELinux
+label. `apparmor=PROFILE` needs a host with AppArmor. An image cannot ask for any of this.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
-from arstore.runtime.spec.capabilities import granted, parse_capability
+from arstore.runtime.spec.rights.capabilities import granted, parse_capability
+from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UNCONFINED = "unconfined"
+_APPARMOR = "/sys/module/apparmor/parameters/enabled"
+_PROC_OPTION = re.compile(r"hidepid=[a-z0-9]{1,12}|gid=[0-9]{1,10}|subset=pid")
 _HINT = (
     "use seccomp=FILE|unconfined|default, no-new-privileges, unmask=ALL|PATH[:PATH...], mask=PATH[:PATH...], "
-    "label=disable or apparmor=unconfined"
+    "systempaths=unconfined, proc-opts=OPTION[,OPTION...], apparmor=PROFILE|unconfined or label=disable"
 )
 
 
@@ -36,6 +40,10 @@ class Security(NamedTuple):
     """Paths that are neither masked nor read-only; `ALL` for all of them."""
     masked: tuple[str, ...] = ()
     """Additional masked paths."""
+    proc_options: tuple[str, ...] = ()
+    """Options of the container's /proc, such as `hidepid=2` (proc(5))."""
+    apparmor: str = ""
+    """An AppArmor profile that the host has loaded; "" for none."""
 
     def capabilities(self, available: int) -> tuple[str, ...]:
         """Return the container's capabilities, out of the bit mask *available*."""
@@ -50,9 +58,10 @@ def parse_security(
     options: Sequence[str], added: Sequence[str] = (), dropped: Sequence[str] = (), privileged: bool = False
 ) -> Security:
     """Return the rights in these options of the command line; a later option wins. Raises UsageError."""
-    seccomp, no_new_privileges = "", False
+    seccomp, no_new_privileges, apparmor = "", False, ""
     masked: list[str] = []
     unmasked: list[str] = []
+    proc_options: list[str] = []
     for text in options:
         name, separator, value = text.partition("=") if "=" in text else text.partition(":")
         if name == "seccomp" and value:
@@ -61,7 +70,13 @@ def parse_security(
             no_new_privileges = value != "false"
         elif name in {"mask", "unmask"} and value:
             (masked if name == "mask" else unmasked).extend(_paths(value, text))
-        elif not (name == "label" and separator) and (name, value) != ("apparmor", UNCONFINED):
+        elif (name, value) == ("systempaths", UNCONFINED):
+            unmasked.append("ALL")
+        elif name == "proc-opts" and all(map(_PROC_OPTION.fullmatch, value.split(","))):
+            proc_options += value.split(",")
+        elif name == "apparmor" and value:
+            apparmor = _apparmor(value, text)
+        elif not (name == "label" and separator):
             from arstore.oci.document import shown
 
             raise UsageError(shown(text), "not a security option", _HINT)
@@ -73,7 +88,23 @@ def parse_security(
         seccomp=seccomp,
         masked=tuple(masked),
         unmasked=tuple(unmasked),
+        proc_options=tuple(proc_options),
+        apparmor=apparmor,
     )
+
+
+def _apparmor(profile: str, text: str) -> str:
+    """Return the profile, "" for none. Raises UsageError if the host has no AppArmor."""
+    if profile == UNCONFINED:
+        return ""
+    try:
+        with open(_APPARMOR, encoding="ascii") as file:
+            enabled = file.read(1) == "Y"
+    except OSError:
+        enabled = False
+    if not enabled:
+        raise refused(text, "this host has no AppArmor", "leave it out, or use apparmor=unconfined")
+    return profile
 
 
 def _paths(value: str, text: str) -> list[str]:

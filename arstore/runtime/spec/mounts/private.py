@@ -3,14 +3,15 @@
 They are in `<container>/volumes/<name>`, outside the container's upper directory, and are removed with the container.
 Copies are made under temporary names and renamed when all are complete, so an interrupted copy is made again. Mount
 points are compared after resolving symlinks: several names for one directory give one volume, and a volume inside
-another one is copied once. Out of scope: named volumes, which arstore does not have.
+another one is copied once. Out of scope: named volumes (`store.volumes`, `sources`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import short_hash
@@ -18,8 +19,10 @@ from arstore.disk.free_space import Room
 from arstore.disk.rmtree import remove_tree
 from arstore.errors import ImageConfigError, NoSpaceError, naming, reason
 from arstore.linux.files.opening import DIRECTORY
-from arstore.runtime.spec.options import Volume
-from arstore.runtime.spec.volume_copy import TreeCopy, identity_of
+from arstore.linux.files.reading import read_start
+from arstore.linux.files.writing import replace_file
+from arstore.runtime.spec.mounts.copying import TreeCopy, identity_of
+from arstore.runtime.spec.mounts.volume import Volume
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ MOST_VOLUMES = 1000
 """Maximum number of volumes that an image may declare; each is a mount."""
 
 _MODE = 0o755
-_PARTIAL, _LINKS = ".partial", ".links"
+_PARTIAL, _LINKS, _PLACES = ".partial", ".links", ".places"
 _LONGEST = 4095
+_LONGEST_LIST = 8 << 20
 _KERNELS = ("/proc", "/sys", "/dev")
 _USUAL = ("/sys/fs/cgroup", "/dev/shm")
 """Places that images declare below the kernel's file systems; a volume there hides and reveals nothing of the host."""
@@ -95,6 +99,7 @@ def private_volumes(
 
 
 def _make(base: str, paths: dict[str, str], places: tuple[str, ...], root: RootDirectory, limits: Limits) -> None:
+    _note_places(base, paths)
     links = os.path.join(base, _LINKS)
     for left in (links, *(path + _PARTIAL for path in paths.values())):
         remove_tree(left)
@@ -131,3 +136,44 @@ def _fill(target: str, place: str, root: RootDirectory, copy: TreeCopy) -> None:
         target_fd = os.open(target, DIRECTORY)
         stack.callback(os.close, target_fd)
         copy.copy(source_fd, target_fd)
+
+
+def copy_tree(place: str, target: str, root: RootDirectory, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Copy the directory *place* of *root*, and everything in it, to the new directory *target*.
+
+    Raises LimitError, NoSpaceError before the *limits*' reserve of the file system is used, OSError.
+    """
+    links = f"{target}{_LINKS}"
+    remove_tree(links)
+    os.mkdir(links, 0o700)
+    try:
+        with ExitStack() as stack:
+            links_fd = os.open(links, DIRECTORY)
+            stack.callback(os.close, links_fd)
+            os.mkdir(target, _MODE)
+            try:
+                _fill(target, place, root, TreeCopy(links_fd, Room(links_fd, limits, "the volume")))
+            except NoSpaceError as error:
+                raise NoSpaceError("volume", error.why, "free some space, or `arstore gc`") from error
+    finally:
+        remove_tree(links)
+
+
+def _note_places(base: str, paths: dict[str, str]) -> None:
+    """Record the place of each volume, for `--volumes-from`, before it exists."""
+    known = {place: os.path.basename(path) for place, path in paths.items()}
+    known |= {place: os.path.basename(path) for place, path in places_of(os.path.dirname(base)).items()}
+    replace_file(f"{base}/{_PLACES}", json.dumps(known).encode(), f"{base}/{_PLACES}.new")
+
+
+def places_of(directory: str) -> dict[str, str]:
+    """Return the private volumes of the container in *directory*: their mount points, and their paths on the host.
+
+    Those of containers from before the record was kept, or with a damaged one, are left out.
+    """
+    base = os.path.join(directory, "volumes")
+    with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+        found = json.loads(read_start(f"{base}/{_PLACES}", _LONGEST_LIST))
+        paths = {place: os.path.join(base, os.path.basename(name)) for place, name in found.items()}
+        return {place: path for place, path in paths.items() if place.startswith("/") and os.path.isdir(path)}
+    return {}

@@ -8,11 +8,11 @@ import os
 import pytest
 
 from arstore.errors import ArstoreError, UsageError
-from arstore.runtime.spec.capabilities import DEFAULT, NAMES, capabilities_section, granted, parse_capability
 from arstore.runtime.spec.devices import HostDevice, device_section, parse_device
-from arstore.runtime.spec.limits import Tmpfs, Ulimit, parse_tmpfs, parse_ulimit, rlimits
-from arstore.runtime.spec.seccomp_file import load_profile
-from arstore.runtime.spec.security import Security, parse_security
+from arstore.runtime.spec.limits import Ulimit, parse_ulimit, rlimits
+from arstore.runtime.spec.rights.capabilities import DEFAULT, NAMES, capabilities_section, granted, parse_capability
+from arstore.runtime.spec.rights.seccomp_file import load_profile
+from arstore.runtime.spec.rights.security import Security, parse_security
 
 ALL = (1 << len(NAMES)) - 1
 
@@ -150,16 +150,6 @@ def test_rlimits_replace_the_default():
     assert found == [
         {"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
     ]  # fmt: skip
-
-
-def test_tmpfs():
-    assert parse_tmpfs("/tmp") == Tmpfs("/tmp", ("rw", "noexec", "nosuid", "nodev"))
-    assert parse_tmpfs("/a/../tmp:size=1g,exec,ro,suid,mode=1777") == Tmpfs(
-        "/tmp", ("nodev", "size=1g", "exec", "ro", "suid", "mode=1777")
-    )
-    for text in ("", "tmp", "/", "/tmp:bind", "/tmp:size=x", "/tmp:size=1,lowerdir=/etc"):
-        with pytest.raises(UsageError):
-            parse_tmpfs(text)
 
 
 # --- profiles in files ----------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from arstore.errors import ImageConfigError, LimitError, NoSpaceError
-from arstore.runtime.spec import volume_copy
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.volumes import private_volumes, volume_places
+from arstore.runtime.spec.mounts import copying as volume_copy
+from arstore.runtime.spec.mounts.private import places_of, private_volumes, volume_places
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 
 
@@ -134,7 +134,8 @@ def test_each_place_is_copied_once_whatever_it_is_called(image, volumes_of, tmp_
     places = [*(f"/l{number}" for number in range(100)), "/data", "/way/."]
     made = volumes_of(*places)
     assert list(made) == ["/data"]
-    assert os.listdir(tmp_path / "volumes") == [os.path.basename(made["/data"])]
+    assert sorted(os.listdir(tmp_path / "volumes")) == [".places", os.path.basename(made["/data"])]
+    assert places_of(str(tmp_path)) == made
     assert volumes_of(*places, taken=("/l7",)) == {}
 
 

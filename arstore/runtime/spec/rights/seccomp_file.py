@@ -13,12 +13,12 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError, from_os_error
-from arstore.runtime.spec.seccomp import ARCHITECTURES
+from arstore.runtime.spec.rights.seccomp import ARCHITECTURES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from arstore.runtime.spec.seccomp import Json
+    from arstore.runtime.spec.rights.seccomp import Json
 
 _LIMIT = 4 << 20
 _ACTIONS = frozenset(

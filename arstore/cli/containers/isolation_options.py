@@ -1,0 +1,71 @@
+"""Options for namespaces and kernel parameters of a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from arstore.cli.parameter import option
+from arstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from arstore.runtime.spec.options import RunOptions
+
+
+class IsolationWords(TypedDict):
+    """The options as they were typed."""
+
+    ipc: str
+    pid: str
+    uts: str
+    userns: str
+    cgroupns: str
+    cgroup_parent: str | None
+    sysctl: tuple[str, ...]
+    personality: str | None
+
+
+ISOLATION_OPTIONS = (
+    option("--ipc", metavar="KIND", default="", help="private (the default), host, or none for no /dev/shm."),
+    option("--pid", metavar="KIND", default="", help="private, which is the only kind."),
+    option("--uts", metavar="KIND", default="", help="private (the default), or host for the host's name."),
+    option("--userns", metavar="KIND", default="", help="host, which is the only kind."),
+    option("--cgroupns", metavar="KIND", default="", help="private (the default) or host."),
+    option("--cgroup-parent", metavar="PATH", help="Make the container's control groups below this one."),
+    option(
+        "--sysctl",
+        metavar="K=V",
+        multiple=True,
+        help="Set a kernel parameter of the container: net.*, fs.mqueue.*, or of System V IPC.",
+    ),
+    option("--personality", metavar="DOMAIN", help="Set the execution domain: LINUX, or LINUX32 for a 32-bit machine."),
+)
+
+
+def with_isolation(options: RunOptions, words: IsolationWords) -> RunOptions:
+    """Return *options* with the namespaces. Raises UsageError."""
+    from arstore.runtime.spec.isolation import (
+        Isolation,
+        parse_cgroup_parent,
+        parse_namespace,
+        parse_personality,
+        parse_sysctl,
+        require_own_namespaces,
+    )
+
+    parse_namespace("--pid", words["pid"], ("private",))
+    parse_namespace("--userns", words["userns"] or "host", ("host",))
+    parent, personality = words["cgroup_parent"], words["personality"]
+    if parent is not None and not options.cgroups:
+        raise UsageError("--cgroup-parent", "needs control groups, but --cgroups=disabled is given")
+    isolation = Isolation(
+        cast("Literal['private', 'host', 'none']", parse_namespace("--ipc", words["ipc"], ("private", "host", "none"))),
+        cast("Literal['private', 'host']", parse_namespace("--uts", words["uts"], ("private", "host"))),
+        cast("Literal['private', 'host']", parse_namespace("--cgroupns", words["cgroupns"], ("private", "host"))),
+        dict(map(parse_sysctl, words["sysctl"])),
+        "" if parent is None else parse_cgroup_parent(parent),
+        "" if personality is None else parse_personality(personality),
+    )
+    require_own_namespaces(isolation, options.network)
+    return options._replace(isolation=isolation)
