@@ -326,7 +326,7 @@ class MountForbiddenError(MountError):
     exit_code = 44
 
 
-# --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
+# --- running (50-55, 60-64) -----------------------------------------------------------------------------------------
 
 
 class RuntimeMissingError(RunError):
@@ -363,6 +363,12 @@ class CommandNotExecutableError(RunError):
     """The container's command exists but cannot be executed."""
 
     exit_code = 54
+
+
+class PortInUseError(RunError):
+    """A port of the host that a container is to publish is in use."""
+
+    exit_code = 64
 
 
 class PipelineFailedError(PipelineError):

@@ -13,6 +13,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.limit_options import warn_of_limits
+from arstore.cli.containers.network_options import warn_of_ports
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.containers.setting_options import SettingWords, setting_options, wanted_platform, with_settings
 from arstore.cli.parameter import ANY, RAW, argument, option
@@ -89,6 +90,7 @@ def run(
         raise UsageError("--replace", "needs --name")
     options = with_settings(run_options(words), args, words)
     warn_of_limits(session, options)
+    warn_of_ports(session, words)
     with session.store(create=may_pull(image, words), makes=True) as store:
         found = found_or_pulled(session, store, image, words, wanted_platform(words))
         with session.progress() as progress:

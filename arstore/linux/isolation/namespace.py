@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CLONE_FS = 0x200
-CLONE_NEWNS, CLONE_NEWPID = 0x20000, 0x20000000
+CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """A fixed inode number, from the kernel's proc_ns.h."""
