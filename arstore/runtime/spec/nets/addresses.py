@@ -21,7 +21,6 @@ _GUEST, _GATEWAY, _DNS = 100, 2, 3
 _NET = "10.0.2.0/24"
 
 PASTA_VALUES = frozenset(
-    # fmt: off
     (
         "-a",
         "--address",
@@ -59,7 +58,6 @@ PASTA_VALUES = frozenset(
         "--map-host-loopback",
         "--map-guest-addr",
     )
-    # fmt: on
 )
 """Options of pasta with a value that a user may give; others would change which namespace or files it uses."""
 

@@ -12,9 +12,9 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from arstore.errors import NotFoundError
+from arstore.errors import NotFoundError, from_os_error
 from arstore.runtime.spec.nets.addresses import PASTA_VALUES, network_of
-from arstore.runtime.spec.sizes import refused
+from arstore.runtime.spec.sizes import refused, shown
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Network = Literal["none", "host", "private", "pasta", "slirp4netns", "ns"]
 
 PASTA_FLAGS = frozenset(
-    # fmt: off
     (
         "-4",
         "--ipv4-only",
@@ -42,7 +41,6 @@ PASTA_FLAGS = frozenset(
         "--freebind",
         "--host-lo-to-ns-lo",
     )
-    # fmt: on
 )
 """Options of pasta without a value; `--map-gw` is podman's word for leaving out --no-map-gw."""
 
@@ -118,11 +116,13 @@ def _slirp_options(text: str) -> tuple[str, ...]:
 
 
 def _namespace(text: str, path: str) -> str:
-    """Return the absolute path of a namespace's file. Raises UsageError, NotFoundError."""
+    """Return the absolute path of a namespace's file. Raises UsageError, NotFoundError, HostError."""
     try:
         about = os.stat(path)
-    except (OSError, ValueError):
-        raise NotFoundError(f"--network={text}", "no such network namespace") from None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise NotFoundError(f"--network={shown(text)}", "no such network namespace") from None
+    except OSError as error:
+        raise from_os_error(error, f"--network={shown(text)}") from error
     # A namespace is a regular file of nsfs; the launcher asks the kernel for its type when it opens it.
     if not stat.S_ISREG(about.st_mode):
         raise refused(f"--network={text}", "is not a network namespace", "`ip netns add NAME` makes one in /run/netns")

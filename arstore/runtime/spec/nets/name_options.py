@@ -8,7 +8,7 @@ import re
 
 from arstore.errors import NotFoundError
 from arstore.runtime.spec.nets.names import GATEWAY
-from arstore.runtime.spec.sizes import refused
+from arstore.runtime.spec.sizes import refused, shown
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?")
 _OPTION = re.compile(r"[a-z0-9-]{1,64}(?::[0-9]{1,9})?")
@@ -52,7 +52,7 @@ def parse_hosts_file(text: str) -> str:
     if text in {"none", "image"}:
         return text
     if not os.path.exists(text):
-        raise NotFoundError(f"--hosts-file={text}", "no such file")
+        raise NotFoundError(f"--hosts-file={shown(text)}", "no such file")
     if not os.path.isfile(text):
         raise refused(f"--hosts-file={text}", "is not a regular file")
     return os.path.abspath(text)
