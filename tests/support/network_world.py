@@ -35,9 +35,9 @@ mount --bind "$1/hosts" /etc/hosts && : > "$1/ready" && exec sleep 600
 """
 
 _RESOLVER = f"""
-import socket
+import socket, sys
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(("127.0.0.1", 53))
+server.bind((sys.argv[1], 53))
 while True:
     asked, client = server.recvfrom(512)
     end = asked.index(b"\\0", 12) + 5
@@ -63,7 +63,8 @@ while True:
         server.sendto(answer.encode(), client)
     else:
         client, _ = server.accept()
-        client.sendall(answer.encode())
+        client.recv(512)
+        client.sendall(f"HTTP/1.0 200 OK\\r\\nContent-Length: {len(answer)}\\r\\n\\r\\n{answer}".encode())
         client.close()
 """
 
@@ -75,9 +76,11 @@ client = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SO
 client.settimeout(2)
 try:
     client.connect((address, int(port)))
-    if kind == "udp":
-        client.send(b"?")
-    sys.stdout.write(client.recv(512).decode())
+    client.send(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    found = client.recv(512)
+    while kind == "tcp" and (more := client.recv(512)):
+        found += more
+    sys.stdout.write(found.decode().rpartition("\\r\\n\\r\\n")[2])
 except OSError:
     pass
 """
@@ -112,7 +115,8 @@ class World:
         self._host = subprocess.Popen(command, stderr=subprocess.PIPE)
         self._processes.append(self._host)
         self._until(lambda: (self.base / "ready").exists())
-        self.popen(sys.executable, "-c", _RESOLVER)
+        for address in ("127.0.0.1", ADDRESS):
+            self.popen(sys.executable, "-c", _RESOLVER, address)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,13 +153,13 @@ class World:
     def arstore(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """Run the real program on this host."""
         command = self.words(*self.arstore_words(*words))
-        return subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=120)
+        return subprocess.run(command, env=self.environment, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
 
     def add_image(self, name: str = "box:1", members: Sequence[images.Member] = (), **config: object) -> None:
         """Import an image with busybox."""
         program = Path(programs.busybox() or "").read_bytes()
         bottom = [images.directory("./"), images.directory("bin"), images.file("bin/busybox", program, 0o755)]
-        links = ("sh", "cat", "nc", "wget", "nslookup", "sleep", "true", "ls", "ip", "seq", "kill", "echo")
+        links = ("sh", "cat", "grep", "mkdir", "wget", "nslookup", "sleep", "true", "ls", "ip", "seq", "kill", "echo", "timeout", "httpd")
         bottom += [images.symlink(f"bin/{link}", "busybox") for link in links]
         layers = [images.layer(bottom, "none"), *([images.layer(members, "none")] if members else [])]
         picture = images.image(*layers, names=[name], config={"Env": ["PATH=/bin"], **config})
@@ -164,9 +168,10 @@ class World:
         done = self.arstore("import", str(archive))
         assert done.returncode == 0, done.stderr
 
-    def serve(self, kind: str, address: str, port: int, answer: str) -> None:
-        """Answer every client at this place of the host."""
-        process = self.popen(sys.executable, "-c", _SERVER, kind, address, str(port), answer)
+    def serve(self, kind: str, address: str, port: int, answer: str, pid: int = 0) -> None:
+        """Answer every client at this place of the host, or in the network of process *pid*."""
+        inside = ["nsenter", f"--target={pid}", "--net"] if pid else []
+        process = self.popen(*inside, sys.executable, "-c", _SERVER, kind, address, str(port), answer)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
 
@@ -179,6 +184,13 @@ class World:
             if found or time.monotonic() > end:
                 return found
             time.sleep(0.2)
+
+    def end(self, name: str) -> None:
+        """Kill a container and remove it."""
+        self.arstore("kill", name, "KILL")
+        self.arstore("wait", name)
+        done = self.arstore("container", "rm", name)
+        assert done.returncode == 0, done.stderr
 
     def helpers(self) -> list[int]:
         """Return the processes of helpers that are in this host's network namespace, or were started there."""
