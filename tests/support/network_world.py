@@ -153,13 +153,31 @@ class World:
     def arstore(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """Run the real program on this host."""
         command = self.words(*self.arstore_words(*words))
-        return subprocess.run(command, env=self.environment, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=30
+        )
 
     def add_image(self, name: str = "box:1", members: Sequence[images.Member] = (), **config: object) -> None:
         """Import an image with busybox."""
         program = Path(programs.busybox() or "").read_bytes()
         bottom = [images.directory("./"), images.directory("bin"), images.file("bin/busybox", program, 0o755)]
-        links = ("sh", "cat", "grep", "mkdir", "wget", "nslookup", "sleep", "true", "ls", "ip", "seq", "kill", "echo", "timeout", "httpd")
+        links = (
+            "sh",
+            "cat",
+            "grep",
+            "mkdir",
+            "wget",
+            "nslookup",
+            "sleep",
+            "true",
+            "ls",
+            "ip",
+            "seq",
+            "kill",
+            "echo",
+            "timeout",
+            "httpd",
+        )
         bottom += [images.symlink(f"bin/{link}", "busybox") for link in links]
         layers = [images.layer(bottom, "none"), *([images.layer(members, "none")] if members else [])]
         picture = images.image(*layers, names=[name], config={"Env": ["PATH=/bin"], **config})
@@ -176,7 +194,7 @@ class World:
         assert process.stdout.readline() == b"ready\n"
 
     def ask(self, kind: str, address: str, port: int, seconds: float = 15.0) -> str:
-        """Return what a server at this place answers to a client on this host, "" if nothing until *seconds* are over."""
+        """Return what a server at this place answers to a client on this host, "" without one in *seconds*."""
         end = time.monotonic() + seconds
         while True:
             command = self.words(sys.executable, "-c", _CLIENT, kind, address, str(port))

@@ -103,12 +103,18 @@ def test_a_port_in_use(world, helper):
 def test_all_exposed_ports_get_a_place(world):
     world.add_image("web:1", ExposedPorts={"80/tcp": {}, "nonsense": {}, "53/udp": {}})
     script = "echo web >/index.html; httpd -f -p 80 -h /"
-    done = world.arstore("run", "-d", "--name", "web", "--network=private", "-P", "--expose", "90", "web:1", "sh", "-c", script)
+    done = world.arstore(
+        "run", "-d", "--name", "web", "--network=private", "-P", "--expose", "90", "web:1", "sh", "-c", script
+    )
     assert done.returncode == 0, done.stderr
     try:
-        found = subprocess.run(world.words("sh", "-c", "cat /proc/net/tcp"), capture_output=True, check=True).stdout.decode()
+        found = subprocess.run(
+            world.words("sh", "-c", "cat /proc/net/tcp"), capture_output=True, check=True
+        ).stdout.decode()
         lines = [line.split() for line in found.splitlines()[1:]]
-        ports = [int(line[1].partition(":")[2], 16) for line in lines if line[1].startswith("00000000:") and line[3] == "0A"]
+        ports = [
+            int(line[1].partition(":")[2], 16) for line in lines if line[1].startswith("00000000:") and line[3] == "0A"
+        ]
         assert len(ports) == 2
         assert "web\n" in [world.ask("tcp", ADDRESS, port, 3) for port in ports]
     finally:
@@ -119,7 +125,9 @@ def test_all_exposed_ports_get_a_place(world):
 def test_nothing_is_left_after_a_kill(world, helper, victim):
     until(lambda: not world.helpers())
     name = f"victim-{helper}-{victim}"
-    command = world.arstore_words("run", "--name", name, f"--network={helper}", "-p", "8200:80", "box:1", "sleep", "300")
+    command = world.arstore_words(
+        "run", "--name", name, f"--network={helper}", "-p", "8200:80", "box:1", "sleep", "300"
+    )
     process = world.popen(*command)
     until(lambda: _state(world, name).get("status") == "running")
     state = _state(world, name)
@@ -150,7 +158,9 @@ def _state(world, name):
 
 def test_many_at_once(world, helper):
     world.serve("tcp", ADDRESS, 7100 + len(helper), "public")
-    command = world.arstore_words("run", f"--network={helper}", "box:1", "wget", "-qO-", f"http://{ADDRESS}:{7100 + len(helper)}")
+    command = world.arstore_words(
+        "run", f"--network={helper}", "box:1", "wget", "-qO-", f"http://{ADDRESS}:{7100 + len(helper)}"
+    )
     started = [world.popen(*command) for _ in range(6)]
     assert [process.communicate(timeout=60)[0] for process in started] == [b"public"] * 6
     until(lambda: not world.helpers())
@@ -161,7 +171,9 @@ def test_other_processes_of_a_container_have_its_network(world, helper):
     name = f"exec-{helper}"
     running(world, f"--network={helper}", script="sleep 300", name=name)
     try:
-        assert words(world.arstore("exec", name, "wget", "-qO-", f"http://{ADDRESS}:{7200 + len(helper)}")) == ["public"]
+        assert words(world.arstore("exec", name, "wget", "-qO-", f"http://{ADDRESS}:{7200 + len(helper)}")) == [
+            "public"
+        ]
     finally:
         world.end(name)
 
@@ -209,7 +221,10 @@ def test_files_of_names(world):
 
 
 def test_files_of_the_image(world):
-    members = [images.directory("etc"), *(images.file(f"etc/{name}", b"image\n") for name in ("hosts", "hostname", "resolv.conf"))]
+    members = [
+        images.directory("etc"),
+        *(images.file(f"etc/{name}", b"image\n") for name in ("hosts", "hostname", "resolv.conf")),
+    ]
     world.add_image("named:1", members)
     script = "cat /etc/hosts /etc/hostname /etc/resolv.conf"
     options = ("--network=private", "--no-hosts", "--no-hostname", "--dns=none")
@@ -230,12 +245,12 @@ def test_addresses(world):
 
 def test_without_a_helper(world, tmp_path):
     (tmp_path / "bin").mkdir()
-    probe = (
-        "from arstore.runtime.lifecycle import network; network._MORE_PLACES = ();"
-        "network.find_helper('private')"
-    )
+    probe = "from arstore.runtime.lifecycle import network; network._MORE_PLACES = ();network.find_helper('private')"
     done = subprocess.run(
-        [sys.executable, "-c", probe], env=os.environ | {"PATH": str(tmp_path / "bin")}, capture_output=True, check=False
+        [sys.executable, "-c", probe],
+        env=os.environ | {"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        check=False,
     )
     last = done.stderr.decode().splitlines()[-1]
     assert last.endswith("--network=private: neither pasta nor slirp4netns is installed; `apt install passt`")
