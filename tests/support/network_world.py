@@ -205,7 +205,7 @@ class World:
 
     def end(self, name: str) -> None:
         """Kill a container and remove it."""
-        self.arstore("kill", name, "KILL")
+        self.arstore("kill", name)
         self.arstore("wait", name)
         done = self.arstore("container", "rm", name)
         assert done.returncode == 0, done.stderr

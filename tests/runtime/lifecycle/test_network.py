@@ -137,11 +137,11 @@ def test_nothing_is_left_after_a_kill(world, helper, victim):
     elif victim == "keeper":
         os.kill(state["keeper"]["pid"], 9)
     elif victim == "container":
-        assert world.arstore("kill", name, "KILL").returncode == 0
+        assert world.arstore("kill", name).returncode == 0
     else:
         os.kill(world.helpers()[0], 9)
         assert process.poll() is None
-        assert world.arstore("kill", name, "KILL").returncode == 0
+        assert world.arstore("kill", name).returncode == 0
     process.wait(timeout=30)
     until(lambda: not world.helpers())
     assert world.ask("tcp", ADDRESS, 8200, 0) == ""

@@ -18,7 +18,10 @@ from arstore.runtime.spec.nets.names import name_files, resolver
 from arstore.runtime.spec.nets.values import Link, NameFiles
 
 HOST = "127.0.0.1\tlocalhost\n10.1.1.1 neighbour # and a word\n"
-RESOLV = "# by hand\nsearch a.org b.org\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver fe80::1%eth0\noptions edns0\n"
+RESOLV = (
+    "# by hand\nsearch a.org b.org\nnameserver 127.0.0.53\nnameserver 10.0.0.1\n"
+    "nameserver fe80::1%eth0\noptions edns0\n"
+)
 
 
 @pytest.fixture(autouse=True)
