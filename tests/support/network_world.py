@@ -107,6 +107,7 @@ class World:
         self.store = base / "store"
         self._path = path
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._served: set[tuple[str, str, int, int]] = set()
 
     def __enter__(self) -> World:
         (self.base / "resolv.conf").write_text("search example.org\nnameserver 127.0.0.1\noptions timeout:2\n")
@@ -188,6 +189,9 @@ class World:
 
     def serve(self, kind: str, address: str, port: int, answer: str, pid: int = 0) -> None:
         """Answer every client at this place of the host, or in the network of process *pid*."""
+        if (kind, address, port, pid) in self._served:
+            return
+        self._served.add((kind, address, port, pid))
         inside = ["nsenter", f"--target={pid}", "--net"] if pid else []
         process = self.popen(*inside, sys.executable, "-c", _SERVER, kind, address, str(port), answer)
         assert process.stdout is not None

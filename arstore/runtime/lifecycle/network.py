@@ -17,8 +17,8 @@ from arstore.linux.isolation import capability
 from arstore.linux.isolation.namespace import CLONE_NEWNET, unshare
 from arstore.linux.mounting.mount import MS_BIND, mount
 from arstore.linux.process import set_parent_death_signal
+from arstore.runtime.lifecycle.network_helpers import Helper, start_pasta, start_slirp
 from arstore.runtime.spec.nets.values import HELPED
-from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +31,6 @@ PACKAGES = {"pasta": "passt", "slirp4netns": "slirp4netns"}
 _MORE_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/libexec/podman", "/usr/lib/podman")
 _GET_TYPE = 0xB703
 """NS_GET_NSTYPE of ioctl_ns(2)."""
-
-
-class Helper(NamedTuple):
-    """A helper program: its name, and its path."""
-
-    name: str
-    path: str
 
 
 def find_helper(network: str) -> Helper:
@@ -92,12 +85,8 @@ def connect(options: RunOptions, place: str, joined: int) -> None:
     with _new_namespace() as source:
         _keep(source, place)
         if helper.name == "pasta":
-            from arstore.runtime.lifecycle.network_helpers import start_pasta
-
             start_pasta(helper, options, source)
         else:
-            from arstore.runtime.lifecycle.network_helpers import start_slirp
-
             start_slirp(helper, options, source)
 
 

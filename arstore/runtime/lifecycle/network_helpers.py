@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from arstore.errors import RuntimeFailedError, UsageError
 from arstore.runtime.driver import one_line
 from arstore.runtime.spec.nets.addresses import addresses, values_of
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     import socket
 
-    from arstore.runtime.lifecycle.network import Helper
     from arstore.runtime.spec.nets.values import Link, Port
     from arstore.runtime.spec.options import RunOptions
 
@@ -29,6 +29,13 @@ _PATIENCE = 20.0
 """Seconds for an answer of slirp4netns."""
 _NOISE = ("Failed to send ", "Don't run as root", "WARNING: Support for ", "sent tapfd=", "received tapfd=")
 _ROUTABLE = "routable interface"
+
+
+class Helper(NamedTuple):
+    """A helper program: its name, and its path."""
+
+    name: str
+    path: str
 
 
 def start_pasta(helper: Helper, options: RunOptions, source: str) -> None:
