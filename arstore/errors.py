@@ -326,7 +326,13 @@ class MountForbiddenError(MountError):
     exit_code = 44
 
 
-# --- running (50-55, 60-64) -----------------------------------------------------------------------------------------
+class PortInUseError(HostError):
+    """A port of the host that a container is to publish is in use."""
+
+    exit_code = 45
+
+
+# --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 
 class RuntimeMissingError(RunError):
@@ -363,12 +369,6 @@ class CommandNotExecutableError(RunError):
     """The container's command exists but cannot be executed."""
 
     exit_code = 54
-
-
-class PortInUseError(RunError):
-    """A port of the host that a container is to publish is in use."""
-
-    exit_code = 64
 
 
 class PipelineFailedError(PipelineError):
