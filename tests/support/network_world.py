@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ADDRESS = "192.0.2.77"
 """The host's own address (RFC 5737)."""
 ANSWER = "203.0.113.9"
-"""What the resolver answers to every question for an IPv4 address."""
+"""The address that the resolver answers with."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _INTERFACE = (
