@@ -338,6 +338,12 @@ class ConfigFileError(HostError):
     exit_code = 45
 
 
+class PortInUseError(HostError):
+    """A port of the host that a container is to publish is in use."""
+
+    exit_code = 46
+
+
 # --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 

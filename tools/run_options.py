@@ -27,7 +27,6 @@ TARGET = CHECKOUT / "docs" / "design" / "run-options.md"
 HELP = CHECKOUT / "tests" / "cli" / "containers" / "podman_run_help.txt"
 _OPTION = re.compile(r"^ {2,6}(?:(-[a-zA-Z]), )?(--[a-z0-9-]+)(?: .*)?$")
 
-_NETWORK = "the networks are none and host"
 _HEALTH = "no health checks are run"
 _USERS = "containers have no user namespace, so no ids are mapped"
 _PODS = "there are no pods"
@@ -37,16 +36,11 @@ OTHER_NAMES: dict[str, tuple[str, str]] = {}
 """The name here, and a note, of an option that is called differently."""
 
 REASONS = {
-    "--add-host": "/etc/hosts has the container's own name; `-v FILE:/etc/hosts` replaces it",
     "--attach": "the streams are chosen with -i, -t and -d",
     "--chrootdirs": "for programs that change their root inside the container; `-v` mounts the files there",
     "--conmon-pidfile": "there is no conmon; `ps --json` has the process",
     "--detach-keys": "a container in the foreground is not detached by keys",
     "--disable-content-trust": "has no effect in podman either",
-    "--dns": _NETWORK,
-    "--dns-option": _NETWORK,
-    "--dns-search": _NETWORK,
-    "--expose": _NETWORK,
     "--gidmap": _USERS,
     "--gpus": "needs CDI, which is a registry of vendors' files; `--device` and `-v` give a container a GPU",
     "--health-cmd": _HEALTH,
@@ -63,19 +57,11 @@ REASONS = {
     "--health-startup-success": _STARTUP,
     "--health-startup-timeout": _STARTUP,
     "--health-timeout": _HEALTH,
-    "--hosts-file": "`-v FILE:/etc/hosts` does the same",
-    "--ip": _NETWORK,
-    "--ip6": _NETWORK,
     "--log-opt": "the log is one file in the container's directory",
-    "--mac-address": _NETWORK,
-    "--network-alias": _NETWORK,
+    "--network-alias": "there are no named networks, and so no names of containers in one",
     "--no-healthcheck": _HEALTH,
-    "--no-hostname": "`-v FILE:/etc/hostname` replaces the file",
-    "--no-hosts": "`-v FILE:/etc/hosts` replaces the file",
     "--pod": _PODS,
     "--pod-id-file": _PODS,
-    "--publish": _NETWORK,
-    "--publish-all": _NETWORK,
     "--requires": "for units that podman generates; `wait` and `start` order containers in a script",
     "--restart": "a container is not started again by itself",
     "--retry": "pulls are retried, and a pull that was cut short continues",
@@ -104,7 +90,10 @@ DIFFERENCES = {
     "--memory-swap": "left out with a warning where the kernel cannot limit swap, as in podman",
     "--mount": "bind, volume, tmpfs, image, ramfs, devpts and glob; no artifacts",
     "--name": "the name is the container's id",
-    "--network": _NETWORK,
+    "--ip": "in a private network through pasta",
+    "--ip6": "in a private network through pasta",
+    "--network": "none is the default; no bridge, no named networks, no container:ID",
+    "--publish": "needs --network=private; no SCTP",
     "--pid": "private only: the kernel ends a container's processes with their pid namespace",
     "--pidfile": "a symlink is not followed",
     "--preserve-fd": "with runc, no number may be left out",

@@ -127,6 +127,9 @@ class Command(Declared):
         return [(0, "success"), *sorted(found.items())]
 
 
+_CANNOT_INVOKE = "the command cannot be invoked, its user, group or directory does not exist, or a port is in use"
+
+
 class ContainerCommand(Command):
     """A command that ends with the exit status of a program in a container, or with 125 or more for its own errors."""
 
@@ -134,7 +137,7 @@ class ContainerCommand(Command):
 
     def status_of(self, error: ArstoreError) -> int:
         """Return 125 to 127, as other container tools do; an interrupt keeps its status."""
-        if isinstance(error, errors.CommandNotExecutableError | errors.IdentityError):
+        if isinstance(error, errors.CommandNotExecutableError | errors.IdentityError | errors.PortInUseError):
             return errors.RUN_CANNOT_INVOKE
         if isinstance(error, errors.CommandNotFoundError):
             return errors.RUN_NOT_FOUND
@@ -153,7 +156,7 @@ class ContainerCommand(Command):
         return [
             (errors.HostError.exit_code, late),
             (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` has the reason"),
-            (errors.RUN_CANNOT_INVOKE, "the command cannot be invoked, or its user, group or directory does not exist"),
+            (errors.RUN_CANNOT_INVOKE, _CANNOT_INVOKE),
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),
             (errors.InterruptedByUserError.exit_code, "interrupted before the command was started"),
         ]

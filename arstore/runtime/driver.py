@@ -179,14 +179,14 @@ def last_message(log: bytes) -> str:
         except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and entry.get("level") in _SERIOUS:
-            found = _one_line(str(entry.get("msg", "")))
+            found = one_line(str(entry.get("msg", "")))
     return found
 
 
 def _printed(stderr: bytes) -> str:
     text = stderr.decode("utf-8", "replace").strip()
     found = re.findall(_LOGFMT, text)
-    return _one_line(found[-1] if found else text)
+    return one_line(found[-1] if found else text)
 
 
 def _reason(message: str) -> str:
@@ -195,7 +195,8 @@ def _reason(message: str) -> str:
     return found[1] if found else message
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a program's message as one printable line, not too long."""
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return clean[:_MESSAGE_LIMIT]
 

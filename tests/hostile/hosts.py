@@ -158,6 +158,47 @@ RUNS: dict[str, Callable[[Trial], None]] = {
         "host",
         *TRUE,
     ),
+    "files of a private network are symlinks outside": _run(
+        lambda out: _etc(*(symlink(f"etc/{n}", up(out) + "/precious") for n in ("resolv.conf", "hosts", "hostname"))),
+        {},
+        ANY,
+        "--network=private",
+        *TRUE,
+    ),
+    "etc is a symlink outside, with names to add": _run(
+        lambda out: [symlink("etc", out)], {}, ANY, "--add-host", "a:1.2.3.4", *TRUE
+    ),
+    "the image's hosts is a symlink outside": _run(
+        lambda out: _etc(symlink("etc/hosts", up(out) + "/precious")),
+        {},
+        ANY,
+        "--hosts-file=image",
+        *(NAME, "cat", "/etc/hosts"),
+    ),
+    "the image's hosts is a FIFO": _run(lambda out: _etc(fifo("etc/hosts")), {}, BROKEN, "--hosts-file=image", *TRUE),
+    "the image's hosts has 64 MiB": _run(
+        lambda out: _etc(file("etc/hosts", b"1.1.1.1 a\n" * 6_600_000)), {}, BROKEN, "--hosts-file=image", *TRUE
+    ),
+    "a host to add with a newline": _run(lambda out: [], {}, (125,), "--add-host", "a\n6.6.6.6 bank:1.1.1.1", *TRUE),
+    "an address to add with a newline": _run(lambda out: [], {}, (125,), "--add-host", "a:fe80::1%a\n6.6.6.6", *TRUE),
+    "a search domain with a newline": _run(
+        lambda out: [], {}, (125,), "--network=host", "--dns-search", "a\nnameserver 6.6.6.6", *TRUE
+    ),
+    "an option of resolv.conf with a newline": _run(
+        lambda out: [], {}, (125,), "--network=host", "--dns-option", "a:1\nnameserver 6.6.6.6", *TRUE
+    ),
+    "an option of pasta that writes a file": _run(
+        lambda out: [], {}, (125,), "--network=pasta:--pcap,{out}/precious", *TRUE
+    ),
+    "ports that the image exposes are none": _run(
+        lambda out: [],
+        {"ExposedPorts": {"../../x": {}, "0/tcp": {}, "1-65535/tcp\n": {}, "80/tcp;true": {}, "9" * 5000: {}}},
+        ANY,
+        *("--network=private", "-P", *TRUE),
+    ),
+    "more ports than one container gets": _run(
+        lambda out: [], {"ExposedPorts": {"1-65535/tcp": {}}}, (125,), *("--network=private", "-P", *TRUE)
+    ),
     "a PATH that leads up": _run(
         lambda out: [], {"Env": ["PATH=/../../../usr/bin:."], "Cmd": ["python3"]}, (127,), NAME
     ),

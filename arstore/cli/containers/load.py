@@ -52,6 +52,7 @@ class _Words(ContainerWords, PullWords):
     errors.InUseError,
     errors.RuntimeMissingError,
     errors.RuntimeFailedError,
+    errors.PortInUseError,
     errors.ImageConfigError,
     errors.IdentityError,
     errors.CommandNotFoundError,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.containers.health_options import HealthWords, health_options, parse_health
 from arstore.cli.containers.limit_options import warn_of_limits
+from arstore.cli.containers.network_options import warn_of_ports
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.containers.setting_options import SettingWords, setting_options, wanted_platform, with_settings
 from arstore.cli.parameter import ANY, option
@@ -74,6 +75,7 @@ def requested(
 
     options = options_of(args, words)
     warn_of_limits(session, options)
+    warn_of_ports(session, words)
     for file in filter(None, (words["cidfile"], options.pid_file)):
         # A file that cannot be written is reported before anything is started.
         write_id_file(file, "")

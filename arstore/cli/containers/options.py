@@ -6,7 +6,7 @@ Each theme has its own module, with the declarations, their words, and a functio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.containers.env_options import ENV_FILE_HELP as ENV_FILE_HELP
 from arstore.cli.containers.env_options import ENV_OPTIONS, EnvWords, with_environment
@@ -14,8 +14,9 @@ from arstore.cli.containers.env_options import variables as variables
 from arstore.cli.containers.isolation_options import ISOLATION_OPTIONS, IsolationWords, with_isolation
 from arstore.cli.containers.limit_options import LIMIT_OPTIONS, LimitWords, with_limits
 from arstore.cli.containers.mount_options import MOUNT_OPTIONS, MountWords, with_mounts
+from arstore.cli.containers.network_options import NETWORK_OPTIONS, NetworkWords, with_network
 from arstore.cli.containers.rights_options import RIGHTS_OPTIONS, RightsWords, with_rights
-from arstore.cli.parameter import Choice, Range, option
+from arstore.cli.parameter import Range, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,17 +26,15 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
-NETWORKS = ("none", "host")
 _MOST_SECONDS = 1_000_000_000
 """More than thirty years, and less than the limit of the kernel's timers."""
 SECONDS = Range(float, min=0, max=_MOST_SECONDS, min_open=True)
 GRACE = Range(float, min=0, max=_MOST_SECONDS)
 
 
-class ContainerWords(EnvWords, MountWords, RightsWords, LimitWords, IsolationWords):
+class ContainerWords(EnvWords, MountWords, RightsWords, LimitWords, IsolationWords, NetworkWords):
     """The options as they were typed."""
 
-    network: Literal["none", "host"]
     init: bool
     init_path: str
     stop_timeout: float | None
@@ -47,13 +46,7 @@ _OPTIONS = (
     *RIGHTS_OPTIONS,
     *LIMIT_OPTIONS,
     *ISOLATION_OPTIONS,
-    option(
-        "--network",
-        type=Choice(NETWORKS),
-        default="none",
-        show_default=True,
-        help="none has loopback only; host is the host's network.",
-    ),
+    *NETWORK_OPTIONS,
     option("--init", is_flag=True, help="Run the command under catatonit or tini, which reap zombie processes."),
     option("--init-path", metavar="PATH", default="", help="Use this program for --init."),
     option(
@@ -79,12 +72,11 @@ def run_options(words: ContainerWords) -> RunOptions:
 
     stop_timeout = words["stop_timeout"]
     options = RunOptions(
-        network=words["network"],
         init=words["init"],
         init_path=_program(words["init_path"]) if words["init_path"] else "",
         stop_timeout=STOP_TIMEOUT if stop_timeout is None else stop_timeout,
     )
-    options = with_limits(with_environment(options, words), words)
+    options = with_limits(with_environment(with_network(options, words), words), words)
     return with_isolation(with_mounts(with_rights(options, words), words), words)
 
 

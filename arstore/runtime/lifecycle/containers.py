@@ -169,7 +169,14 @@ def _made(store: Store, request: RunRequest) -> Container:
 
 
 def _settled(store: Store, request: RunRequest) -> RunRequest:
-    """Return *request* with options that mean the same later. Raises the errors of `settle.settled`."""
+    """Return *request* with options that mean the same later.
+
+    Raises the errors of `settle.settled`, RuntimeMissingError without a program for its network, PortInUseError.
+    """
+    if request.options.network not in {"none", "host", "ns"}:
+        from arstore.runtime.lifecycle.settle_ports import settled_network
+
+        request = request._replace(options=settled_network(request.options, store.config(request.image)))
     if not request.options.volumes and not request.options.volumes_from:
         return request
     from arstore.runtime.lifecycle.settle import settled

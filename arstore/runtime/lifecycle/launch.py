@@ -157,6 +157,7 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
             volumes=volumes,
             seccomp=_seccomp(launch),
             init=(options.init_path or find_init()) if options.init else "",
+            network="" if options.network in {"none", "host"} else bundle.network,
         )
     spec = build_spec(launch.config, options, process, around)
     size = window_size(0, 1, 2) if options.tty else None
@@ -192,11 +193,19 @@ def _as_asked(private: Volume, anonymous: Mapping[str, Volume]) -> Volume:
 def _files(launch: Launch, bundle: Bundle, root: RootDirectory, process: Process) -> dict[str, str]:
     """Write the files of the bundle that the container sees; return them by the container's path."""
     options = launch.options
-    found = bundle.etc_files(root, launch.hostname, host_network=options.network == "host")
+    found = bundle.etc_files(root, _texts(launch, root))
     for path, text in account_files(options.accounts, process.user, home_of(process.user, process.cwd), root).items():
         if not any(path == one.destination or path.startswith(f"{one.destination}/") for one in options.volumes):
             found[path] = bundle.write(os.path.basename(path), text)
     return found
+
+
+def _texts(launch: Launch, root: RootDirectory) -> dict[str, str]:
+    """Return the texts of the files in /etc that say who and where the container is."""
+    from arstore.runtime.spec.nets.names import name_files
+
+    options = launch.options
+    return name_files(options.names, options.network, options.link, (launch.hostname, launch.id), root)
 
 
 def _seccomp(launch: Launch) -> Json | None:

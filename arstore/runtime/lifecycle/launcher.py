@@ -390,16 +390,30 @@ def _absolute(launch: Launch) -> Launch:
     return launch._replace(directory=os.path.abspath(launch.directory))
 
 
+def _joined(launch: Launch) -> int:
+    """Return a descriptor of the network namespace that the container joins, -1 for none."""
+    if launch.options.network != "ns":
+        return -1
+    from arstore.runtime.lifecycle.network import open_namespace
+
+    return open_namespace(launch.options)
+
+
 def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
     """Do the keeper's work."""
     os.setsid()
     session = Keeper(stdio, report)
     session.catch_signals()
     bundle = Bundle(launch.directory)
+    joined = _joined(launch)
     bundle.enter(launch.mount_rootfs)
     reached("run.rootfs-placed")
-    close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd, *launch.options.preserved_fds)
+    close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd, joined, *launch.options.preserved_fds)
     prepare(launch, bundle)
+    if launch.options.network not in {"none", "host"}:
+        from arstore.runtime.lifecycle.network import connect
+
+        connect(launch.options, bundle.network, joined)
     reached("run.prepared")
     session.attend(
         Errand(

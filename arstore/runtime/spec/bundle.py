@@ -15,7 +15,6 @@ content of rootfs.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -28,7 +27,7 @@ from arstore.runtime.driver import StatePlace
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.image_files import RootDirectory
@@ -37,8 +36,6 @@ HOME_IS_GIVEN = "home-is-given"
 """An empty file in the bundle of a container whose HOME is set by the image or the user; `exec` then keeps HOME."""
 
 _TMPFS = "mode=0700,size=64m"
-_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-_FILE_LIMIT = 1 << 20
 
 
 class Bundle(NamedTuple):
@@ -99,16 +96,16 @@ class Bundle(NamedTuple):
         """Write a JSON document for the runtime; return its path."""
         return self.write(name, json.dumps(spec))
 
-    def etc_files(self, root: RootDirectory, hostname: str, *, host_network: bool) -> dict[str, str]:
-        """Write the files that the container sees in /etc; return them by the container's path.
+    @property
+    def network(self) -> str:
+        """The place of the network namespace that the container joins, if it is not a new one."""
+        return os.path.join(self.run, "network")
+
+    def etc_files(self, root: RootDirectory, texts: Mapping[str, str]) -> dict[str, str]:
+        """Write the files that the container sees in /etc, by their names; return them by the container's path.
 
         A file is left out if the image has a directory in its place.
         """
-        texts = {
-            "hosts": _hosts(hostname, host_network=host_network),
-            "hostname": hostname + "\n",
-            "resolv.conf": _host_file("/etc/resolv.conf") if host_network else "",
-        }
         found: dict[str, str] = {}
         for name, text in texts.items():
             about = root.stat(f"/etc/{name}")
@@ -137,14 +134,3 @@ def require_text(path: str) -> None:
         why = "is not valid UTF-8, which OCI runtimes require of paths"
         hint = "bind-mount it at a path that is, and use that path"
         raise HostError(path, why, hint) from None
-
-
-def _hosts(hostname: str, *, host_network: bool) -> str:
-    text = _host_file("/etc/hosts") if host_network else ""
-    return (text or _HOSTS).rstrip("\n") + f"\n127.0.1.1\t{hostname}\n"
-
-
-def _host_file(path: str) -> str:
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read(_FILE_LIMIT)
-    return ""

@@ -95,7 +95,7 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
     security = options.security
     masked = [path for path in defaults.MASKED_PATHS if not security.shows(path)]
     section: Json = {
-        "namespaces": namespaces(options.network, options.isolation),
+        "namespaces": namespaces(options.network, options.isolation, around.network),
         "maskedPaths": [*masked, *security.masked],
         "readonlyPaths": [path for path in defaults.READ_ONLY_PATHS if not security.shows(path)],
     }

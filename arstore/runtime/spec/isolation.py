@@ -77,8 +77,8 @@ def require_own_namespaces(isolation: Isolation, network: str) -> None:
     """Raise UsageError for a kernel parameter of a namespace that is the host's."""
     for name in isolation.sysctls:
         what = ""
-        if name.startswith("net.") and network == "host":
-            what = "--network=host"
+        if name.startswith("net.") and network in {"host", "ns"}:
+            what = f"--network={network}"
         elif (name in _IPC or name.startswith("fs.mqueue.")) and isolation.ipc == "host":
             what = "--ipc=host"
         elif name in _UTS and isolation.uts == "host":
@@ -105,8 +105,11 @@ def parse_personality(text: str) -> str:
     return text.upper()
 
 
-def namespaces(network: str, isolation: Isolation | None = None) -> list[Json]:
-    """Return the container's own namespaces; the cgroup namespace only if the kernel has it (4.6)."""
+def namespaces(network: str, isolation: Isolation | None = None, joined: str = "") -> list[Json]:
+    """Return the container's own namespaces; the cgroup namespace only if the kernel has it (4.6).
+
+    *joined* is the file of the network namespace to join; "" for a new one.
+    """
     how = isolation or Isolation()
     kinds = ["pid", "mount"]
     if how.ipc != "host":
@@ -117,7 +120,11 @@ def namespaces(network: str, isolation: Isolation | None = None) -> list[Json]:
         kinds.append("network")
     if how.cgroup != "host" and os.path.exists("/proc/self/ns/cgroup"):
         kinds.append("cgroup")
-    return [{"type": kind} for kind in kinds]
+    found: list[Json] = [{"type": kind} for kind in kinds]
+    for one in found:
+        if joined and one["type"] == "network":
+            one["path"] = joined
+    return found
 
 
 def shared_mounts(isolation: Isolation) -> dict[str, Json | None]:

@@ -16,6 +16,7 @@ from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.health import RESTART, HealthOptions
 from arstore.runtime.spec.isolation import Isolation
 from arstore.runtime.spec.mounts.volume import Volume as Volume
+from arstore.runtime.spec.nets.values import Link, NameFiles
 from arstore.runtime.spec.resources import Resources
 from arstore.runtime.spec.restart import Restart
 from arstore.runtime.spec.rights.security import Security
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.devices import HostDevice
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.mounts.filesystems import Tmpfs
+    from arstore.runtime.spec.nets.kinds import Network
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
@@ -55,7 +57,9 @@ class RunOptions(NamedTuple):
     """Processes and threads; None for MOST_PROCESSES if that can be limited, -1 for no limit."""
     cgroups: bool = True
     """Whether the container gets its own control groups."""
-    network: Literal["none", "host"] = "none"
+    network: Network = "none"
+    link: Link = Link()
+    names: NameFiles = NameFiles()
     read_only: bool = False
     tty: bool = False
     interactive: bool = False

@@ -28,3 +28,5 @@ class Surroundings(NamedTuple):
     files: Mapping[str, str] = MappingProxyType({})
     volumes: Sequence[Volume] = ()
     seccomp: Json | None = None
+    network: str = ""
+    """The file of the network namespace to join; "" for a new one, or the host's."""
