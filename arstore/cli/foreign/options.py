@@ -255,17 +255,15 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     ),
     (frozenset({"gc"}), "--layout", "", "use `arstore --root DIR gc`"),
     # `run`.
-    (_RUN, "--net", "", "use --network"),
     (
         _RUN,
-        "-p --publish -P --publish-all --expose --network-alias --net-alias --ip --ip6 --mac-address --link "
-        "--link-local-ip",
+        "--network-alias --net-alias --link --link-local-ip",
         _NO_NETWORK,
         "use --network host for the host's network",
     ),
     (
         _RUN,
-        "--add-host --hosts-file --no-hosts --no-hostname --dns --dns-opt --dns-option --dns-search --domainname",
+        "--dns-opt --domainname",
         _NO_NETWORK,
         "mount your own files, such as -v FILE:/etc/hosts:ro",
     ),

@@ -16,7 +16,7 @@ OWN = "1234:*:1234:77:container user:/:/bin/sh\n"
 
 
 def ran(program, *words, script, status=0, **variables):
-    """What a shell in a new container prints."""
+    """Return the output of a shell in a new container."""
     done = program.run("run", *words, "box:1", "sh", "-c", script, **variables)
     assert done.status == status, done.err
     return done.text

@@ -1,4 +1,4 @@
-"""OCI hooks: which are chosen, and files that are none."""
+"""OCI hooks: how they are chosen, and files that are not hooks."""
 
 import json
 
