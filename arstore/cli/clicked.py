@@ -13,7 +13,7 @@ import click
 
 from arstore.cli.command import Command, Declared, shared_statuses
 from arstore.cli.group import Group
-from arstore.cli.parameter import RAW, Argument, Choice, FilePath, Option, Parameter, Range
+from arstore.cli.parameter import OFF, ON, RAW, Argument, Choice, FilePath, Option, Parameter, Range
 from arstore.cli.session import Session
 from arstore.cli.terminal.output import write_text
 from arstore.errors import UsageError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _SHARED = "shared by all commands except run and exec"
+_OFF = "arstore.off"
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -90,7 +91,48 @@ def _parameter(one: Parameter) -> click.Parameter:
         words |= {"expose_value": False, "callback": _applying(one)}
     if isinstance(one, Argument):
         return click.Argument(list(one.declarations), **words)
-    return click.Option(list(one.declarations), **words)
+    made = _Switch if isinstance(one, Option) and one.is_switch else click.Option
+    return made(list(one.declarations), **words)
+
+
+class _Switch(click.Option):
+    """An option without a value that takes `=true` and `=false` all the same; `_without_values` has removed these."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:  # noqa: ANN401
+        """See click."""
+        found = super().process_value(ctx, value)
+        return False if self.name in ctx.meta.get(_OFF, ()) else found
+
+
+def _without_values(declared: Command, words: list[str], ctx: click.Context) -> list[str]:
+    """Return *words* with plain switches in place of those with a value; remember in *ctx* which are off at the end."""
+    options = [one for one in declared.parameters if isinstance(one, Option)]
+    switches = {name: one for one in options if one.is_switch for name in one.names}
+    found = list(words)
+    states: dict[str, bool] = {}
+    for place, word in enumerate(words):
+        if word == "--" or (not declared.interspersed and _is_argument(options, words, place)):
+            break
+        name, equals, value = word.partition("=")
+        one = switches.get(name)
+        if one is not None and (not equals or value in {ON, OFF}):
+            found[place] = name
+            states[one.name] = value != OFF
+    ctx.meta[_OFF] = frozenset(name for name, is_on in states.items() if not is_on)
+    return found
+
+
+def _is_argument(options: list[Option], words: list[str], place: int) -> bool:
+    """Whether the word at *place* is neither an option nor the value of the option before it."""
+    if words[place][:1] == "-":
+        return False
+    before = words[place - 1] if place else ""
+    return not any(one.takes_value and (before in one.names or _ends_with(one, before)) for one in options)
+
+
+def _ends_with(one: Option, word: str) -> bool:
+    """Whether *word* is a cluster of short options whose last is *one*."""
+    return word[:1] == "-" and word[:2] != "--" and f"-{word[-1]}" in one.names
 
 
 def _applying(one: Parameter) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -190,6 +232,7 @@ class _ClickedCommand(_WithHelp):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does; the session gets the command and --json even if that fails, to print the error."""
         session = ctx.find_object(Session)
+        args = _without_values(self.declared, args, ctx)
         if session is None:
             return super().parse_args(ctx, args)
         session.command = self.declared

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from arstore.cli.command import Command, Declared
 from arstore.cli.group import Group
-from arstore.cli.parameter import Argument, Option, Parameter
+from arstore.cli.parameter import OFF, ON, Argument, Option, Parameter
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _read(declared: Declared, words: list[str], environment: Mapping[str, str]) 
 def _value(one: Parameter, values: list[str]) -> object:
     """Return the value of a parameter for the words *values*. Raises ValueError."""
     if one.words.get("is_flag"):
-        return True
+        return values[-1:] != [OFF]
     if "flag_value" in one.words:
         return one.words["flag_value"]
     read = [one.kind.read(text) for text in values]
@@ -136,6 +136,9 @@ def _option(known: Mapping[str, Option], given: dict[Parameter, list[str]], word
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         one = _known(known, name)
+        if equals and one.is_switch and value in {ON, OFF}:
+            given.setdefault(one, []).append(value)
+            return
         if equals and not one.takes_value:
             raise _NotPlainError
         _add(given, one, [value] if equals else rest)
@@ -161,6 +164,8 @@ def _add(given: dict[Parameter, list[str]], one: Option, rest: list[str]) -> Non
     """Record that the option was given; its value, if it takes one, is the last of *rest*."""
     values = given.setdefault(one, [])
     if not one.takes_value:
+        if one.is_switch:
+            values.append(ON)
         return
     if not rest:
         raise _NotPlainError

@@ -89,6 +89,10 @@ RAW = Text(empty=True)
 """The same as ANY, but click does not process the words."""
 
 
+ON, OFF = "true", "false"
+"""Values that an option without a value may be given all the same, after `=`."""
+
+
 class Parameter:
     """An option or an argument. `words` has click's keyword arguments for it."""
 
@@ -136,6 +140,11 @@ class Option(Parameter):
     def names(self) -> tuple[str, ...]:
         """Return the names that the user can type, such as -q and --quiet."""
         return tuple(text for text in self.declarations if text.startswith("-"))
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off: `--NAME`, `--NAME=true` or `--NAME=false`, as with podman."""
+        return bool(self.words.get("is_flag")) and self.apply is None
 
     @property
     def takes_value(self) -> bool:

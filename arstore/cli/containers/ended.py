@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from arstore.runtime.lifecycle.launcher import Ended
 
 
+def attached_status_of(session: Session, name: str, ended: Ended) -> int:
+    """Return the exit status of a command that was attached to the container *name*, like `status_of`."""
+    if ended.lost:
+        session.warn(f"{ended.lost} bytes of output were not printed, because they were not read in time")
+    if ended.detached:
+        session.note(f"container {name} is still running; `arstore attach {name}` returns to it")
+    return status_of(session, ended)
+
+
 def status_of(session: Session, ended: Ended) -> int:
     """Return the exit status of the command in the container.
 

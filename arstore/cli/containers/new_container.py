@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.containers.health_options import HealthWords, health_options, parse_health
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.containers.stream_options import LogWords, log_options
 from arstore.cli.parameter import ANY, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.errors import UsageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class NewContainerWords(ContainerWords, HealthWords, PullWords):
+class NewContainerWords(ContainerWords, HealthWords, LogWords, PullWords):
     """The options of the container, as they were typed."""
 
     name: str
@@ -72,7 +73,7 @@ _OPTIONS = (
 
 def new_container_options(function: F) -> F:
     """Add the options of NewContainerWords to a command, except `remove`."""
-    function = pull_options(container_options(health_options(function)))
+    function = pull_options(container_options(health_options(log_options(function))))
     for decorate in reversed(_OPTIONS):
         function = decorate(function)
     return function
@@ -153,6 +154,7 @@ def working_runtime(
 def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
     """Return the options as values. Raises the errors of `run_options`."""
     from arstore.runtime.lifecycle.signals import parse_signal
+    from arstore.runtime.spec.log_options import parse_log
     from arstore.runtime.spec.options import check_hostname
     from arstore.runtime.spec.restart import parse_restart
 
@@ -171,6 +173,7 @@ def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
         stop_signal=words["stop_signal"],
         restart=parse_restart(words["restart"]),
         health=parse_health(words),
+        log=parse_log(words["log_driver"], words["log_opt"]),
     )
 
 

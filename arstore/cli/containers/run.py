@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import ContainerCommand, command, json_option, progress_option
-from arstore.cli.containers.ended import status_of
+from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.new_container import (
     NewContainerWords,
     creates_store,
@@ -14,6 +14,7 @@ from arstore.cli.containers.new_container import (
     refuse_contradictions,
     requested,
 )
+from arstore.cli.containers.stream_options import attach_of, attach_option, detach_keys_option, sig_proxy_option
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import UsageError
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 @option(
     "--rm", "remove", is_flag=True, help="Remove the container after the command has ended; without -d, the default."
 )
+@attach_option
+@sig_proxy_option
+@detach_keys_option
 @new_container_options
 @progress_option
 @json_option
@@ -42,6 +46,9 @@ def run(
     args: tuple[str, ...],
     detach: bool,
     keep: bool,
+    attach: tuple[str, ...],
+    sig_proxy: bool,
+    detach_keys: str,
     **words: Unpack[NewContainerWords],
 ) -> int:
     """Run a command in a new container.
@@ -53,6 +60,9 @@ def run(
     Prints what the command prints; with --detach, the container's id. The exit status is that of the command. With
     --restart and without --detach, that is the end of its first run; the next ones are in the background.
 
+    With -it on a terminal, the keys ctrl-p ctrl-q leave the container running; the exit status is then 0, and `arstore
+    attach` returns to it. With -d and -i, the command's stdin stays open for `arstore attach`.
+
     Examples:
 
     arstore run base:1 echo hello
@@ -63,16 +73,18 @@ def run(
     """
     from arstore.runtime.lifecycle import containers
 
-    _refuse_contradictions(detach, keep, words)
+    _refuse_contradictions(detach, keep, words, attach)
+    how = attach_of(attach, detach_keys, sig_proxy)
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
         if not detach:
             keep = keep or request.options.restarts
-            request = request._replace(keep=keep, remove=not keep)
-            ended = containers.run(store, request)
+            request = request._replace(keep=keep, remove=not keep, attach=how)
+            made: list[str] = []
+            ended = containers.run(store, request, made.append)
             if ended.oom_killed:
                 session.warn(out_of_memory(request.image.label, request.options.memory))
-            return status_of(session, ended)
+            return attached_status_of(session, made[0], ended)
         container_id = containers.start(store, request)
     # The command was started: errors from here on have their own status, not that of a failed `run`.
     session.done = f"container {container_id} was started and is running"
@@ -84,12 +96,12 @@ def run(
     return 0
 
 
-def _refuse_contradictions(detach: bool, keep: bool, words: NewContainerWords) -> None:
+def _refuse_contradictions(detach: bool, keep: bool, words: NewContainerWords, attach: tuple[str, ...]) -> None:
     refuse_contradictions("run", words)
     if keep and words["remove"]:
         raise UsageError("run", "--keep and --rm exclude each other")
-    if detach and words["interactive"]:
-        raise UsageError("run", "--detach and --interactive exclude each other")
+    if detach and attach:
+        raise UsageError("run", "--detach and --attach exclude each other")
 
 
 @command("create", cls=ContainerCommand, interspersed=False)

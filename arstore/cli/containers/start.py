@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, command, exit_statuses, json_option
-from arstore.cli.containers.ended import status_of
+from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.new_container import out_of_memory, working_runtime
 from arstore.cli.containers.options import GRACE
+from arstore.cli.containers.stream_options import attach_of, detach_keys_option, sig_proxy_option
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
+    from arstore.runtime.lifecycle.attaching import Attach
     from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.runtime.lifecycle.state import RunState
     from arstore.store.containers import Container
@@ -30,12 +32,17 @@ _PATIENCE, _LOOK_AGAIN = 5.0, 0.02
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-a", "--attach", is_flag=True, help="Run it in the foreground: print its output, and end with its status.")
 @option("-i", "--interactive", is_flag=True, help="Like --attach, and pass stdin to a command that was made for it.")
+@sig_proxy_option
+@detach_keys_option
 @json_option
-def start(session: Session, ids: tuple[str, ...], attach: bool, interactive: bool) -> int:
+def start(
+    session: Session, ids: tuple[str, ...], attach: bool, interactive: bool, sig_proxy: bool, detach_keys: str
+) -> int:
     """Start containers that are not running.
 
     The command, its options and limits are those that `run` or `create` recorded; what the container wrote before is
-    still there. A running container is left alone. Containers made by `arstore mount --rw` have no command to start.
+    still there. A running container is left alone, or attached to with --attach. Containers made by `arstore mount
+    --rw` have no command to start.
 
     Prints the ids; with --attach, what the command prints, and the exit status is that of the command.
 
@@ -51,7 +58,8 @@ def start(session: Session, ids: tuple[str, ...], attach: bool, interactive: boo
     with session.store() as store:
         containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
         if attach:
-            return _attached(session, store, containers[0], interactive)
+            how = attach_of(() if interactive else ("stdout", "stderr"), detach_keys, sig_proxy)
+            return _attached(session, store, containers[0], how)
         for container in containers:
             started(session, store, container)
             _print_id(session, container)
@@ -88,6 +96,7 @@ def restart(session: Session, ids: tuple[str, ...], seconds: float | None) -> No
     arstore restart -t 30 web
     """
     from arstore.runtime.lifecycle import control
+    from arstore.store.container_document import being_restarted
 
     with session.store() as store:
         containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
@@ -95,8 +104,9 @@ def restart(session: Session, ids: tuple[str, ...], seconds: float | None) -> No
             # Before it is stopped: one that cannot be started again is left running.
             request = request_of(session, store, container)
             _refuse_paused(current(container))
-            control.end(container.path, seconds)
-            started(session, store, container, request)
+            with being_restarted(container.path):
+                control.end(container.path, seconds)
+                started(session, store, container, request)
             _print_id(session, container)
     if session.json:
         write_json({"restarted": [container.id for container in containers]})
@@ -184,18 +194,20 @@ def _is_contended(container: Container) -> bool:
     return lock is None
 
 
-def _attached(session: Session, store: Store, container: Container, interactive: bool) -> int:
+def _attached(session: Session, store: Store, container: Container, how: Attach) -> int:
+    """Start *container* with this process attached to it, or attach to it if it is running; return its exit status."""
+    from arstore.runtime.lifecycle.attaching import attach
     from arstore.runtime.lifecycle.containers import run_again
 
     state = current(container)
     _refuse_paused(state)
-    if state is not None and state.is_running:
-        hint = f"`arstore logs --follow {container.id}` prints its output"
-        raise InUseError(f"container {container.id}", "is already running", hint)
-    request = request_of(session, store, container)
-    if not interactive:
+    if state is not None and state.status == "running":
+        store.release()
+        return attached_status_of(session, container.name, attach(container.path, how))
+    request = request_of(session, store, container)._replace(attach=how)
+    if "stdin" not in how.streams:
         request = request._replace(options=request.options._replace(interactive=False))
     ended = run_again(store, container, request)
     if ended.oom_killed:
         session.warn(out_of_memory(container.id, request.options.memory))
-    return status_of(session, ended)
+    return attached_status_of(session, container.name, ended)

@@ -32,6 +32,7 @@ from arstore.runtime.spec.process import (
 from arstore.runtime.spec.security import UNCONFINED
 from arstore.runtime.spec.users import added_groups, resolve_user
 from arstore.runtime.spec.volumes import private_volumes, volume_places
+from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
 
@@ -57,6 +58,16 @@ def _ignore_exit(_: int | None) -> None:
     """Do nothing: the default for callers that do not need the end of a container."""
 
 
+class OwnClient(NamedTuple):
+    """The command in the foreground that starts a detached container: its socket, the size of its terminal, and whether
+    the container ends if it ends without detaching.
+    """
+
+    fd: int
+    size: tuple[int, int] | None = None
+    ends_container: bool = True
+
+
 class Launch(NamedTuple):
     """A container to be started.
 
@@ -67,7 +78,9 @@ class Launch(NamedTuple):
     is in seconds. `stops_on_term` is for the foreground only: SIGTERM then stops the container, like the timeout, and
     is not passed on. Without `passes_signals` no signal is passed on; each has its previous effect on the launcher.
     `kept` are descriptors that the launcher keeps open while it lives; it runs inside the context manager that
-    `attending` returns. `life` is what the launcher knows of earlier runs, and has the restart policy.
+    `attending` returns. `life` is what the launcher knows of earlier runs, and has the restart policy. `client` is the
+    command in the foreground that a detached container belongs to at first. `passed` are the files for the output of a
+    detached container that has no log. `attached` are the streams of one in the foreground that are passed on.
     """
 
     id: str
@@ -83,11 +96,19 @@ class Launch(NamedTuple):
     kept: tuple[int, ...] = ()
     attending: Callable[[], AbstractContextManager[None]] = nullcontext
     life: Life | None = None
+    client: OwnClient | None = None
+    passed: tuple[int, int] | None = None
+    attached: tuple[str, ...] = STREAMS
 
     @property
     def args(self) -> tuple[str, ...]:
         """The command. Raises ImageConfigError if there is none."""
         return container_args(self.config, self.options)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The size of the user's terminal, rows and columns."""
+        return window_size(0, 1, 2) if self.client is None else self.client.size
 
     @property
     def health_check(self) -> HealthCheck | None:
@@ -134,7 +155,7 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
             init=find_init() if options.init else "",
         )
     spec = build_spec(launch.config, options, process, around)
-    size = window_size(0, 1, 2) if options.tty else None
+    size = launch.size if options.tty else None
     if size is not None:
         spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
     bundle.write_spec(spec)

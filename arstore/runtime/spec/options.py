@@ -14,6 +14,7 @@ from arstore.errors import NotFoundError, UsageError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.health import RESTART, HealthOptions
+from arstore.runtime.spec.log_options import LogOptions
 from arstore.runtime.spec.mount_point import clean_destination
 from arstore.runtime.spec.restart import Restart
 from arstore.runtime.spec.security import Security
@@ -91,6 +92,8 @@ class RunOptions(NamedTuple):
     """Directories of the host, absolute and without symlinks, whose owner becomes the command's user."""
     shm_size: int = SHM_SIZE
     """Bytes of /dev/shm."""
+    log: LogOptions = LogOptions()
+    """Where the output of a detached container goes."""
     restart: Restart = Restart()
     health: HealthOptions = HealthOptions()
 
