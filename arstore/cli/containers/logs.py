@@ -33,7 +33,7 @@ _BATCH = 1 << 16
 @argument("ids", metavar="CONTAINER...", nargs=-1, required=True)
 @option("-f", "--follow", is_flag=True, help="Print new output until the container ends.")
 @option("-t", "--timestamps", is_flag=True, help="Print the time before each line.")
-@option("-n", "--names", is_flag=True, help="Print the container's name before each line.")
+@option("-n", "--names", is_flag=True, help="Print the container's name before each line, also of a single one.")
 @option("--tail", metavar="N", default="all", help="Print only the last N lines; all by default.")
 @option("--since", metavar="TIME", default="", help="Print only lines from TIME on.")
 @option("--until", metavar="TIME", default="", help="Print only lines up to TIME.")
@@ -82,7 +82,7 @@ def logs(
             many = len(containers) > 1
             write_json([_document(line, name if many else "") for line, name in lines])
             return
-        show = _Printer(timestamps, names)
+        show = _Printer(timestamps, names or len(containers) > 1)
         show(lines)
         while follow and not _is_over(wanted):
             more = [container for container in containers if _may_write(container)]

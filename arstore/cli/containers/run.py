@@ -73,7 +73,7 @@ def run(
     """
     from arstore.runtime.lifecycle import containers
 
-    _refuse_contradictions(detach, keep, words, attach)
+    _refuse_contradictions(keep, words)
     how = attach_of(attach, detach_keys, sig_proxy)
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
@@ -81,7 +81,13 @@ def run(
             keep = keep or request.options.restarts
             request = request._replace(keep=keep, remove=not keep, attach=how)
             made: list[str] = []
-            ended = containers.run(store, request, made.append)
+
+            def created(container_id: str) -> None:
+                made.append(container_id)
+                if how.streams == ("stdin",):
+                    write_line(container_id)
+
+            ended = containers.run(store, request, created)
             if ended.oom_killed:
                 session.warn(out_of_memory(request.image.label, request.options.memory))
             return attached_status_of(session, made[0], ended)
@@ -96,12 +102,10 @@ def run(
     return 0
 
 
-def _refuse_contradictions(detach: bool, keep: bool, words: NewContainerWords, attach: tuple[str, ...]) -> None:
+def _refuse_contradictions(keep: bool, words: NewContainerWords) -> None:
     refuse_contradictions("run", words)
     if keep and words["remove"]:
         raise UsageError("run", "--keep and --rm exclude each other")
-    if detach and attach:
-        raise UsageError("run", "--detach and --attach exclude each other")
 
 
 @command("create", cls=ContainerCommand, interspersed=False)

@@ -137,6 +137,9 @@ def _ended(directory: str, parted: Parted) -> Ended:
     if state.timed_out:
         raise PipelineTimeoutError(state.id, "did not finish in its time and was stopped")
     code = state.exit_code if parted.status is None else parted.status
+    if parted.status is None and state.exit_code is not None:
+        # The container has ended, and did not wait for this process.
+        parted = parted._replace(lost=-1)
     return ended(parted, _KILLED if code is None else code)._replace(oom_killed=state.oom_killed)
 
 

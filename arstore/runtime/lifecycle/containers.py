@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from arstore.disk.cgroups import release, remove_cgroups
 from arstore.disk.owner import Owner, lock_of
-from arstore.errors import ArstoreError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
+from arstore.errors import (
+    ArstoreError,
+    InUseError,
+    MountError,
+    MountForbiddenError,
+    NotFoundError,
+    PipelineTimeoutError,
+    StoreDamagedError,
+)
 from arstore.mounts.overlay import Overlay, attach, detached, perform
 from arstore.mounts.upper_in_use import require_unused
 from arstore.rootfs.mount import create_container, lowers, remove_abandoned, remove_container, require_unmounted
@@ -185,7 +193,12 @@ def _attend(
         store.release()
 
     options, how = request.options, request.attach or Attach()
-    ended = attend_started(container.path, how, start, interactive=options.interactive, tty=options.tty)
+    try:
+        ended = attend_started(container.path, how, start, interactive=options.interactive, tty=options.tty)
+    except PipelineTimeoutError:
+        if request.remove:
+            _await_launcher(container)
+        raise
     if request.remove and not ended.detached:
         _await_launcher(container)
     return ended

@@ -26,7 +26,7 @@ from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
 from arstore.runtime.driver import OciRuntime, StatePlace
 from arstore.runtime.lifecycle.channel import Sender, Unwritten, error_of
-from arstore.runtime.lifecycle.child import Child, spawn
+from arstore.runtime.lifecycle.child import Child, close_others, spawn
 from arstore.runtime.lifecycle.detach import detached
 from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launcher import Ended, outer_process
@@ -104,6 +104,9 @@ def _start_exec(directory: str, state: RunState, args: tuple[str, ...], options:
     """Start *args* in a daemon, and return while it is running."""
 
     def work(report: Sender) -> None:
+        # The client's end must not stay open here: its death has to be noticed.
+        close_others(report.fd, *given.descriptors)
+
         def started() -> None:
             report.send("started")
             report.close()

@@ -71,7 +71,7 @@ class Ended(NamedTuple):
     detached: bool = False
     """Whether the user has detached from it instead, and it goes on."""
     lost: int = 0
-    """Bytes of output that this process was too slow for."""
+    """Bytes of output that this process was too slow for; -1 for an unknown number at the end."""
 
 
 def run(launch: Launch) -> Ended:
@@ -121,6 +121,9 @@ def attend(launch: Launch, report: Sender | None = None) -> None:
     try:
         with launch.attending():
             status = watch.attend(_detached_stdio(launch), lambda event: _announce(report, event))
+    except PipelineTimeoutError:
+        launch.on_exit(None)
+        raise
     finally:
         remove_socket(launch.directory)
     launch.on_exit(status)

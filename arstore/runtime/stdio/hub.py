@@ -34,7 +34,7 @@ _CHUNK = 32 << 10
 _BEHIND = 1 << 20
 """Bytes of output that wait for a client."""
 _LAST_PATIENCE = 2.0
-"""Seconds that clients have, after the end, to take what waits for them; the container's own client has no limit."""
+"""Seconds that clients have, after the end, to take some of what waits for them; its own client has no limit."""
 _KINDS = {"stdout": STDOUT, "stderr": STDERR}
 
 
@@ -330,9 +330,9 @@ class Hub:
             for client in waiting:
                 poll.register(client.socket, select.POLLOUT)
             ready = dict(poll.poll(max(left, 0.1) * 1000))
-            for client in waiting:
-                if client.socket.fileno() in ready:
-                    with self._losing(client):
-                        client.flush()
+            for client in [one for one in waiting if one.socket.fileno() in ready]:
+                until = time.monotonic() + _LAST_PATIENCE
+                with self._losing(client):
+                    client.flush()
         for client in self._clients:
             client.socket.close()
