@@ -120,7 +120,9 @@ def test_a_kept_container_keeps_its_log(box, terminal):
 
 
 def test_other_keys(box, terminal):
-    with terminal("run", "-it", "--detach-keys", "ctrl-a,x", "--name", "web", "box:1", "sh", "-c", "echo up; cat") as one:
+    with terminal(
+        "run", "-it", "--detach-keys", "ctrl-a,x", "--name", "web", "box:1", "sh", "-c", "echo up; cat"
+    ) as one:
         one.until(b"up")
         one.type(KEYS + b"\x01y")
         # The container's terminal takes ^Q for itself.
@@ -130,7 +132,9 @@ def test_other_keys(box, terminal):
 
 
 def test_no_keys(box, terminal):
-    with terminal("run", "-it", "--detach-keys", "", "--name", "web", "box:1", "sh", "-c", "echo up; cat; exit 4") as one:
+    with terminal(
+        "run", "-it", "--detach-keys", "", "--name", "web", "box:1", "sh", "-c", "echo up; cat; exit 4"
+    ) as one:
         one.until(b"up")
         one.type(KEYS)
         one.until(b"^P")

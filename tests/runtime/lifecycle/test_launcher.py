@@ -11,7 +11,7 @@ import pytest
 from arstore.disk.cgroups import cgroups_path, remove_cgroups
 from arstore.runtime.lifecycle.control import kill, stop, wait
 from arstore.runtime.lifecycle.signals import FORWARDED
-from arstore.runtime.stdio.logs import read_log_lines
+from arstore.runtime.stdio.log_reader import LogReader
 
 pytestmark = pytest.mark.root
 
@@ -232,7 +232,8 @@ def test_detached_life(box):
     assert wait(str(box.directory), 0.05).status == "running"
     state = stop(str(box.directory))
     assert (state.status, state.exit_code) == ("exited", 5)
-    lines = list(read_log_lines(str(box.directory)))
+    with LogReader(str(box.directory)) as reader:
+        lines = list(reader.read())
     assert b"".join(line.data for line in lines if line.stream == "stdout") == b"out\npart"
     assert b"".join(line.data for line in lines if line.stream == "stderr") == b"err\n"
     wait_until_gone(box, state.launcher.pid, state.keeper.pid)
