@@ -83,15 +83,13 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "container": CommandEntry("containers.rm", "container", "Manage containers."),
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
         "diff": CommandEntry("containers.commit_diff", "diff", "Show the differences between root file systems."),
-        "load": CommandEntry(
-            "containers.load", "load", "Import a pipeline image, run it, and import the images it makes."
-        ),
+        "load": CommandEntry("containers.load", "load", "Import a pipeline image, run it, and import its images."),
     },
     "The store": {
         "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
         "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
         "convert": CommandEntry(
-            "upkeep.convert", "convert", "Convert layer trees between the EROFS index and extracted files."
+            "upkeep.convert", "convert", "Convert layer trees between EROFS index and extracted files."
         ),
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
         "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),

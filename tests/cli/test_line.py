@@ -240,7 +240,18 @@ def test_seconds_are_finite(words, value):
     assert option in fails([value if word == "V" else word for word in words])
 
 
-ANY_TEXT = {"entrypoint", "user", "workdir", "hostname", "stop_signal", "args", "author", "message"}
+ANY_TEXT = {
+    "entrypoint",
+    "user",
+    "workdir",
+    "hostname",
+    "stop_signal",
+    "args",
+    "author",
+    "message",
+    "restart",
+    "health_cmd",
+}
 """Parameters to which an empty word means something, or the same as none."""
 
 
@@ -250,7 +261,7 @@ def test_an_empty_word_is_refused_by_its_name(path):
     declared = LEAVES[path]
     needed = ["w" for one in declared.parameters if isinstance(one, Argument) and one.required]
     for one in declared.parameters:
-        if one.name in ANY_TEXT or (path[0], one.name) == ("run", "name"):
+        if one.name in ANY_TEXT or (path[0], one.name) in {("run", "name"), ("create", "name")}:
             continue
         if isinstance(one, Option) and one.takes_value:
             assert one.names[-1] in fails([*path, one.names[0], "", *needed])

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from arstore.disk.cgroups import cgroups_path, delegated, is_populated, remove_cgroups
+from arstore.disk.cgroups import cgroups_path, delegated, freeze, freezer, is_frozen, is_populated, remove_cgroups
 
 
 @pytest.mark.parametrize("unified", [True, False])
@@ -54,3 +54,31 @@ def test_control_group_with_a_process_stays(tmp_path):
 def test_same_id_in_two_stores_has_two_groups(tmp_path):
     assert cgroups_path(str(tmp_path / "a/web")) != cgroups_path(str(tmp_path / "b/web"))
     assert cgroups_path(str(tmp_path / "a/web")).startswith("/arstore/web-")
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_what_freezes(tmp_path, unified):
+    root = tmp_path / "cgroup"
+    group = root / (cgroups_path(str(tmp_path)).lstrip("/") if unified else f"freezer{cgroups_path(str(tmp_path))}")
+    assert freezer(str(tmp_path), str(root)) is None
+    assert not is_frozen(str(tmp_path), str(root))
+    with pytest.raises(FileNotFoundError):
+        freeze(str(tmp_path), root=str(root))
+    group.mkdir(parents=True)
+    file = group / ("cgroup.freeze" if unified else "freezer.state")
+    thawed, frozen = ("0\n", "1\n") if unified else ("THAWED\n", "FROZEN\n")
+    file.write_text(thawed)
+    assert freezer(str(tmp_path), str(root)) == str(file)
+    assert not is_frozen(str(tmp_path), str(root))
+    if unified:
+        (group / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+    assert freeze(str(tmp_path), root=str(root))
+    assert file.read_text().strip() == frozen.strip()
+    assert is_frozen(str(tmp_path), str(root))
+    if unified:
+        # The kernel has taken the order, and a process has not stopped yet.
+        (group / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    else:
+        file.write_text("FREEZING\n")
+    assert is_frozen(str(tmp_path), str(root))
+    assert not is_frozen(str(tmp_path), str(root), settled=True)

@@ -179,7 +179,57 @@ RUNS: dict[str, Callable[[Trial], None]] = {
     "a device that opens": _run(
         lambda out: [device("mem", "c", 1, 1, 0o666)], {}, tuple(range(1, 125)), NAME, "cat", "/mem"
     ),
+    "a health check without an end": _run(
+        lambda out: [], {"Healthcheck": {"Test": ["CMD-SHELL", "busybox yes"], "Interval": 1}}, (0,), NAME, "sleep", "2"
+    ),
+    "a health check that is none": _run(
+        lambda out: [], {"Healthcheck": {"Test": {"a": ["b"]}, "Interval": "x", "Retries": -1}}, (0,), *TRUE
+    ),
+    "a health check that ends everything": _run(
+        lambda out: [], {"Healthcheck": {"Test": ["CMD-SHELL", "kill -9 -1; kill -9 1"]}}, ANY, NAME, "sleep", "1"
+    ),
+    "a health check that is not there": _run(
+        lambda out: [symlink("check", out + "/program")],
+        {"Healthcheck": {"Test": ["CMD", "/check"]}},
+        (0,),
+        *("--health-on-failure", "none", NAME, "sleep", "1"),
+    ),
     "a variable without a value": _run(lambda out: [], {"Env": ["PATH=/bin", "A"]}, (0,), NAME, "env", says=b"A=\n"),
+}
+
+# --- containers that are started again, after what they did themselves ------------------------------------------------
+
+
+def _again(script: str, *words: str) -> Callable[[Trial], None]:
+    """A container's first run is *script*; its second one finds what that has made of its root."""
+
+    def attempt(trial: Trial) -> None:
+        out = str(trial.victim.path)
+        bring_box(trial, directory("etc"), directory("w"), config={"Volumes": {"/data": {}}})
+        command = f"test -e /done || {{ echo > /done; {script}; }}; true".replace("{out}", out)
+        trial.must("create", "--name", "box", *words, NAME, "sh", "-c", command)
+        for _ in range(2):
+            done = trial.run("start", "--attach", "box")
+            if done.status not in ANY:
+                trial.wrong(f"start ended with {done.status}: {done.last[-300:]}")
+            if done.status in BROKEN and not done.last.startswith("arstore: "):
+                trial.wrong(f"not one line for people: {done.err[-300:]!r}")
+            if b"precious\n" in done.out:
+                trial.wrong(f"the command printed {done.out[:200]!r}")
+        trial.must("container", "rm", "--force", "box")
+
+    return attempt
+
+
+AGAIN: dict[str, Callable[[Trial], None]] = {
+    "etc became a symlink outside": _again("busybox umount /etc/hosts; busybox rm -rf /etc; ln -s {out} /etc"),
+    "files of the network became symlinks outside": _again(
+        "cd /etc; for n in hosts hostname resolv.conf; do ln -sf {out}/precious $n; done"
+    ),
+    "the working directory became a symlink outside": _again("cd /; busybox rmdir /w; ln -s {out} /w", "-w", "/w"),
+    "passwd became a FIFO": _again("busybox rm -f /etc/passwd; mkfifo /etc/passwd", "-u", "0:0"),
+    "the shell became a FIFO": _again("busybox rm -f /bin/sh; mkfifo /bin/sh"),
+    "a volume holds symlinks outside": _again("ln -s {out} /data/l; ln -s {out}/precious /data/p"),
 }
 
 # --- containers whose upper directory is somebody's work --------------------------------------------------------------
@@ -396,6 +446,8 @@ def cases() -> Iterator[Case]:
     """All of this module."""
     for number, (name, attempt) in enumerate(RUNS.items()):
         yield Case("host", f"{name}, run", FORMS[number % 2], attempt, runs=True)
+    for number, (name, attempt) in enumerate(AGAIN.items()):
+        yield Case("host", f"{name}, start", FORMS[number % 2], attempt, runs=True)
     for name, attempt in COMMITS.items():
         for form in FORMS:
             yield Case("commit", f"{name}, commit", form, attempt)

@@ -11,7 +11,9 @@ from support import images, stores
 
 from arstore.disk.owner import Owner
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
+from arstore.maintenance.check import check, repair
 from arstore.rootfs import mount as rootfs
+from arstore.store.containers import read_record, write_record
 
 ONE = stores.simple("a", names=("x:1",))
 
@@ -47,6 +49,68 @@ def test_what_is_no_id(store, name):
     with pytest.raises(InvalidReferenceError):
         store.containers.create(ONE.digest, name)
     before.verify()
+
+
+def test_names(store):
+    first = store.containers.create(ONE.digest, "web")
+    store.containers.rename("web", "old")
+    assert store.containers.find("old").id == "web"
+    assert store.containers.find("web").id == "web"
+    second = store.containers.create(ONE.digest, "web")
+    assert second.id != "web"
+    assert second.name == "web"
+    # A name comes before an id, and an id before the beginning of one.
+    assert store.containers.find("web").id == second.id
+    assert store.containers.find(second.id[:5]).id == second.id
+    assert store.containers.get("web").name == "old"
+    for taken in ("old", "web"):
+        with pytest.raises(ConflictError):
+            store.containers.create(ONE.digest, taken)
+        with pytest.raises(ConflictError):
+            store.containers.rename(second.id if taken == "old" else "web", taken)
+    with pytest.raises(InvalidReferenceError):
+        store.containers.rename("web", "a/b")
+    with pytest.raises(NotFoundError):
+        store.containers.rename("nothing", "other")
+    store.containers.remove(second.id)
+    store.containers.rename("web", "web")
+    assert store.containers.get("web").record == first.record
+    stores.verify_clean(store)
+
+
+def test_a_record_without_a_name_is_as_earlier_versions_write_it(store):
+    made = store.containers.create(ONE.digest, "web")
+    path = Path(made.path, "record")
+    assert b"name" not in path.read_bytes()
+    store.containers.rename("web", "old")
+    assert b'"name":"old"' in path.read_bytes()
+    assert read_record(made.path, "web") == store.containers.get("web").record
+
+
+def test_a_name_survives_a_rebuild_and_two_do_not_share_one(store):
+    for name in ("one", "two", "three"):
+        store.containers.create(ONE.digest, name)
+        store.containers.keep(name)
+    store.containers.rename("one", "first")
+    # As a kill between the two writes of `rename` leaves it, when the name was given to another one since.
+    write_record(store.directories.container("two"), "two", store.containers.get("two").record._replace(name="first"))
+    Path(store.directories.graph, "data.mdb").unlink()
+    store.close()
+    repair(store, check(store))
+    names = sorted(one.name for one in store.containers.list())
+    assert names in (["first", "three", "two"], ["first", "one", "three"])
+
+
+def test_one_that_belongs_to_another_process(store):
+    store.containers.create(ONE.digest, "web")
+    store.containers.keep("web")
+    store.containers.belong("web", Owner.current())
+    assert not store.containers.get("web").abandoned
+    store.containers.belong("web", stores.dead_owner())
+    assert store.containers.get("web").abandoned
+    assert list(rootfs.remove_abandoned(store)) == ["web"]
+    with pytest.raises(NotFoundError):
+        store.containers.belong("web", Owner.current())
 
 
 def test_an_image_that_is_gone(store):

@@ -126,7 +126,7 @@ def load(
     require_label: bool,
     **words: Unpack[_Words],
 ) -> None:
-    """Import a pipeline image, run it, and import the images it makes.
+    """Import a pipeline image, run it, and import its images.
 
     The pipeline is an archive (-i FILE) or an image of the store (NAME). It runs once, with ROOT/pipelines and
     ROOT/NAME/images mounted at the same paths; ARSTORE_PIPELINES and ARSTORE_IMAGES contain these paths. Every archive

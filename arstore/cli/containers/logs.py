@@ -51,8 +51,8 @@ def logs(
     """Show the output of detached containers.
 
     What a container wrote to stderr is written to stderr. On a terminal, colours are kept and other control characters
-    are escaped. The lines of several containers are sorted by time. TIME is written as in RFC 3339, in seconds since 1970,
-    or as how long ago, such as 10m or 1h30m.
+    are escaped. The lines of several containers are sorted by time. TIME is in the form of RFC 3339, in seconds since
+    1970, or how long ago, such as 10m or 1h30m.
 
     --follow goes on while the container is restarted, and ends with it. A log has a limited size (`run --log-opt`), and
     its oldest lines are removed. Output that found no space on the disk is missing; a line says how much.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -160,7 +160,7 @@ def _mount(
 def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -> None:
     """Unmount images and containers.
 
-    Give a mount by its path, its id, or the id of its container; a unique prefix of an id is enough. Unmounting the
+    Give a mount by its path, its id, or its container's id or name; a unique prefix of an id is enough. Unmounting the
     root of a container keeps the container; `arstore container rm` removes it. Mounts can be unmounted even if the disk
     of the store is gone.
 
@@ -172,34 +172,50 @@ def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -
     """
     if every == bool(which):
         raise UsageError("umount", "give either paths or ids, or --all")
-    with _table(session) as (table, directories):
+    with _table(session) as (table, directories, store):
+        which = which if store is None else tuple(_mount_meant(table, store, text) for text in which)
         done = list(_umount_each(session, _chosen(table, directories, which), force))
     session.done = "the mounts were unmounted"
     if session.json:
         write_json({"unmounted": done})
 
 
+def _mount_meant(table: MountTable, store: Store, text: str) -> str:
+    """Return *text*, or if no mount is called that, the id of the container that was renamed to it."""
+    try:
+        table.find(text)
+    except errors.NotFoundError:
+        # Only now: mounts can be unmounted even if the graph cannot be read.
+        with suppress(errors.NotFoundError):
+            return store.containers.find_exactly(text).id
+    except errors.AmbiguousError:
+        pass
+    return text
+
+
 @contextmanager
-def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
-    """Yield the mount table; if the store is gone but its mounts are not, a table without records."""
+def _table(session: Session) -> Iterator[tuple[MountTable, Directories, Store | None]]:
+    """Yield the mount table and the store; if the store is gone but its mounts are not, a table without records."""
     from arstore.disk.paths import Directories
     from arstore.mounts.source import orphaned_mounts
     from arstore.mounts.table import MountTable
 
     directories = Directories(*map(os.path.abspath, session.directories()))
     if orphaned_mounts(directories):
-        yield MountTable(directories), directories
+        yield MountTable(directories), directories, None
         return
     with ExitStack() as stack:
+        store = None
         try:
-            directories = stack.enter_context(session.store()).directories
+            store = stack.enter_context(session.store())
+            directories = store.directories
             table = MountTable(directories)
         except errors.NoStoreError:
             # The root is gone, but its mounts may still exist and can be unmounted.
             table = MountTable(directories)
             if not table.list():
                 raise
-        yield table, directories
+        yield table, directories, store
 
 
 class _Chosen(NamedTuple):
@@ -279,7 +295,7 @@ def mounts(session: Session) -> None:
     """
     from arstore.mounts.source import orphaned_mounts
 
-    with _table(session) as (table, directories):
+    with _table(session) as (table, directories, _):
         entries = table.list()
         recorded = {entry.record.target for entry in entries}
         orphans = [path for path in orphaned_mounts(directories) if path not in recorded]

@@ -31,7 +31,12 @@ _PATIENCE, _LOOK_AGAIN = 5.0, 0.02
 @command("start", cls=ContainerCommand)
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-a", "--attach", is_flag=True, help="Run it in the foreground: print its output, and end with its status.")
-@option("-i", "--interactive", is_flag=True, help="Like --attach, and pass stdin to a command that was made for it.")
+@option(
+    "-i",
+    "--interactive",
+    is_flag=True,
+    help="Like --attach. Stdin is passed if the container was made with --interactive.",
+)
 @sig_proxy_option
 @detach_keys_option
 @json_option
@@ -58,7 +63,7 @@ def start(
     with session.store() as store:
         containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
         if attach:
-            how = attach_of(() if interactive else ("stdout", "stderr"), detach_keys, sig_proxy)
+            how = attach_of((), detach_keys, sig_proxy)
             return _attached(session, store, containers[0], how)
         for container in containers:
             started(session, store, container)
@@ -103,10 +108,15 @@ def restart(session: Session, ids: tuple[str, ...], seconds: float | None) -> No
         for container in containers:
             # Before it is stopped: one that cannot be started again is left running.
             request = request_of(session, store, container)
-            _refuse_paused(current(container))
+            state = current(container)
+            _refuse_paused(state)
             with being_restarted(container.path):
-                control.end(container.path, seconds)
-                started(session, store, container, request)
+                if request.remove and state is not None and state.is_running:
+                    # Only its launcher can do that: it removes the container when it has ended.
+                    control.restart_removed(container.path, seconds)
+                else:
+                    control.end(container.path, seconds)
+                    started(session, store, container, request)
             _print_id(session, container)
     if session.json:
         write_json({"restarted": [container.id for container in containers]})
@@ -205,8 +215,6 @@ def _attached(session: Session, store: Store, container: Container, how: Attach)
         store.release()
         return attached_status_of(session, container.name, attach(container.path, how))
     request = request_of(session, store, container)._replace(attach=how)
-    if "stdin" not in how.streams:
-        request = request._replace(options=request.options._replace(interactive=False))
     ended = run_again(store, container, request)
     if ended.oom_killed:
         session.warn(out_of_memory(container.id, request.options.memory))

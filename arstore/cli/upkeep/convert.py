@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @progress_option
 @json_option
 def convert(session: Session, images: tuple[str, ...], everything: bool, tree: str, dry_run: bool) -> None:
-    """Convert layer trees between the EROFS index and extracted files.
+    """Convert layer trees between EROFS index and extracted files.
 
     A layer tree is what is kept of a layer for mounting. --tree auto converts to the format that this host would choose
     for new trees. Trees are rebuilt from the layers' blobs, one image at a time. A tree that a container, a mount or

@@ -47,6 +47,11 @@ class Sender:
         with contextlib.suppress(BrokenPipeError):
             write_all(self.fd, data)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self.fd < 0
+
     def close(self) -> None:
         """Close the pipe."""
         os.close(self.fd)

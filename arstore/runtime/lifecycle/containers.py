@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from arstore.runtime.lifecycle.channel import Sender
     from arstore.runtime.lifecycle.launch import OwnClient
     from arstore.runtime.lifecycle.launcher import Ended
+    from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
@@ -279,7 +280,8 @@ def _in_foreground(store: Store, container: Container, request: RunRequest, *, v
 
 def _life(request: RunRequest) -> Life:
     options = request.options
-    return Life(options.restart, when_unhealthy=options.restarts and not options.restart.is_active)
+    when_unhealthy = options.restarts and not options.restart.is_active
+    return Life(options.restart, when_unhealthy=when_unhealthy, removed=request.remove)
 
 
 def _take_over(store: Store, container: Container, request: RunRequest, life: Life, lock: int, report: Sender) -> None:
@@ -298,7 +300,7 @@ def _in_background(store: Store, container: Container, request: RunRequest, clie
     life = _life(request)
     with _attended(container) as lock, _passed(request if client is None else None) as passed:
 
-        def again(_: int | None) -> None:
+        def again() -> None:
             _go_on(store, container, request, life, lock, passed)
 
         def begin(launch: Launch) -> None:
@@ -386,9 +388,17 @@ def _launch(
             attending=lambda: store.shared.offered(mounts),
             life=life,
             attached=STREAMS if request.attach is None else request.attach.streams,
+            run_check=_run_check,
         )
         store.release()
         return act(launch)
+
+
+def _run_check(directory: str, check: HealthCheck) -> None:
+    """Run a scheduled health check, unless another one is running. Raises NotFoundError, ConflictError, OSError."""
+    from arstore.runtime.lifecycle.health_run import run_check
+
+    run_check(directory, check, waits=False)
 
 
 def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:

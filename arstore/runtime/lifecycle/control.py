@@ -18,7 +18,7 @@ from arstore.disk.cgroups import freeze
 from arstore.disk.owner import Owner
 from arstore.errors import HostError, InUseError, NotFoundError, RuntimeFailedError
 from arstore.linux.waiting import readable
-from arstore.runtime.lifecycle.life import notify
+from arstore.runtime.lifecycle.life import ONE_MORE, notify
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.restart import NO
 from arstore.store.container_document import reading_end
@@ -113,17 +113,36 @@ def stop(directory: str, grace: float | None = None) -> RunState:
     return _stopped(directory, state, grace)
 
 
-def end_run(directory: str) -> None:
-    """End the present run of the container in *directory*; its launcher may start it again.
+def end_run(directory: str, grace: float | None = None) -> RunState:
+    """End the present run of the container in *directory* like `stop`; its launcher may start it again.
 
-    Raises NotFoundError if it is not running, OSError.
+    Return the state after that. Raises NotFoundError if it is not running, OSError.
     """
     state = status(directory)
     state.require_reachable()
     _send(state, directory, state.stop_signal)
-    later = _waited(directory, state.stop_timeout)
+    later = _waited(directory, state.stop_timeout if grace is None else grace)
     if later.is_running and later.status != "restarting" and later.keeper == state.keeper:
         _send(later, directory, signal.SIGKILL)
+        later = _waited(directory, None)
+    return later
+
+
+def restart_removed(directory: str, grace: float | None = None) -> None:
+    """Have the launcher of a container that is removed at its end start it again, after a stop.
+
+    Raises InUseError if it belongs to a `run` in the foreground, NotFoundError if it is not running, OSError.
+    """
+    state = status(directory)
+    if state.is_running and not state.detached:
+        raise InUseError(f"container {state.id}", "runs in the foreground, and is removed at its end")
+    with _opened_pidfd(state.launcher) as pidfd:
+        if pidfd is not None:
+            notify(pidfd, ONE_MORE)
+    end_run(directory, grace)
+    patience = time.monotonic() + _SETTLE_SECONDS
+    while status(directory).status in {"restarting", "starting"} and time.monotonic() < patience:
+        time.sleep(_SETTLE)
 
 
 def end(directory: str, grace: float | None = None) -> None:

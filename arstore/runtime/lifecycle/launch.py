@@ -54,7 +54,7 @@ _INITS = ("catatonit", "tini-static", "docker-init")
 _INIT_PLACES = ("/usr/local/bin", "/usr/bin", "/usr/libexec/podman", "/usr/lib/podman", "/usr/libexec/docker")
 
 
-def _ignore_exit(_: int | None) -> None:
+def _ignore_exit() -> None:
     """Do nothing: the default for callers that do not need the end of a container."""
 
 
@@ -68,19 +68,24 @@ class OwnClient(NamedTuple):
     ends_container: bool = True
 
 
+def _ignore_check(_directory: str, _check: HealthCheck) -> None:
+    """Do nothing: the default for callers without health checks."""
+
+
 class Launch(NamedTuple):
     """A container to be started.
 
     `directory` is the container's existing directory. `mount_rootfs` mounts a *writable* root file system at the given
     path. It is called in a forked child, in its own mount namespace, and may use descriptors that are open now; they
-    are closed there when it returns. `on_exit` is called with the exit status (None if unknown), after everything of
-    the container is gone, by the launcher: the caller's process or, detached, one that was forked from it. `timeout`
-    is in seconds. `stops_on_term` is for the foreground only: SIGTERM then stops the container, like the timeout, and
-    is not passed on. Without `passes_signals` no signal is passed on; each has its previous effect on the launcher.
-    `kept` are descriptors that the launcher keeps open while it lives; it runs inside the context manager that
-    `attending` returns. `life` is what the launcher knows of earlier runs, and has the restart policy. `client` is the
-    command in the foreground that a detached container belongs to at first. `passed` are the files for the output of a
-    detached container that has no log. `attached` are the streams of one in the foreground that are passed on.
+    are closed there when it returns. `on_exit` is called by the launcher of a detached container that has started,
+    after everything of it is gone. `timeout` is in seconds. `stops_on_term` is for the foreground only: SIGTERM then
+    stops the container, like the timeout, and is not passed on. Without `passes_signals` no signal is passed on; each
+    has its previous effect on the launcher. `kept` are descriptors that the launcher keeps open while it lives; it runs
+    inside the context manager that `attending` returns. `life` is what the launcher knows of earlier runs, and has the
+    restart policy. `run_check` runs a health check in the container in a directory; it is called in another process.
+    `client` is the command in the foreground that a detached container belongs to at first. `passed` are the files for
+    the output of a detached container that has no log. `attached` are the streams of one in the foreground that are
+    passed on.
     """
 
     id: str
@@ -89,7 +94,7 @@ class Launch(NamedTuple):
     options: RunOptions
     runtime: Runtime
     mount_rootfs: Callable[[str], None]
-    on_exit: Callable[[int | None], None] = _ignore_exit
+    on_exit: Callable[[], None] = _ignore_exit
     timeout: float | None = None
     stops_on_term: bool = False
     passes_signals: bool = True
@@ -99,6 +104,7 @@ class Launch(NamedTuple):
     client: OwnClient | None = None
     passed: tuple[int, int] | None = None
     attached: tuple[str, ...] = STREAMS
+    run_check: Callable[[str, HealthCheck], object] = _ignore_check
 
     @property
     def args(self) -> tuple[str, ...]:

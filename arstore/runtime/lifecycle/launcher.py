@@ -86,7 +86,6 @@ def run(launch: Launch) -> Ended:
     watch = _Watch(_absolute(launch), detached=False)
     with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
-    launch.on_exit(status)
     return Ended(_KILLED if status is None else status, watch.oom_killed, watch.unwritten)
 
 
@@ -94,14 +93,19 @@ def start(launch: Launch) -> None:
     """Start the container detached from this process; return once it is running. Its output goes to the log, and to
     processes that attach themselves (`stdio.hub`).
 
-    The launcher is a daemon, which calls *launch.on_exit* at the end. Raises the errors that keep the container from
-    starting, as `run` does.
+    The launcher is a daemon, which calls *launch.on_exit* after the end of a container that has started. Raises the
+    errors that keep the container from starting, as `run` does.
     """
     life = launch.life or Life()
 
     def work(report: Sender) -> None:
         with life.listening():
-            attend(launch, report)
+            try:
+                attend(launch, report)
+            except (ArstoreError, OSError):
+                if not report.is_closed:
+                    raise
+            launch.on_exit()
 
     detached(launch.id, work)
 
@@ -120,13 +124,9 @@ def attend(launch: Launch, report: Sender | None = None) -> None:
     watch = _Watch(launch, detached=True, kept=kept)
     try:
         with launch.attending():
-            status = watch.attend(_detached_stdio(launch), lambda event: _announce(report, event))
-    except PipelineTimeoutError:
-        launch.on_exit(None)
-        raise
+            watch.attend(_detached_stdio(launch), lambda event: _announce(report, event))
     finally:
         remove_socket(launch.directory)
-    launch.on_exit(status)
 
 
 def _detached_stdio(launch: Launch) -> Stdio:
@@ -210,7 +210,7 @@ class _Watch:
             return
         from arstore.runtime.lifecycle.health import Schedule
 
-        self._checks = Schedule(self._launch.directory, check)
+        self._checks = Schedule(self._launch.directory, check, self._launch.run_check)
         self._checks.begin()
 
     def _is_unhealthy(self) -> bool:
@@ -270,7 +270,7 @@ class _Watch:
         reached("run.told")
         if failure is not None:
             raise failure
-        if self._timed_out:
+        if self._timed_out and self._life.last is None:
             why = f"did not finish in {self._launch.timeout:g} seconds and was stopped"
             raise PipelineTimeoutError(self._launch.id, why)
         return status
@@ -363,7 +363,7 @@ class _Watch:
 
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
         end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
-        goes_on = failure is None and not self._is_stopping and self._life.goes_on(status, self._is_unhealthy)
+        goes_on = failure is None and not self._terminated and self._life.goes_on(status, self._is_unhealthy)
         if goes_on:
             end = "restarting"
         last = state._replace(

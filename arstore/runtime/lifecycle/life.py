@@ -25,6 +25,8 @@ NO_MORE = signal.SIGRTMIN + 6
 """The signal to a launcher that its container is not to be started again."""
 
 
+ONE_MORE = signal.SIGRTMIN + 7
+"""The signal to a launcher that its container is to be started again once, for `restart`."""
 WHEN_UNHEALTHY = "when-unhealthy"
 """The policy of a container without one that is started again when it was unhealthy."""
 
@@ -32,10 +34,15 @@ WHEN_UNHEALTHY = "when-unhealthy"
 class Life:
     """One container's life, as far as its launcher lives; *restarts* is how often it has been started again."""
 
-    def __init__(self, policy: Restart | None = None, *, when_unhealthy: bool = False) -> None:
-        """With *when_unhealthy*, a run that ended because it was unhealthy is followed by another one."""
+    def __init__(self, policy: Restart | None = None, *, when_unhealthy: bool = False, removed: bool = False) -> None:
+        """With *when_unhealthy*, a run that ended because it was unhealthy is followed by another one.
+
+        The launcher of a container that is *removed* at its end starts it again when a user asks for a restart.
+        """
         self.policy = policy or Restart()
         self._when_unhealthy = when_unhealthy
+        self._removed = removed
+        self._is_asked = False
         self.restarts = 0
         self.last: RunState | None = None
         """The state after the last run, if its policy starts the container again."""
@@ -52,14 +59,16 @@ class Life:
     @property
     def is_single(self) -> bool:
         """Whether nothing can start the container again."""
-        return not (self.policy.is_active or self._when_unhealthy)
+        return not (self.policy.is_active or self._when_unhealthy or self._removed)
 
     def __str__(self) -> str:
-        """Return the policy, as `state.json` has it; "no" only if this is a single run."""
-        return str(self.policy) if self.policy.is_active or self.is_single else WHEN_UNHEALTHY
+        """Return the policy, as `state.json` has it."""
+        return WHEN_UNHEALTHY if self._when_unhealthy and not self.policy.is_active else str(self.policy)
 
     def goes_on(self, status: int | None, is_unhealthy: Callable[[], bool]) -> bool:
         """Whether to start the container again after a run that ended with *status*."""
+        if self._is_asked:
+            return True
         if self.is_over:
             return False
         return self.policy.applies(status, self.restarts) or (self._when_unhealthy and is_unhealthy())
@@ -74,14 +83,22 @@ class Life:
             yield
             return
         signal.signal(NO_MORE, lambda _number, _frame: self.end())
+        signal.signal(ONE_MORE, lambda _number, _frame: self._ask())
         try:
             yield
         finally:
-            # Its sender may have read the state before the last one, and the default action is to end the process.
+            # The sender may have read the state before the last one, and the default action is to end the process.
             signal.signal(NO_MORE, signal.SIG_IGN)
+            signal.signal(ONE_MORE, signal.SIG_IGN)
+
+    def _ask(self) -> None:
+        self._is_asked = True
 
     def pause(self) -> bool:
         """Wait before the next start; return False if the container is not to be started again."""
+        if self._is_asked:
+            self._is_asked = self.is_over = False
+            return True
         last = self.last
         ran = 0.0
         if last is not None and last.started is not None and last.finished is not None:
@@ -120,7 +137,7 @@ class Life:
         self.file = file
 
 
-def notify(launcher: int) -> None:
-    """Notify the launcher with this pidfd that its container is not to be started again."""
+def notify(launcher: int, number: int = NO_MORE) -> None:
+    """Notify the launcher with this pidfd: do not start the container again, or (ONE_MORE) do it once."""
     with suppress(ProcessLookupError):
-        signal.pidfd_send_signal(launcher, NO_MORE)
+        signal.pidfd_send_signal(launcher, number)

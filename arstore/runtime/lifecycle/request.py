@@ -10,9 +10,6 @@ scope: the file's checksum and locks, see `store.container_document`.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -117,6 +114,11 @@ def _from_json(value: object, classes: dict[str, type]) -> object:
 
 def _class_of(name: str, classes: dict[str, type]) -> type:
     """Return the class *name* of `runtime.spec`, and add it to *classes*; modules that are not loaded come last."""
+    # Not needed to write a request, which every run does.
+    import importlib
+    import pkgutil
+    import sys
+
     prefix = f"{spec.__name__}."
     modules = [found.name for found in pkgutil.iter_modules(spec.__path__, prefix)]
     for module in sorted(modules, key=lambda one: one not in sys.modules):

@@ -108,7 +108,7 @@ def parse_test(text: str) -> tuple[str, ...]:
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of `1m30s`, `500ms` or the like, as Go writes them; `0` is 0. Raises UsageError."""
+    """Return the seconds of a duration as Go writes it, such as `1m30s`, `500ms` or `0`. Raises UsageError."""
     seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
     if (text != "0" and re.fullmatch(f"(?:{_PART})+", text) is None) or seconds > _LONGEST:
         raise _refused(text, "not a duration", "write for example 30s, 1m30s or 500ms")

@@ -57,6 +57,11 @@ def state(box, name):
     return json.loads(Path(box.root, "containers", name, "state.json").read_text())
 
 
+def restarts(box, name):
+    found = state(box, name)
+    return found["restarts"] if found["status"] == "running" else None
+
+
 def gone(box, name):
     return not Path(box.root, "containers", name).exists()
 
@@ -345,7 +350,7 @@ def test_restarted_containers_can_be_attached_to(box, terminal):
         with terminal("attach", "web") as one:
             one.type(f"exit {status}\n".encode())
             assert one.end() == status
-        eventually(lambda: state(box, "web")["status"] == "running" and state(box, "web")["restarts"] == status)
+        eventually(lambda wanted=status: restarts(box, "web") == wanted)
     box.ok("stop", "-t", "0", "web")
 
 

@@ -63,7 +63,7 @@ def test_of_a_running_container(filled, busybox, tmp_path):
                 break
         else:
             raise AssertionError("the file never came")
-        assert filled.ok("ps").text.count("live") == 1
+        assert [one["id"] for one in filled.ok("ps", "--json").json] == ["live"]
     finally:
         filled("container", "rm", "-f", "live")
         filled("kill", "live")

@@ -157,6 +157,32 @@ class TestLife:
         assert tidy.ok("start", "-a", "c").out == b"default\n"
         assert about(tidy, "c") is None
 
+    def test_restart_of_one_that_is_removed_at_its_end(self, tidy):
+        tidy.ok("run", "-d", "--rm", "--name", "c", "box:1", "sh", "-c", "echo x >> /runs; sleep 100")
+        tidy.ok("restart", "-t", "0", "c")
+        tidy.ok("restart", "-t", "0", "c")
+        assert about(tidy, "c")["status"] == "running"
+        eventually(lambda: tidy.ok("exec", "c", "cat", "/runs").out == b"x\n" * 3)
+        tidy.ok("stop", "-t", "0", "c")
+        eventually(lambda: about(tidy, "c") is None)
+
+    @pytest.mark.parametrize("words", [("--rm",), ("--restart", "always")])
+    def test_a_timeout_of_a_detached_one(self, tidy, words):
+        tidy.ok("run", "-d", *words, "--stop-timeout", "0", "--timeout", "0.5", "--name", "c", "box:1", "sleep", "100")
+        if words == ("--rm",):
+            eventually(lambda: about(tidy, "c") is None, 30)
+        else:
+            eventually(lambda: about(tidy, "c")["restarts"] > 1, 30)
+
+    def test_stdin_as_it_was_asked_for(self, tidy):
+        line = [sys.executable, "-m", "arstore", "--root", tidy.root, "--runroot", tidy.runroot, "start"]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        for name, words, expected in (("c", ("-i",), b"typed"), ("d", (), b"")):
+            tidy.ok("create", *words, "--name", name, "box:1", "cat")
+            for option in ("-a", "-i"):
+                done = subprocess.run([*line, option, name], input=b"typed", capture_output=True, env=environment)
+                assert (done.returncode, done.stdout) == (0, expected)
+
     def test_removed_after_a_kill(self, tidy):
         tidy.ok("run", "-d", "--rm", "--name", "c", "box:1", "sleep", "100")
         kill_launcher(tidy, "c")
@@ -273,6 +299,11 @@ class TestLife:
         tidy.ok("rename", "old", "c")
         assert about(tidy, "c")["id"] == "c"
         assert tidy.ok("exec", "c", "id", "-u").out == b"0\n"
+        tidy.ok("stop", "-t", "0", "c")
+        tidy.ok("rename", "c", "other")
+        tidy.ok("mount", "other")
+        tidy.ok("umount", "other")
+        assert tidy.ok("mounts", "--json").json == []
 
     def test_rm_is_for_images(self, tidy):
         tidy.ok("run", "-d", "--name", "c", "box:1", "sleep", "100")

@@ -84,7 +84,6 @@ def test_what_run_cannot_do_is_125(arstore, words):
         (("kill", "nothing"), 3),
         (("kill", "-s", "NONSENSE", "nothing"), 2),
         (("container", "rm", "nothing"), 3),
-        (("container", "rm", "--force", "nothing"), 3),
     ],
 )
 def test_containers_that_do_not_exist(arstore, words, status):
@@ -229,9 +228,9 @@ class TestContainers:
         box.ok("logs", "-f", "t")
         eventually(lambda: box.ok("ps", "-a", "--json").json[0]["status"] == "exited")
         head, line = box.ok("ps", "--all").text.splitlines()
-        assert head.split() == ["ID", "IMAGE", "STATUS", "EXIT", "CREATED", "COMMAND"]
+        assert head.split() == ["ID", "IMAGE", "STATUS", "EXIT", "CREATED", "COMMAND", "NAME"]
         assert line.split()[:4] == ["t", "box:1", "exited", "5"]
-        assert line.endswith("sh -c echo 'a\\nb'; exit 5")
+        assert line.endswith("sh -c echo 'a\\nb'; exit 5  t")
 
     def test_a_timeout(self, box):
         result = box("run", "--json", "--timeout", "0.3", "--stop-timeout", "0.5", "box:1", "sleep", "60")

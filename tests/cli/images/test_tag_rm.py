@@ -43,7 +43,7 @@ def test_what_is_wrong(filled):
 
 def test_rm_takes_the_image_with_its_last_name(filled, picture):
     assert filled.ok("rm", "--json", "example:1").json == {
-        "dry_run": False, "untagged": ["example:1"], "removed": [], "freed": 0,
+        "dry_run": False, "containers": [], "untagged": ["example:1"], "removed": [], "freed": 0,
         "images": [], "attachments": [], "layers": [], "blobs": [], "trees": [],
     }  # fmt: skip
     done = filled.ok("rm", "--json", "example:latest").json

@@ -86,6 +86,10 @@ class Worker:
                 self._run(next(one for one in families if one.name == "base:1"))
             case "detached":
                 self._detached(next(one for one in families if one.name == "base:1"))
+            case "life":
+                self._life(next(one for one in families if one.name == "base:1"))
+            case "policy":
+                self._policy(next(one for one in families if one.name == "base:1"))
             case "load":
                 self._load(pipeline)
 
@@ -287,6 +291,50 @@ class Worker:
             elif status == KILLED:
                 self._clean("container", "rm", "--force", name)
 
+    def _life(self, family: Family) -> None:
+        """A container that is created, started, frozen, named anew and removed; one of these commands may be killed."""
+        start = time.monotonic()
+        name = f"w{self._number}-{self._count}"
+        words = ("create", "--name", name, "--entrypoint", "/bin/sh", family.name, "-c", "echo here; sleep 1000")
+        with self._held(family):
+            status = self._told(
+                *words, ok=lambda: {RUN_FAILED: self._absent(family, family.name, start)}, kill=self._fate()
+            )[0]
+            steps: list[tuple[str, ...]] = [
+                ("start", name),
+                ("restart", "-t", "0", name),
+                ("pause", name),
+                ("unpause", name),
+                ("rename", name, f"{name}-again"),
+                ("stop", "-t", "0", name),
+                ("start", name),
+            ]
+            if status == 0:
+                for step in steps:
+                    if self._told(*step, kill=self._fate())[0] == KILLED:
+                        break
+            if status in {0, KILLED}:
+                self._clean("container", "rm", "--force", "-t", "0", name)
+
+    def _policy(self, family: Family) -> None:
+        """A container that ends at once and is started again until it is removed, and one that removes itself."""
+        start = time.monotonic()
+        name = f"w{self._number}-{self._count}"
+        tail = ("--name", name, "--entrypoint", "/bin/sh", family.name, "-c", "echo here")
+        head = self._random.choice((("--restart", "always"), ("--rm",)))
+        with self._held(family):
+            status = self._told(
+                "run",
+                "-d",
+                *head,
+                *tail,
+                ok=lambda: {RUN_FAILED: self._absent(family, family.name, start)},
+                kill=self._fate(),
+            )[0]
+            if status in {0, KILLED}:
+                self._clean("stop", name)
+                self._clean("container", "rm", "--force", "-t", "0", name)
+
     def _load(self, pipeline: Path) -> None:
         start = time.monotonic()
         name = f"pipeline-{self._number}:1"
@@ -323,6 +371,8 @@ _MIXTURE = {
     "convert": 4,
     "run": 4,
     "detached": 2,
+    "life": 2,
+    "policy": 2,
     "load": 2,
 }
 _KINDS, _WEIGHTS = list(_MIXTURE), list(_MIXTURE.values())
