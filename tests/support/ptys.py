@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, and what its user types and sees."""
+"""A program on its own terminal, and what its user types and sees."""
 
 from __future__ import annotations
 

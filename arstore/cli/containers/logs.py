@@ -156,7 +156,7 @@ def _document(line: LogLine, name: str) -> dict[str, str]:
 
 
 class _Printer:
-    """Prints lines, several at a time. A part of a line gets neither a time nor a name of its own."""
+    """Prints lines, several at a time. Only the first part of a line gets a time and a name."""
 
     def __init__(self, timestamps: bool, names: bool) -> None:
         self._timestamps, self._names = timestamps, names

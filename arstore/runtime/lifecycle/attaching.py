@@ -124,7 +124,7 @@ def _attachment(attach: Attach, *, interactive: bool, tty: bool) -> Attachment:
 
 
 def _pass_on(directory: str, number: int) -> None:
-    """Send a signal to the container. It may have ended, or be paused; then nobody is there to hear of the error."""
+    """Send a signal to the container; errors are ignored, because it may have just ended, or be paused."""
     with suppress(ArstoreError, OSError):
         kill(directory, number)
 

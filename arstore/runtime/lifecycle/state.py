@@ -71,7 +71,7 @@ class RunState(NamedTuple):
     cgroups: bool = True
     """Whether the container has its own control groups."""
     timed_out: bool = False
-    """Whether it was stopped because its time was over."""
+    """True if it was stopped because its time was over."""
     lost: int = 0
     """Bytes of output that are missing at the end of the log, because the disk was full."""
     restart_policy: str = "no"

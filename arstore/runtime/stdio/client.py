@@ -31,7 +31,7 @@ _TYPED_AHEAD = 1 << 20
 
 
 class Attachment(NamedTuple):
-    """What is attached: the *streams*, and the *keys* that detach a terminal (none if empty)."""
+    """How to attach: the *streams*, and the *keys* that detach a terminal (none if empty)."""
 
     streams: tuple[str, ...] = STREAMS
     keys: bytes = b""

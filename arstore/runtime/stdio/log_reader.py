@@ -29,7 +29,7 @@ _EVERYTHING: Position = (-1, 0)
 
 
 class Wanted(NamedTuple):
-    """What to read: the last *tail* lines (None for all), not before *since* and not after *until*, which are times as
+    """The lines to read: the last *tail* lines (None for all), not before *since* and not after *until*, which are times as
     the log has them; "" for no limit.
     """
 

@@ -40,7 +40,7 @@ class Detached(NamedTuple):
     listener: int = -1
     """The socket for clients."""
     client: int = -1
-    """The socket of its own client."""
+    """The socket of the command that started it."""
     ends_with_client: bool = True
     """Whether the process is killed if its own client ends without detaching."""
     size: tuple[int, int] | None = None

@@ -27,7 +27,7 @@ def runtime():
 
 
 class Box(Arstore):
-    """The store with the image box:1, used by processes of their own."""
+    """The store with the image box:1, used by other processes."""
 
     __call__ = Arstore.run
 
@@ -39,7 +39,7 @@ def box(box):
 
 @pytest.fixture
 def terminal(box):
-    """Runs commands on terminals of their own."""
+    """Runs commands, each on a terminal."""
     running = []
 
     def start(*words, **more):
@@ -180,7 +180,7 @@ def test_a_killed_launcher_ends_its_client(box, terminal):
         assert one.end() == 137
     assert box.ok("ps", "-a", "--json").json[0]["status"] == "dead"
     assert box("attach", "web").status == 125
-    # The socket that the launcher has left is in nobody's way.
+    # The socket that the launcher has left is replaced.
     box.ok("start", "web")
     assert state(box, "web")["status"] == "running"
 

@@ -298,6 +298,40 @@ def test_a_disk_that_the_container_fills_does_not_change_its_status(box, tmp_pat
         subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.mounts
+@pytest.mark.parametrize("space", [True, False])
+def test_a_detached_container_on_a_full_disk_goes_on(box, tmp_path, space):
+    """What is missing in its log is said there once there is space again, or else in its state."""
+    disk, place = tmp_path / "disk", tmp_path / "mounted"
+    place.mkdir()
+    with open(disk, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", disk], check=True)
+    subprocess.run(["mount", "-o", "loop", disk, place], check=True)
+    try:
+        box.base = place
+        fill = "dd if=/dev/zero of=/disk/full bs=64k; dd if=/dev/zero of=/disk/more bs=1 count=9999"
+        say = "i=0; while [ $i -lt 2000 ]; do echo line-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done"
+        rest = "sleep 1; rm /disk/full; echo after; " if space else ""
+        script = f"({fill}) 2>/dev/null; {say}; {rest}exit 3"
+        assert box.shell(script, mode="start", volumes=[[str(place), "/disk", False]]).returncode == 0
+        state = wait(str(box.directory), 60)
+        assert (state.status, state.exit_code) == ("exited", 3)
+        with LogReader(str(box.directory)) as reader:
+            lines = [line.data for line in reader.read()]
+        said = [b"line-%d-%b\n" % (number, b"x" * 32) for number in range(2000)]
+        kept = [line for line in lines if line.startswith(b"line-")]
+        missing = sum(map(len, said)) - sum(map(len, kept))
+        assert kept == said[: len(kept)]
+        assert missing > 0
+        if space:
+            notice = f"arstore: {missing} bytes of output are missing here: No space left on device\n"
+            assert lines[len(kept) :] == [notice.encode(), b"after\n"]
+        assert state.lost == (0 if space else missing)
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 def test_out_of_memory_is_recorded(box):
     grow = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}"
     assert box.shell(grow, memory=16 << 20).returncode != 0
