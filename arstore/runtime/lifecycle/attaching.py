@@ -7,6 +7,7 @@ and the daemon knows when the command dies. Out of scope: the messages, see `std
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from contextlib import nullcontext, suppress
@@ -88,7 +89,7 @@ def attend_started(
         sockets.handed_over()
         attachment = _attachment(attach, interactive=interactive, tty=tty)
         parted = Client(sockets.ours, attachment, lambda number: _pass_on(directory, number)).attend()
-        return _ended(directory, parted)
+        return _ended(directory, parted, is_leashed=attach.passes_signals)
 
 
 def attach(directory: str, how: Attach) -> Ended:
@@ -112,7 +113,7 @@ def attach(directory: str, how: Attach) -> Ended:
         with connection, _terminal(how, interactive=True, tty=state.tty):
             attachment = _attachment(how, interactive=True, tty=state.tty)
             parted = Client(connection, attachment, lambda number: _pass_on(directory, number)).attend()
-        return _ended(directory, parted)
+        return _ended(directory, parted, is_leashed=False)
 
 
 def _terminal(attach: Attach, *, interactive: bool, tty: bool) -> AbstractContextManager[None]:
@@ -129,15 +130,21 @@ def _pass_on(directory: str, number: int) -> None:
         kill(directory, number)
 
 
-def _ended(directory: str, parted: Parted) -> Ended:
-    """Return how the container ended, or that the user has detached. Raises PipelineTimeoutError, OSError."""
+def _ended(directory: str, parted: Parted, *, is_leashed: bool) -> Ended:
+    """Return how the container ended, or that the user has detached.
+
+    A container that *is_leashed* ends with its client. Raises PipelineTimeoutError, BrokenPipeError if the reader of
+    the output has gone and the container goes on, OSError.
+    """
     if parted.detached:
         return ended(parted, 0)
+    if parted.errno == errno.EPIPE and not is_leashed:
+        raise BrokenPipeError(parted.errno, os.strerror(parted.errno), parted.stream)
     state = wait(directory)
     if state.timed_out:
         raise PipelineTimeoutError(state.id, "did not finish in its time and was stopped")
     code = state.exit_code if parted.status is None else parted.status
-    if parted.status is None and state.exit_code is not None:
+    if parted.status is None and state.exit_code is not None and not parted.errno:
         # The container has ended, and did not wait for this process.
         parted = parted._replace(lost=-1)
     return ended(parted, _KILLED if code is None else code)._replace(oom_killed=state.oom_killed)
@@ -145,6 +152,6 @@ def _ended(directory: str, parted: Parted) -> Ended:
 
 def ended(parted: Parted, otherwise: int) -> Ended:
     """Return how an attachment ended; its status is *otherwise* if the container's is not known."""
-    unwritten = Unwritten(parted.stream, parted.errno) if parted.errno else None
+    unwritten = Unwritten(parted.stream, parted.errno) if parted.errno not in {0, errno.EPIPE} else None
     code = 0 if parted.detached else otherwise if parted.status is None else parted.status
     return Ended(code, unwritten=unwritten, detached=parted.detached, lost=parted.lost)

@@ -115,10 +115,10 @@ class Client:
     def _take(self, message: Message) -> bool:
         """Act on a message of the container; return False after the last one."""
         if message.kind == frames.STDOUT:
-            self._write("stdout", message.content)
-        elif message.kind == frames.STDERR:
-            self._write("stderr", message.content)
-        elif message.kind == frames.TAKEN:
+            return self._write("stdout", message.content)
+        if message.kind == frames.STDERR:
+            return self._write("stderr", message.content)
+        if message.kind == frames.TAKEN:
             self._outstanding -= message.number
             self._send_input()
         elif message.kind == frames.LOST:
@@ -128,15 +128,15 @@ class Client:
             return False
         return True
 
-    def _write(self, stream: str, data: bytes) -> None:
+    def _write(self, stream: str, data: bytes) -> bool:
+        """Write output; return False if its reader has gone, which ends the attachment."""
         if stream not in self._attachment.streams or self._result.stream == stream:
-            return
+            return True
         try:
             write_waiting(STREAMS.index(stream), data)
         except OSError as error:
-            # A reader that has gone is not an error; the container goes on.
-            number = 0 if error.errno == errno.EPIPE else error.errno or errno.EIO
-            self._result = self._result._replace(stream=stream, errno=number)
+            self._result = self._result._replace(stream=stream, errno=error.errno or errno.EIO)
+        return self._result.errno != errno.EPIPE
 
     def _read_input(self) -> bool:
         """Read and send input; return whether the user has typed the keys to detach."""

@@ -29,8 +29,8 @@ _EVERYTHING: Position = (-1, 0)
 
 
 class Wanted(NamedTuple):
-    """The lines to read: the last *tail* lines (None for all), not before *since* and not after *until*, which are times as
-    the log has them; "" for no limit.
+    """The lines to read: the last *tail* ones (None for all), not before *since* and not after *until*, which are times
+    as the log has them; "" for no limit.
     """
 
     tail: int | None = None

@@ -290,6 +290,16 @@ def test_some_streams(box, terminal):
     assert (stdin.status, stdin.text, stdin.err) == (0, "one\n", "")
 
 
+def test_a_reader_that_has_gone(box, terminal):
+    script = "while true; do echo line; sleep 0.1; done"
+    box.ok("run", "-d", "--name", "web", "box:1", "sh", "-c", script)
+    words = " ".join(box.words("attach", "--no-stdin", "web"))
+    pipe = ["bash", "-c", f"{words} | head -n 2"]
+    done = subprocess.run(pipe, env=box.environment(), capture_output=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == (b"line\nline\n", b"")
+    assert state(box, "web")["status"] == "running"
+
+
 def test_exec_that_is_left(box, terminal):
     box.ok("run", "-d", "--name", "web", "box:1", "sleep", "100")
     with terminal("exec", "-it", "web", "sh") as one:
