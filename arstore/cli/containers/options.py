@@ -139,10 +139,10 @@ def run_options(words: ContainerWords) -> RunOptions:
         check_pids_limit,
         parse_cpus,
         parse_memory,
-        parse_size,
         parse_volume,
     )
     from arstore.runtime.spec.security import parse_security
+    from arstore.runtime.spec.sizes import parse_size
 
     _refuse_limits_without_cgroups(words)
     memory, cpus, shm_size, stop_timeout = words["memory"], words["cpus"], words["shm_size"], words["stop_timeout"]

@@ -139,7 +139,8 @@ def _ended(directory: str, parted: Parted, *, is_leashed: bool) -> Ended:
     if parted.detached:
         return ended(parted, 0)
     if parted.errno == errno.EPIPE and not is_leashed:
-        raise BrokenPipeError(parted.errno, os.strerror(parted.errno), parted.stream)
+        name = "standard output" if parted.stream == "stdout" else "standard error"
+        raise BrokenPipeError(parted.errno, os.strerror(parted.errno), name)
     state = wait(directory)
     if state.timed_out:
         raise PipelineTimeoutError(state.id, "did not finish in its time and was stopped")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
+from arstore.runtime.spec.sizes import parse_size, shown
 from arstore.runtime.stdio.logs import DEFAULT_FILES, DEFAULT_SIZE
 from arstore.values import NamedTuple
 
@@ -36,8 +37,6 @@ class LogOptions(NamedTuple):
 
 def parse_log(driver: str, options: Sequence[str]) -> LogOptions:
     """Return the values of `--log-driver` and of each `--log-opt NAME=VALUE`. Raises UsageError."""
-    from arstore.oci.document import shown
-
     if driver not in _DRIVERS:
         why = _ELSEWHERE.get(driver, "is not a log driver")
         raise UsageError(f"--log-driver {shown(driver)}", why, "use k8s-file, none or passthrough")
@@ -58,8 +57,6 @@ def parse_log(driver: str, options: Sequence[str]) -> LogOptions:
 
 
 def _size(what: str, text: str) -> int:
-    from arstore.runtime.spec.options import parse_size
-
     if text in {"-1", "0"}:
         return 0
     try:

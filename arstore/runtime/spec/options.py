@@ -10,7 +10,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from arstore.errors import NotFoundError, UsageError
+from arstore.errors import NotFoundError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.health import RESTART, HealthOptions
@@ -18,6 +18,7 @@ from arstore.runtime.spec.log_options import LogOptions
 from arstore.runtime.spec.mount_point import clean_destination
 from arstore.runtime.spec.restart import Restart
 from arstore.runtime.spec.security import Security
+from arstore.runtime.spec.sizes import LARGEST, parse_size, refused, shown
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.devices import HostDevice
     from arstore.runtime.spec.limits import Tmpfs, Ulimit
 
-_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
-_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
-_LARGEST = 2**63 - 1
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave")
@@ -124,27 +122,11 @@ class ExecOptions(NamedTuple):
     interactive: bool = False
 
 
-def parse_size(text: str) -> int:
-    """Return the bytes for `512m`, `1.5G`, `64MiB` or a plain number; units are powers of 1024, as in docker.
-
-    Raises UsageError.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise _refused(text, "not a size", "write for example 512m or 2g")
-    number, unit = match[1], _UNITS[match[2].lower()]
-    whole, _, fraction = number.partition(".")
-    size = (int(whole) << unit) + ((int(fraction) << unit) // 10 ** len(fraction) if fraction else 0)
-    if size > _LARGEST:
-        raise _refused(text, "the size is out of range")
-    return size
-
-
 def parse_memory(text: str) -> int:
     """Return a memory limit in bytes, at least LEAST_MEMORY. Raises UsageError."""
     size = parse_size(text)
     if size < LEAST_MEMORY:
-        raise _refused(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
+        raise refused(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
     return size
 
 
@@ -153,16 +135,16 @@ def parse_cpus(text: str) -> float:
     try:
         cpus = float(text)
     except ValueError:
-        raise _refused(text, "not a number of processors") from None
+        raise refused(text, "not a number of processors") from None
     if not 0.01 <= cpus <= 100_000:
-        raise _refused(text, "the number of processors must be from 0.01 to 100000")
+        raise refused(text, "the number of processors must be from 0.01 to 100000")
     return cpus
 
 
 def check_pids_limit(number: int) -> int:
     """Return *number*, a limit of processes and threads, -1 for no limit. Raises UsageError for other values."""
-    if number != -1 and not 1 <= number <= _LARGEST:
-        raise _refused(str(number), "not a number of processes", "write -1 for no limit")
+    if number != -1 and not 1 <= number <= LARGEST:
+        raise refused(str(number), "not a number of processes", "write -1 for no limit")
     return number
 
 
@@ -180,17 +162,17 @@ def parse_volume(text: str) -> Volume:
         words = destination.split(",")
         source, colon, destination = source.rpartition(":")
     if not colon or not source or not destination:
-        raise _refused(text, "not a volume", "write SRC:DST or SRC:DST:ro")
+        raise refused(text, "not a volume", "write SRC:DST or SRC:DST:ro")
     if "\0" in text:
-        raise _refused(text, "a path cannot contain NUL")
+        raise refused(text, "a path cannot contain NUL")
     place = clean_destination(destination, text)
     absolute = os.path.abspath(source)
     if not os.path.exists(absolute):
-        raise NotFoundError(_shown(absolute), "no such file or directory to mount as a volume")
+        raise NotFoundError(shown(absolute), "no such file or directory to mount as a volume")
     for word in words:
         if word not in _VOLUME_OPTIONS:
             taken = ", ".join(sorted(_VOLUME_OPTIONS))
-            raise _refused(text, f"not an option of a volume: {_shown(word) or 'an empty word'}", f"use one of {taken}")
+            raise refused(text, f"not an option of a volume: {shown(word) or 'an empty word'}", f"use one of {taken}")
     _refuse_contradictions(text, words)
     return Volume(absolute, place, "ro" in words, tuple(word for word in words if word in _MOUNT_OPTIONS))
 
@@ -200,7 +182,7 @@ def _refuse_contradictions(text: str, words: list[str]) -> None:
     for group in (("ro", "rw"), ("exec", "noexec"), PROPAGATIONS):
         chosen = [word for word in dict.fromkeys(words) if word in group]
         if len(chosen) > 1:
-            raise _refused(text, f"{chosen[0]} and {chosen[1]} exclude each other")
+            raise refused(text, f"{chosen[0]} and {chosen[1]} exclude each other")
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
@@ -210,7 +192,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
     """
     name, equals, _ = text.partition("=")
     if not name:
-        raise _refused(text, "an environment variable needs a name")
+        raise refused(text, "an environment variable needs a name")
     if equals:
         return text
     return f"{name}={environ[name]}" if name in environ else None
@@ -219,16 +201,5 @@ def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
 def check_hostname(name: str) -> str:
     """Return *name* if it is valid as a host name (64 bytes). Raises UsageError."""
     if _HOST_NAME.fullmatch(name) is None:
-        raise _refused(name, "not a host name")
+        raise refused(name, "not a host name")
     return name
-
-
-def _refused(text: str, why: str, hint: str = "") -> UsageError:
-    return UsageError(_shown(text), why, hint)
-
-
-def _shown(text: str) -> str:
-    """Return *text* as one printable line."""
-    from arstore.oci.document import shown
-
-    return shown(text)

@@ -10,9 +10,9 @@ from arstore.runtime.spec.options import (
     parse_cpus,
     parse_env,
     parse_memory,
-    parse_size,
     parse_volume,
 )
+from arstore.runtime.spec.sizes import parse_size
 
 
 @pytest.mark.parametrize(
