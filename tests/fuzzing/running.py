@@ -35,7 +35,7 @@ def read_options(data: bytes) -> None:
     text = os.fsdecode(data)
     which, text = ord(text[:1] or "0") % 10, text[1:]
     if which == 0:
-        assert 0 <= options.parse_size(text) < 1 << 63
+        assert 0 <= parse_size(text) < 1 << 63
     elif which == 1:
         assert options.parse_memory(text) >= options.LEAST_MEMORY
     elif which == 2:

@@ -154,9 +154,9 @@ def working_runtime(
 def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
     """Return the options as values. Raises the errors of `run_options`."""
     from arstore.runtime.lifecycle.signals import parse_signal
-    from arstore.runtime.spec.log_options import parse_log
     from arstore.runtime.spec.options import check_hostname
     from arstore.runtime.spec.restart import parse_restart
+    from arstore.runtime.stdio.log_options import parse_log
 
     if words["stop_signal"]:
         parse_signal(words["stop_signal"])

@@ -39,7 +39,7 @@ from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.request import Request, record_request
 from arstore.runtime.lifecycle.state import status
 from arstore.runtime.spec.bundle import require_text
-from arstore.runtime.spec.log_options import PASSTHROUGH
+from arstore.runtime.stdio.log_options import PASSTHROUGH
 from arstore.runtime.stdio.streams import STREAMS
 from arstore.store.container_document import has_readers, take_launch_lock
 from arstore.trace import reached

@@ -14,11 +14,11 @@ from arstore.errors import NotFoundError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.health import RESTART, HealthOptions
-from arstore.runtime.spec.log_options import LogOptions
 from arstore.runtime.spec.mount_point import clean_destination
 from arstore.runtime.spec.restart import Restart
 from arstore.runtime.spec.security import Security
 from arstore.runtime.spec.sizes import LARGEST, parse_size, refused, shown
+from arstore.runtime.stdio.log_options import LogOptions
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
