@@ -18,6 +18,7 @@ from arstore.runtime.driver import OciRuntime
 from arstore.runtime.lifecycle.signals import parse_signal
 from arstore.runtime.lifecycle.state import STATE_NAME, RunState, encoded, status
 from arstore.runtime.spec import options
+from arstore.runtime.spec.sizes import parse_size
 from arstore.runtime.stdio.log_files import LogFile, LogLimit
 from arstore.runtime.stdio.log_reader import LogReader, Wanted
 from arstore.runtime.stdio.logs import LOG_NAME, LogLine, LogWriter
