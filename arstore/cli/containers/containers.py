@@ -14,7 +14,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import ENV_FILE_HELP, GRACE, variables
-from arstore.cli.containers.stream_options import detach_keys_option
+from arstore.cli.containers.stream_options import detach_keys_option, keys_of
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_line, write_table
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
@@ -146,10 +146,9 @@ def exec_(
 
     arstore exec -it web sh
     """
-    from arstore.runtime.lifecycle.attaching import Attach
     from arstore.runtime.lifecycle.exec import exec_attached, exec_in, start_exec
     from arstore.runtime.spec.options import ExecOptions
-    from arstore.runtime.stdio.detach_keys import parse_keys
+    from arstore.runtime.stdio.attach import Attach
 
     if detach and interactive:
         raise UsageError("exec", "--detach and --interactive exclude each other")
@@ -160,7 +159,7 @@ def exec_(
     if detach:
         start_exec(container.path, args, options)
         return 0
-    keys = parse_keys(detach_keys)
+    keys = keys_of(detach_keys)
     if Attach(keys=keys).needs_daemon(interactive=interactive, tty=tty):
         return status_of(session, exec_attached(container.path, args, options, keys))
     return status_of(session, exec_in(container.path, args, options))

@@ -18,9 +18,9 @@ from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageEr
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
-    from arstore.runtime.lifecycle.attaching import Attach
     from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.runtime.lifecycle.state import RunState
+    from arstore.runtime.stdio.attach import Attach
     from arstore.store.containers import Container
     from arstore.store.store import Store
 

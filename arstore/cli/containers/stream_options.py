@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from arstore.runtime.lifecycle.attaching import Attach
+    from arstore.runtime.stdio.attach import Attach
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
 _STREAMS = ("stdin", "stdout", "stderr")
-_DETACH_KEYS = "ctrl-p,ctrl-q"
+_DETACH_KEYS, _TYPED = "ctrl-p,ctrl-q", b"\x10\x11"
+"""As in podman and docker."""
 
 
 class LogWords(TypedDict):
@@ -70,8 +71,7 @@ def log_options(function: F) -> F:
 
 def attach_of(streams: tuple[str, ...], detach_keys: str, sig_proxy: bool) -> Attach:
     """Return how to attach. Raises UsageError."""
-    from arstore.runtime.lifecycle.attaching import Attach
-    from arstore.runtime.stdio.detach_keys import parse_keys
+    from arstore.runtime.stdio.attach import Attach
 
     names = tuple(name.lower() for name in streams)
     for name in names:
@@ -79,4 +79,13 @@ def attach_of(streams: tuple[str, ...], detach_keys: str, sig_proxy: bool) -> At
             from arstore.oci.document import shown
 
             raise UsageError(f"--attach {shown(name)}", "is not a stream", f"use {', '.join(_STREAMS)}")
-    return Attach(names or _STREAMS, parse_keys(detach_keys), sig_proxy)
+    return Attach(names or _STREAMS, keys_of(detach_keys), sig_proxy)
+
+
+def keys_of(text: str) -> bytes:
+    """Return the bytes that the keys of --detach-keys type. Raises UsageError."""
+    if text == _DETACH_KEYS:
+        return _TYPED
+    from arstore.runtime.stdio.detach_keys import parse_keys
+
+    return parse_keys(text)

@@ -20,12 +20,11 @@ from arstore.runtime.lifecycle.launch import OwnClient
 from arstore.runtime.lifecycle.launcher import Ended
 from arstore.runtime.lifecycle.signals import FORWARDED
 from arstore.runtime.lifecycle.state import status
+from arstore.runtime.stdio.attach import Attach
 from arstore.runtime.stdio.client import Attachment, Client, Parted
 from arstore.runtime.stdio.frames import connected, pair
-from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import raw_mode, window_size
 from arstore.store.container_document import reading_end
-from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,19 +33,6 @@ if TYPE_CHECKING:
 _KILLED = 128 + signal.SIGKILL
 _SIGNALS = tuple(int(number) for number in FORWARDED if number not in {signal.SIGWINCH, signal.SIGCONT})
 """Any other signal ends the container's life; the terminal's size has its own message."""
-
-
-class Attach(NamedTuple):
-    """How to attach: the *streams*, the *keys* that detach from a terminal, and whether signals are passed on."""
-
-    streams: tuple[str, ...] = STREAMS
-    keys: bytes = b""
-    passes_signals: bool = True
-
-    def needs_daemon(self, *, interactive: bool, tty: bool) -> bool:
-        """Whether a command in the foreground may end before its container does."""
-        may_detach = interactive and tty and bool(self.keys) and "stdin" in self.streams and os.isatty(0)
-        return may_detach or not self.passes_signals
 
 
 class OwnPair:

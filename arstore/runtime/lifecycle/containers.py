@@ -50,12 +50,12 @@ if TYPE_CHECKING:
 
     from arstore.graph.records import TreeRecord
     from arstore.runtime.driver import Runtime
-    from arstore.runtime.lifecycle.attaching import Attach
     from arstore.runtime.lifecycle.channel import Sender
     from arstore.runtime.lifecycle.launch import OwnClient
     from arstore.runtime.lifecycle.launcher import Ended
     from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
+    from arstore.runtime.stdio.attach import Attach
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
 
@@ -186,7 +186,8 @@ def _run_attached(store: Store, container: Container, request: RunRequest) -> En
 def _attend(
     store: Store, container: Container, request: RunRequest, started: Callable[[], None] = lambda: None
 ) -> Ended:
-    from arstore.runtime.lifecycle.attaching import Attach, attend_started
+    from arstore.runtime.lifecycle.attaching import attend_started
+    from arstore.runtime.stdio.attach import Attach
 
     def start(client: OwnClient) -> None:
         _in_background(store, container, request, client)

@@ -36,7 +36,6 @@ from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
 from arstore.runtime.spec.bundle import Bundle
 from arstore.runtime.spec.document import own_mount_points
-from arstore.runtime.stdio.frames import listening, remove_socket
 from arstore.runtime.stdio.logs import LogLimit
 from arstore.runtime.stdio.streams import Detached, Stdio
 from arstore.runtime.stdio.terminal import raw_mode
@@ -126,11 +125,19 @@ def attend(launch: Launch, report: Sender | None = None) -> None:
         with launch.attending():
             watch.attend(_detached_stdio(launch), lambda event: _announce(report, event))
     finally:
-        remove_socket(launch.directory)
+        _remove_socket(launch.directory)
+
+
+def _remove_socket(directory: str) -> None:
+    from arstore.runtime.stdio.frames import remove_socket
+
+    remove_socket(directory)
 
 
 def _detached_stdio(launch: Launch) -> Stdio:
     """Open what the streams of a detached container lead to. The keeper inherits it. Raises OSError."""
+    from arstore.runtime.stdio.frames import listening
+
     log, client = launch.options.log, launch.client
     directory = -1
     if log.is_file:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from arstore.errors import UsageError
 
-DEFAULT_KEYS = "ctrl-p,ctrl-q"
-"""As in podman and docker."""
-
 _CONTROLS = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
