@@ -188,7 +188,7 @@ def test_a_killed_launcher_ends_its_client(box, terminal):
 def test_detached_with_input(box, terminal):
     box.ok("run", "-di", "--name", "web", "box:1", "cat")
     first = popen(box, "attach", "web", stdin=subprocess.PIPE)
-    second = popen(box, "attach", "--no-stdin", "web")
+    second = attached(popen(box, "attach", "--no-stdin", "web"))
     first.stdin.write(b"one\n")
     first.stdin.flush()
     assert first.stdout.readline() == b"one\n"
