@@ -6,7 +6,7 @@ The packages below this one depend on each other in one direction only, which `t
     < mounts < store < {rootfs, transport} < {maintenance, runtime, sync} < pipeline < api < cli
 
 Nothing is imported here that the interpreter has not loaded by itself, so that a command pays only for what it uses.
-The names of the library (`__all__`, docs/library.md) are loaded when they are first used.
+The names of the library (`__all__`, docs/library.md) are loaded at their first use.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def open(
     policy: str | os.PathLike[str] | None = None,
     require_signatures: bool = False,
 ) -> Store:
-    """The store in *root*, by default this user's; a context manager. See `arstore.api.store.Store`."""
+    """Return the store in *root*, by default this user's, as a context manager. See `arstore.api.store.Store`."""
     from arstore.api.store import Store
 
     return Store(root, runroot, additional_stores, policy=policy, require_signatures=require_signatures)

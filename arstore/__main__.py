@@ -10,7 +10,7 @@ from typing import NoReturn
 from arstore import end_at_interrupt
 
 _SHORT_OF_MEMORY = ("failed to map segment", "cannot allocate memory")
-"""What the dynamic linker, and the kernel, say of a module that there is no room for."""
+"""Words that the dynamic linker and the kernel use when there is no memory for a module."""
 _HOST_ERROR = 40
 
 
@@ -18,8 +18,8 @@ def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
     end_at_interrupt()
     open_standard_streams()
-    # Modules are made of objects that stay, and a look at a large store of half a million more, with no cycle in them:
-    # looking for one again and again is a tenth of a short command's time, and more of a long one's.
+    # Objects of modules are permanent, and reading a large store makes half a million more without cycles. Searching
+    # for cycles again and again would take a tenth of a short command's time, and more of a long one's.
     gc.set_threshold(500_000, 20, 20)
     try:
         from arstore.cli.deferred import defer
@@ -29,7 +29,7 @@ def main() -> NoReturn:
     except (ImportError, OSError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not any(text in str(error).lower() for text in _SHORT_OF_MEMORY):
             raise
-        # The module that knows of errors may be what there is no room for.
+        # The module of error classes may be the one that does not fit.
         os.write(2, b"arstore: out of memory while starting; raise the limit on address space (`ulimit -v`)\n")
         os._exit(_HOST_ERROR)
     program()

@@ -25,20 +25,20 @@ _GRAMMAR = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
 
 
 class Hash(Protocol):
-    """What `hashlib` gives: the part of it that is used here."""
+    """The part of a `hashlib` object that is used here."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
         """Add *data*."""
 
     def hexdigest(self) -> str:
-        """The digest of all data added so far."""
+        """Return the digest of all data added so far."""
 
 
 class Reader(Protocol):
-    """The least that a stream of bytes has to do: files, sockets and the readers of this module all do it."""
+    """A stream of bytes: files, sockets and the readers of this module all have this method."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, fewer only where the source has fewer at hand, b"" at the end."""
+        """Return at most *size* bytes, fewer only if the source has fewer at hand, b"" at the end."""
 
 
 class Digest(str):

@@ -61,7 +61,7 @@ class RegistryError(ArstoreError):
 
 
 class StoreError(ArstoreError):
-    """The store cannot be used as it is. The base of 30 to 34."""
+    """The store cannot be used as it is. The base of 30 to 36."""
 
 
 class RunError(ArstoreError):
@@ -285,6 +285,12 @@ class BackupRefusedError(StoreError):
     """The directory has a backup of another store, or the backup would lose images."""
 
     exit_code = 34
+
+
+class BudgetError(StoreError):
+    """The store cannot be made as small as was requested: the rest is in use, or cannot be rebuilt."""
+
+    exit_code = 36
 
 
 class AdditionalStoreError(ArstoreError):

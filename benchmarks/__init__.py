@@ -1,1 +1,1 @@
-"""Benchmarks: arstore beside its peers and beside the floor, measured in one run. docs/benchmarks.md tells how."""
+"""Benchmarks: arstore, its peers and the floor, measured in one run. docs/benchmarks.md explains how."""

@@ -1,7 +1,7 @@
 """The command line: measure the rows, and write results.json, results.md and results.svg.
 
-Two processes: this one makes a work directory and starts the other in namespaces of its own, where everything happens
-and from where nothing can be left mounted or running; then it removes the directory, however the other ended.
+Two processes: this one makes a work directory and starts the other in new namespaces. Everything is measured there, so
+no mount and no process can be left behind. This one then removes the directory, however the other ended.
 """
 
 from __future__ import annotations
@@ -38,18 +38,20 @@ _INSIDE = "ARSTORE_BENCHMARK_WORK"
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The options. Exits with status 2 when they make no sense."""
+    """Return the options. Exits with status 2 if they are invalid."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/run",
-        description="Measure arstore beside its peers and the floor, interleaved, on new stores. Needs root.",
+        description="Measure arstore, its peers and the floor in turns, on new stores. Needs root.",
         epilog="Rows: " + ", ".join(ROWS),
     )
     parser.add_argument("--on", metavar="DIR", help="a directory on the file system to measure on; some GB are needed")
-    parser.add_argument("--images", metavar="DIR", help="base, app1, app2, rb3 and m100 .tar, see tools/sample-images")
+    parser.add_argument("--images", metavar="DIR", help="directory with the archives, see tools/sample-images")
     parser.add_argument("--peers", metavar="DIR", help="a root directory with the peers, see tools/peers (default: /)")
     parser.add_argument("--rounds", metavar="N", type=int, default=3, help="samples of each contender (default 3)")
-    parser.add_argument("--only", metavar="ROW,…", help="these rows alone")
-    parser.add_argument("--timeout", metavar="S", type=float, default=600.0, help="the most seconds of a step (600)")
+    parser.add_argument("--only", metavar="ROW,…", help="measure only these rows")
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=600.0, help="time limit of a step in seconds (600)"
+    )
     parser.add_argument("--output", metavar="DIR", default=".", help="where to write the results (default: here)")
     parser.add_argument("--list", action="store_true", help="list the rows and measure nothing")
     options = parser.parse_args(words)
@@ -81,7 +83,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("benchmarks: needs root, for mounts and to drop caches", file=sys.stderr)
         return 1
-    # As an installed program is, whatever PYTHONDONTWRITEBYTECODE says.
+    # Installed programs are compiled too, so ignore PYTHONDONTWRITEBYTECODE.
     compileall.compile_dir(f"{CHECKOUT}/arstore", quiet=2)
     groups = podman_groups()
     try:
@@ -93,7 +95,7 @@ def main() -> int:
 
 @contextmanager
 def work_directory(on: str) -> Iterator[str]:
-    """A new directory in *on*, which is locked while it is used; those that nobody uses any more are removed first."""
+    """Make a new directory in *on*, locked while it is used. Earlier ones that are not locked are removed first."""
     for left in glob.glob(f"{glob.escape(on)}/{_PREFIX}*"):
         with _locked(left) as free:
             if free:
@@ -122,11 +124,11 @@ def _outside(work: str) -> int:
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private"]
     command += [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
     environment = {**os.environ, _INSIDE: work, "PYTHONPATH": str(CHECKOUT)}
-    # An interrupt reaches the other process too; it is that one which ends, and we clear up after it.
+    # An interrupt reaches the other process too. That process ends, and this one clears up after it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with subprocess.Popen(command, env=environment) as other:
-            # The end of unshare is, by --kill-child, that of everything in the namespaces.
+            # --kill-child: when unshare ends, everything in the namespaces ends.
             signal.signal(signal.SIGTERM, lambda _number, _frame: other.kill())
             return 128 - status if (status := other.wait()) < 0 else status
     except FileNotFoundError:
@@ -164,7 +166,7 @@ def _measured(row: Row, options: argparse.Namespace) -> Measured:
 
 
 def _secrets(ground: Ground, options: argparse.Namespace) -> dict[str, str]:
-    """What must not be in the results, and what stands for it there."""
+    """Texts that must not be in the results, each with its replacement."""
     places = {
         ground.work: "WORK",
         os.path.realpath(options.on): "ON",

@@ -31,7 +31,7 @@ _COPY = 4 << 20
 
 @dataclass(slots=True, frozen=True)
 class Blob:
-    """A blob to be written: its digest, its size in bytes, and what writes it to a file."""
+    """A blob to be written: its digest, its size in bytes, and a function that writes it to a file."""
 
     digest: str
     size: int
@@ -99,7 +99,7 @@ def _header(name: str, size: int) -> bytes:
 
 
 def deep_stack(path: str, count: int) -> None:
-    """An image called deep, of *count* layers with a file in a directory each, and one file that all change."""
+    """Write an image called deep, of *count* layers with a file in a directory each, and one file that all change."""
     blobs, diff_ids = [], []
     for number in range(count):
         stream = io.BytesIO()
@@ -120,10 +120,10 @@ def deep_stack(path: str, count: int) -> None:
 
 
 def huge_layer(path: str, size: int, part: int = 16) -> None:
-    """An image called huge, whose only layer has one file of *size* bytes, a multiple of 16 MiB.
+    """Write an image called huge, whose only layer has one file of *size* bytes, a multiple of 16 MiB.
 
     The file repeats 16 MiB, of which one in *part* is noise: the layer deflates to about so much. The one gzip member
-    is put together from deflate blocks that stand for themselves (after a full flush), so that only 16 MiB are
+    is put together from independent deflate blocks (after a full flush), so that only 16 MiB are
     compressed.
     """
     noise = hashlib.shake_128(b"noise").digest(_SEGMENT // part)
@@ -157,7 +157,7 @@ def huge_layer(path: str, size: int, part: int = 16) -> None:
 
 
 def pipeline_of(source: str, path: str, name: str, command: Sequence[str]) -> None:
-    """The image of the OCI archive *source* with another command, and called *name*. Raises MeasurementError."""
+    """Write the image of the OCI archive *source* with another command, as *name*. Raises MeasurementError."""
     try:
         with tarfile.open(source, "r:") as tar, open(source, "rb") as original:
             members = {member.name.removeprefix("./"): member for member in tar}

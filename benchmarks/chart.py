@@ -1,8 +1,8 @@
-"""The picture: how far each bar is passed or missed, as an SVG that reads on light and on dark pages.
+"""The chart: how far each bar is passed or missed, as an SVG that is readable on light and on dark pages.
 
-One line a bar, on a logarithmic scale of the score (how many times better than required); the upright line is what is
-required. SVG 1.1 without scripts, fonts or anything from elsewhere; colours follow the reader's scheme where the viewer
-tells it, and are readable on both where it does not.
+Each bar has one line, on a logarithmic scale of the score (how many times better than required). The vertical line is
+the requirement. SVG 1.1 without scripts, fonts or external files. Colours follow the reader's colour scheme if the
+viewer reports it, and are readable on both if it does not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def chart(findings: Sequence[Finding]) -> str:
 
 
 def _place(score: float) -> float:
-    """The horizontal position of a score, held within the scale."""
+    """The horizontal position of a score, limited to the scale."""
     fraction = math.log(min(max(score, _WORST), _BEST) / _WORST) / math.log(_BEST / _WORST)
     return round(_NAMES + fraction * (_WIDTH - _NAMES - _VALUES), 1)
 

@@ -1,4 +1,4 @@
-"""The contenders' programs: what each of them is called, and how it imports an archive into an empty store."""
+"""The contenders' programs: the name of each, and how it imports an archive into an empty store."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """A program with a store of its own, which lies in the directory *tag* of the ground."""
+    """A program with its own store, in the directory *tag* of the ground."""
 
     label = ""
-    """What the results call it when it imports."""
+    """Name of its import in the results."""
     program = ""
     peer = True
 
@@ -32,27 +32,27 @@ class Engine:
 
     @property
     def place(self) -> str:
-        """The store's directory, as the program has to be told it."""
+        """The store's directory, as the program sees it."""
         return self.ground.seen(self.home) if self.peer else self.home
 
     def require(self) -> None:
-        """Raise UnavailableError when the program is not there."""
+        """Raise UnavailableError if the program is not installed."""
         root = self.ground.peers_root.rstrip("/")
         if not any(os.access(f"{root}{place}/{self.program}", os.X_OK) for place in PATH.split(":")):
             raise UnavailableError(f"{self.program} is not installed")
 
     def version(self) -> str:
-        """What the program says of its version. Raises MeasurementError."""
+        """The version that the program prints. Raises MeasurementError."""
         self.require()
         said = self.ground.execute(self.plain("--version")).stdout.strip()
         return said.splitlines()[0] if said else ""
 
     def plain(self, *arguments: str) -> Command:
-        """The program with *arguments*, and nothing of its store."""
+        """The program with *arguments*, without its store."""
         return Command((self.program, *arguments), self.ground.environment(peer=True), self.ground.peers_root)
 
     def fresh(self) -> None:
-        """Begin with an empty store. Raises UnavailableError when the program is not there."""
+        """Begin with an empty store. Raises UnavailableError if the program is not installed."""
         self.require()
         self.ground.fresh(self.tag)
 
@@ -61,11 +61,11 @@ class Engine:
         self.ground.remove(self.home)
 
     def import_command(self, archive: str, name: str) -> Command:
-        """The command that imports *archive* and calls the image *name*."""
+        """The command that imports *archive* as the image *name*."""
         raise UnavailableError(f"{self.program} imports nothing")
 
     def import_(self, archive: str, name: str) -> Values:
-        """Import; seconds until the command ended, processor seconds, and those until all was written after it."""
+        """Import; return the seconds of the command, its CPU seconds, and the seconds to sync what it wrote."""
         done = self.ground.execute(self.import_command(archive, name))
         return {"seconds": [done.seconds], "cpu": [done.cpu], "sync": [self.ground.settle()]}
 
@@ -84,14 +84,14 @@ class Engine:
         )
 
     def ready(self, *archives: str) -> None:
-        """Have these archives in the page cache, and nothing waiting to be written."""
+        """Load these archives into the page cache, and write all dirty pages to disk."""
         for archive in archives:
             self.ground.warm(self.ground.archive(archive))
         self.ground.settle()
 
 
 class Arstore(Engine):
-    """arstore, as `python -m arstore` of this checkout; *tree* is the form of the trees it makes."""
+    """arstore, as `python -m arstore` of this checkout; *tree* is the format of the trees that it makes."""
 
     label = "arstore"
     program = "arstore"
@@ -105,10 +105,10 @@ class Arstore(Engine):
         self.root, self.runroot = f"{self.home}/root", f"{self.home}/run"
 
     def require(self) -> None:
-        """Always there."""
+        """Do nothing: it is always there."""
 
     def plain(self, *arguments: str) -> Command:
-        """arstore with *arguments*: the program that pip has installed beside this Python, else the module."""
+        """arstore with *arguments*: the program that pip installed next to this Python, or else the module."""
         environment = self.ground.environment() | {"PYTHONPATH": str(CHECKOUT)}
         program = os.path.join(os.path.dirname(sys.executable), "arstore")
         words = (program,) if os.access(program, os.X_OK) else self.ground.python("-m", "arstore")
@@ -127,25 +127,25 @@ class Arstore(Engine):
         return self.command("run", "--rm", "--network", "none", "--runtime", "crun", *options, name, *arguments)
 
     def worker(self, *arguments: str) -> Command:
-        """`benchmarks.inside` with *arguments*: what is measured of library calls, in a process of its own."""
+        """`benchmarks.inside` with *arguments*: the library calls, measured in a separate process."""
         environment = self.ground.environment() | {"PYTHONPATH": str(CHECKOUT)}
         return Command(self.ground.python("-m", "benchmarks.inside", self.root, self.runroot, *arguments), environment)
 
 
 class Curl(Engine):
-    """curl of this host: what the same bytes cost when nobody looks at them."""
+    """curl of this host: the cost of the same bytes without any verification."""
 
     label = "curl"
     program = "curl"
     peer = False
 
     def require(self) -> None:
-        """Raise UnavailableError when this host has no curl."""
+        """Raise UnavailableError if this host has no curl."""
         if not any(os.access(f"{place}/{self.program}", os.X_OK) for place in PATH.split(":")):
             raise UnavailableError(f"{self.program} is not installed")
 
     def fetching(self, urls: Mapping[str, str]) -> Command:
-        """Get all of *urls* at a time, into files of these names."""
+        """Download all *urls* at once, into files of these names."""
         words = ["--silent", "--show-error", "--fail", "--parallel", "--parallel-immediate"]
         for name, url in urls.items():
             words += ["--output", f"{self.home}/{name}", url]
@@ -157,14 +157,14 @@ class Curl(Engine):
 
 
 class Bare(Engine):
-    """Our Python, which starts and does nothing."""
+    """Our Python, started to do nothing."""
 
     label = "python -c pass"
     program = "python"
     peer = False
 
     def require(self) -> None:
-        """Always there."""
+        """Do nothing: it is always there."""
 
     def plain(self, *arguments: str) -> Command:
         """The interpreter with nothing to do."""
@@ -172,14 +172,14 @@ class Bare(Engine):
 
 
 class Floor(Engine):
-    """`benchmarks.floor`: what the same bytes cost."""
+    """`benchmarks.floor`: the minimum cost of the same bytes."""
 
     label = "floor"
     program = "floor"
     peer = False
 
     def require(self) -> None:
-        """Always there."""
+        """Do nothing: it is always there."""
 
     def import_command(self, archive: str, name: str) -> Command:
         """The floor of all layers of *archive*."""
@@ -195,7 +195,7 @@ class Floor(Engine):
         return self.run(self.import_command(archive, name))
 
     def run(self, command: Command) -> Values:
-        """Run it. Raises MeasurementError."""
+        """Run the command. Raises MeasurementError."""
         import json
 
         done = self.ground.execute(command)

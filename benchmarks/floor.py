@@ -1,19 +1,19 @@
-"""The floor of an import: what the same bytes cost when nothing but the unavoidable is done with them.
+"""The floor of an import: the cost of the same bytes if only the unavoidable work is done.
 
     python -m benchmarks.floor ARCHIVE DIRECTORY [--without ARCHIVE]
 
 Every layer of the OCI archive is read once, hashed as stored, inflated, hashed again, and written once, uncompressed,
-to a file in DIRECTORY; both digests are compared with the manifest's and the config's. Nothing is parsed, nothing is
-synchronised, no tree and no graph is made. `--without` leaves out the layers that another archive has too. Prints the
-seconds as JSON; what Python needs to start is not in them, since a C program would not pay it.
+to a file in DIRECTORY; both digests are compared with those of the manifest and the config. Nothing is parsed or
+synced; no tree and no graph is made. `--without` leaves out the layers that another archive has too. Prints the
+seconds as JSON. The start of Python is not counted, since a C program would not need it.
 
-Why this is an honest floor although Python drives it: the bytes are handled by the same C code that a C program would
-call (zlib-ng or ISA-L with vector instructions, OpenSSL with SHA-NI, read(2), write(2)), all of which release the GIL,
-in pieces of 1 MiB; what Python adds is some ten microseconds a piece, a few hundredths in all. As many processes as
-there are processors take layers, the largest first, and each layer has three threads (inflating, hashing what is
-stored, hashing and writing what is inflated), so that the last layer alone still keeps two processors busy. A C program
-for the purpose would need the headers of those libraries on the machine that measures. Of the inflaters that are
-installed the fastest is taken, by a trial that is not in the time.
+Python drives the floor, and it is honest all the same: the bytes are handled by the same C code that a C program would
+call (zlib-ng or ISA-L with vector instructions, OpenSSL with SHA-NI, read(2), write(2)). All of it releases the GIL
+and works in pieces of 1 MiB; Python adds some ten microseconds a piece, a few hundredths of a second in all. There are
+as many processes as processors. They take the layers, the largest first. Each layer has three threads (inflating,
+hashing the stored bytes, hashing and writing the inflated bytes), so that the last layer alone still keeps two
+processors busy. A C program would need the headers of those libraries on the machine that measures. A trial, which is
+not counted, picks the fastest of the installed inflaters.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _TRIAL = 8 << 20
 
 
 class FloorError(Exception):
-    """The archive is not one that the floor can be measured with, or its bytes are not what they should be."""
+    """The floor cannot be measured with this archive, or its bytes do not have the expected digests."""
 
 
 @dataclass(slots=True, frozen=True)
 class Layer:
-    """A layer's place in the archive, in bytes, and the hex digests of what is there and of what it inflates to."""
+    """A layer's place in the archive, in bytes, and the hex digests of its stored and of its inflated bytes."""
 
     offset: int
     size: int
@@ -119,7 +119,7 @@ class _Window(io.RawIOBase):
         return data
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """As a raw stream does, at most INPUT bytes."""
+        """Read at most INPUT bytes, as a raw stream does."""
         view = memoryview(buffer).cast("B")
         data = self.read(min(len(view), INPUT))
         view[: len(data)] = data
@@ -127,7 +127,7 @@ class _Window(io.RawIOBase):
 
 
 def inflaters() -> dict[str, Callable[[_Window], BinaryIO]]:
-    """What makes an inflating stream of a layer, by the library's name."""
+    """Functions that make an inflating stream of a layer, by the library's name."""
     found: dict[str, Callable[[_Window], BinaryIO]] = {}
     for name, package, module in (("zlib-ng", "zlib_ng", "gzip_ng"), ("ISA-L", "isal", "igzip")):
         with contextlib.suppress(ImportError):
@@ -138,7 +138,7 @@ def inflaters() -> dict[str, Callable[[_Window], BinaryIO]]:
 
 
 def fastest_inflater(archive: str, layer: Layer) -> str:
-    """The name of the inflater that takes least for the beginning of *layer*."""
+    """The name of the inflater that takes the least time for the beginning of *layer*."""
     found = inflaters()
     if len(found) == 1:
         return next(iter(found))
@@ -154,7 +154,7 @@ def fastest_inflater(archive: str, layer: Layer) -> str:
 
 
 def _trial(inflater: Callable[[_Window], BinaryIO], fd: int, layer: Layer) -> float:
-    """The processor seconds of this process for the first bytes of *layer*."""
+    """The CPU seconds of this process for the first bytes of *layer*."""
     window = _Window(fd, layer, lambda _data: None)
     stream: Any = inflater(window)
     buffer = bytearray(PIECE)
@@ -165,7 +165,7 @@ def _trial(inflater: Callable[[_Window], BinaryIO], fd: int, layer: Layer) -> fl
 
 
 class _Consumer(threading.Thread):
-    """A thread that gives pieces, one after the other, to *take*."""
+    """A thread that passes pieces to *take*, one after the other."""
 
     def __init__(self, take: Callable[[Any], object]) -> None:
         super().__init__(daemon=True)
@@ -192,7 +192,7 @@ class _Consumer(threading.Thread):
 
 
 def take(fd: int, layer: Layer, inflater: str, out: str) -> None:
-    """Read, hash, inflate, hash and write one layer. Raises FloorError when a digest is another; OSError."""
+    """Read, hash, inflate, hash and write one layer. Raises FloorError if a digest does not match; OSError."""
     stored, plain = hashlib.sha256(), hashlib.sha256()
     file = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 
@@ -234,7 +234,7 @@ def _work(archive: str, todo: list[Layer], inflater: str, directory: str, number
 
 
 def measure(archive: str, todo: list[Layer], inflater: str, directory: str, processes: int) -> float:
-    """The seconds that all of *todo* takes. Raises FloorError when one of the processes failed."""
+    """Return the seconds that all of *todo* takes. Raises FloorError if one of the processes failed."""
     todo = sorted(todo, key=lambda layer: -layer.size)
     reading, writing = os.pipe()
     os.write(writing, b"".join(index.to_bytes(2, "little") for index in range(len(todo))))

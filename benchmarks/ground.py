@@ -1,10 +1,9 @@
-"""Where it is measured: a directory on the user's file system, in namespaces of our own, and the peers' root.
+"""The place of the measurements: a directory on the user's file system, in new namespaces, and the peers' root.
 
 `Ground` expects to be the first process of new mount and PID namespaces (`__main__` sees to that). So every mount and
-every process that a contender leaves goes when we go, however we end. In there the control groups' v2 hierarchy is
-hidden where it stands beside v1 hierarchies, because crun refuses such a hybrid; arstore and its peers see the same.
-
-Peers from another root directory see our work directory as /mnt, the archives as /media, and an empty /run.
+every process that a contender leaves ends with this process, however it ends. On a host with v1 hierarchies of control
+groups, the v2 hierarchy is hidden, because crun refuses the hybrid; arstore and its peers see the same.
+Peers from another root directory see the work directory as /mnt, the archives as /media, and an empty /run.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _ATTEMPTS, _PAUSE = 10, 0.3
 
 
 class Ground:
-    """The places of a run: *work* is an empty directory of ours, *images* has the archives, *peers* is a root or ""."""
+    """The directories of a run: *work* is empty and ours, *images* has the archives, *peers* is a root or ""."""
 
     def __init__(self, work: str, images: str, peers: str = "") -> None:
         self.work, self.images, self.peers = (os.path.realpath(path) if path else "" for path in (work, images, peers))
@@ -57,7 +56,7 @@ class Ground:
         mount(self.images, f"{self.peers}/media", flags=MS_BIND)
 
     def clear(self) -> None:
-        """End what still runs, and empty the work directory. Raises MeasurementError."""
+        """End the processes that still run, and empty the work directory. Raises MeasurementError."""
         end_orphans()
         for name in os.listdir(self.work):
             self.remove(f"{self.work}/{name}")
@@ -75,7 +74,7 @@ class Ground:
         return self.peers or "/"
 
     def seen(self, path: str) -> str:
-        """*path* as peers have to be told it. Raises MeasurementError for one that they cannot see."""
+        """The path by which peers see *path*. Raises MeasurementError if they cannot see it."""
         if not self.peers:
             return path
         for ours, theirs in ((self.work, "/mnt"), (self.images, "/media")):
@@ -84,7 +83,7 @@ class Ground:
         raise MeasurementError("the peers cannot see this file")
 
     def unseen(self, path: str) -> str:
-        """Where we see what a peer calls *path*."""
+        """The path by which this process sees the peers' *path*."""
         return self.peers + path
 
     def archive(self, name: str) -> str:
@@ -95,14 +94,14 @@ class Ground:
         return path
 
     def fresh(self, name: str) -> str:
-        """An empty directory *name* in the work directory; what was there is removed."""
+        """Make an empty directory *name* in the work directory; its former content is removed."""
         path = f"{self.work}/{name}"
         self.remove(path)
         os.makedirs(path)
         return path
 
     def remove(self, path: str) -> None:
-        """Unmount all below *path*, and delete it; what somebody still cleans up himself is waited for a little."""
+        """Unmount all below *path* and delete it. Waits a little for processes that still clean up there."""
         for _ in range(_ATTEMPTS):
             if not os.path.lexists(path):
                 return
@@ -119,7 +118,7 @@ class Ground:
     # --- state of the machine ---------------------------------------------------------------------------------------
 
     def environment(self, peer: bool = False) -> dict[str, str]:
-        """The environment that commands get: nothing of the user's own."""
+        """The environment of commands: none of the user's variables."""
         place = self.seen if peer else str
         return {
             "PATH": PATH,
@@ -129,15 +128,15 @@ class Ground:
         }
 
     def python(self, *arguments: str) -> tuple[str, ...]:
-        """The command line of our Python; `environment` has to go with PYTHONPATH."""
+        """The command line of our Python; pass it `environment`, which has PYTHONPATH."""
         return (sys.executable, *arguments)
 
     def execute(self, command: Command, watch: Callable[[int], None] | None = None) -> Done:
-        """Run *command*, which has to succeed. Raises MeasurementError."""
+        """Run *command*. Raises MeasurementError if it fails."""
         return execute(command, watch)
 
     def settle(self) -> float:
-        """Have everything written that is to be written to the file system; the seconds it took."""
+        """Write all dirty pages to the file system; return the seconds it took."""
         start = time.perf_counter()
         fd = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -147,14 +146,14 @@ class Ground:
         return time.perf_counter() - start
 
     def warm(self, path: str) -> None:
-        """Have all of the file *path* in the page cache."""
+        """Read all of the file *path* into the page cache."""
         buffer = bytearray(4 << 20)
         with open(path, "rb", buffering=0) as file:
             while file.readinto(buffer):
                 pass
 
     def drop_caches(self) -> None:
-        """Forget the page cache, entries and inodes."""
+        """Drop the page cache, entries and inodes."""
         self.settle()
         with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
             file.write("3")
@@ -168,20 +167,20 @@ def _mounts_below(path: str) -> Iterator[str]:
 
 
 def _hide_unified(cgroups: str) -> None:
-    """Unmount the v2 hierarchy where it stands beside v1 hierarchies."""
+    """Unmount the v2 hierarchy on a host that has v1 hierarchies too."""
     place = f"{cgroups}/unified"
     if any(info.mount_point == place and info.fs_type == "cgroup2" for info in read_mounts()):
         umount(place, MNT_DETACH | UMOUNT_NOFOLLOW)
 
 
 def podman_groups() -> set[str]:
-    """The control groups that podman makes for all its containers, and leaves, in every hierarchy."""
+    """The control groups, in every hierarchy, that podman makes for all its containers and leaves behind."""
     places = [_CGROUPS, *(f"{_CGROUPS}/{name}" for name in (os.listdir(_CGROUPS) if os.path.isdir(_CGROUPS) else ()))]
     return {path for place in places if os.path.isdir(path := f"{place}/{_LEFT_BY_PODMAN}")}
 
 
 def remove_groups(groups: Iterable[str]) -> None:
-    """Remove control groups, with those below them, that have no processes."""
+    """Remove the control groups without processes, with those below them."""
     for group in groups:
         for directory, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):

@@ -1,10 +1,10 @@
-"""What is measured of arstore's library calls, in a process of its own: mounting and unmounting an image.
+"""Measurements of arstore's library calls, in a separate process: mounting and unmounting an image.
 
     python -m benchmarks.inside ROOT RUNROOT mount IMAGE COUNT
 
-The store is open, and each call is the whole of what the command line does after parsing: the image is looked up, its
-trees' state is checked, the mount is recorded and made; and then unmounted, with its record. Prints the milliseconds of
-each call as JSON.
+The store is open. Each call does all that the command line does after parsing: look up the image, check the state of
+its trees, record the mount and make it; then unmount it and remove the record. Prints the milliseconds of each call as
+JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WARM_UP = 3
 
 
 def mount(root: str, runroot: str, image: str, count: int) -> dict[str, list[float]]:
-    """Mount and unmount *image* so many times, after a few that do not count. Raises ArstoreError, OSError."""
+    """Mount and unmount *image* *count* times, after a few that do not count. Raises ArstoreError, OSError."""
     found: dict[str, list[float]] = {"mount": [], "umount": []}
     with Store(root, runroot) as store:
         table = MountTable(store.directories)

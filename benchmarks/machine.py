@@ -1,4 +1,4 @@
-"""What it was measured on: processor, memory, kernel, file system, versions. No names of hosts, no paths."""
+"""The machine of the measurement: processor, memory, kernel, file system, versions. No host names, no paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIBRARIES = ("blake3", "click", "isal", "lmdb", "zlib-ng")
 
 
 def describe(ground: Ground) -> dict[str, str]:
-    """The machine, as texts by name."""
+    """Describe the machine: texts by name."""
     memory = meminfo()["MemTotal"]
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores used",
@@ -51,7 +51,7 @@ def _system() -> str:
 
 
 def _file_system(path: str) -> str:
-    """The type of the file system at *path*, and of what a loop device beneath it has its file on."""
+    """The type of the file system at *path*; for a loop device, also that of the file system with its file."""
     fd = os.open(path, os.O_PATH)
     try:
         identity = mount_id_of(fd)
@@ -75,7 +75,7 @@ def _backing(major: int, minor: int) -> str:
 
 
 def versions(ground: Ground) -> dict[str, str]:
-    """The version of every program and library, as it tells it itself; what is not there is left out."""
+    """The version that every program and library reports; programs that are not installed are left out."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
@@ -91,7 +91,7 @@ def versions(ground: Ground) -> dict[str, str]:
 
 
 class _Crun(Engine):
-    """crun, of the root directory *root*."""
+    """crun, from the root directory *root*."""
 
     program = "crun"
 
@@ -99,10 +99,10 @@ class _Crun(Engine):
         super().__init__(ground, "crun")
         self.peer = root != "/"
         if not root:
-            raise MeasurementError("the peers have no root directory of their own")
+            raise MeasurementError("there is no root directory with the peers")
 
     def version(self) -> str:
-        """As crun tells it."""
+        """The version that crun prints."""
         plain = self.plain("--version")
         if not self.peer:
             plain = type(plain)(plain.argv, self.ground.environment())

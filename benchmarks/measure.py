@@ -1,8 +1,8 @@
-"""What is measured: rows of contenders, their samples, and the bars that they are held against.
+"""The measurements: rows of contenders, their samples, and the bars that they have to meet.
 
-A row is one thing to do. Its contenders do it one after the other, round after round (A B C A B C …), so that whatever
-the machine is doing meanwhile falls upon all of them. A contender that cannot, fails alone. A bar compares medians of
-one row's samples; several bars may stand upon one row.
+A row is one task. Its contenders do it one after the other, round after round (A B C A B C …), so that other load on
+the machine affects all of them. A contender that fails does not end the row. A bar compares medians of one row's
+samples; a row may have several bars.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Values = dict[str, list[float]]
-"""What one sample found: for each metric one value or, where it repeats itself, several."""
+"""Result of one sample: for each metric one value, or several if the sample repeats itself."""
 
 
 _BEST = 100.0
-"""The score of a value that is next to nothing."""
+"""The score of a value close to zero."""
 
 
 class MeasurementError(Exception):
-    """A contender could not do what the row asks; the text says why, in a line."""
+    """A contender could not do its task; the text says why, in one line."""
 
 
 class UnavailableError(MeasurementError):
-    """What the contender needs is not there: a program, an archive, a feature of the kernel."""
+    """The contender needs a program, an archive or a feature of the kernel that is not available."""
 
 
 class PatienceError(MeasurementError):
-    """It took longer than the user wants to wait."""
+    """The contender took longer than the user's limit."""
 
 
 def _nothing() -> None:
@@ -40,7 +40,7 @@ def _nothing() -> None:
 
 @dataclass(slots=True)
 class Contender:
-    """One way of doing what a row is about.
+    """One way to do the task of a row.
 
     `set_up` is called once, before the first sample; `prepare` before and `clear` after every sample, also after one
     that failed; `tear_down` once at the end, whatever happened. Only `sample` measures. All raise MeasurementError or
@@ -57,7 +57,7 @@ class Contender:
 
 @dataclass(slots=True, frozen=True)
 class Bar:
-    """What a metric of *subject* is held against.
+    """The requirement for a metric of *subject*.
 
     With *against*, the sum of the medians of these contenders' same metric, the value is a ratio: theirs by the
     subject's when it must be `at_least` so much (the subject is so many times faster), the subject's by theirs when it
@@ -88,7 +88,7 @@ class Bar:
 
 @dataclass(slots=True)
 class Row:
-    """One thing to do: its contenders in order, and the bars. `rounds` overrides the number that the user wants."""
+    """One task: its contenders in order, and the bars. `rounds` overrides the number that the user chose."""
 
     name: str
     title: str
@@ -100,21 +100,21 @@ class Row:
 
 @dataclass(slots=True)
 class Series:
-    """A contender's samples, in the order of the rounds, and why it has no more of them ("" when it has all)."""
+    """A contender's samples, in the order of the rounds, and why some are missing ("" if it has all)."""
 
     label: str
     samples: list[Values] = field(default_factory=list)
     failure: str = ""
 
     def median(self, metric: str) -> float | None:
-        """The median of all values of *metric*; None where there are none."""
+        """The median of all values of *metric*; None if there are no values."""
         values = [value for sample in self.samples for value in sample.get(metric, ())]
         return median(values) if values else None
 
 
 @dataclass(slots=True, frozen=True)
 class Finding:
-    """How a bar fared. `value` is what `Bar` says, `score` how many times better than required (1 is just met)."""
+    """The result of a bar. `value` is what `Bar` says, `score` how many times better than required (1 is just met)."""
 
     bar: Bar
     measured: float | None
@@ -125,12 +125,12 @@ class Finding:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; None when nothing was measured or nothing is required."""
+        """Whether the bar is met; None if nothing was measured or nothing is required."""
         return None if self.score is None else self.score >= 1
 
 
 def judge(bar: Bar, series: Sequence[Series]) -> Finding:
-    """Hold the samples of a row against one of its bars."""
+    """Compare the samples of a row with one of its bars."""
     found = {one.label: one for one in series}
     missing = [label for label in (bar.subject, *bar.against) if _median(found, label, bar.metric) is None]
     if missing:

@@ -67,7 +67,7 @@ class Skopeo(Engine):
         return self.plain("--insecure-policy", "delete", self.storage(name))
 
     def layout_command(self, archive: str, layout: str) -> Command:
-        """`skopeo copy` of an OCI archive to the layout directory *layout*, under the name x."""
+        """`skopeo copy` of an OCI archive to the layout directory *layout*, as the name x."""
         source, target = f"oci-archive:{self.ground.seen(archive)}", f"oci:{self.ground.seen(layout)}:x"
         return self.plain("--insecure-policy", "copy", "--quiet", source, target)
 
@@ -77,18 +77,18 @@ class Skopeo(Engine):
 
 
 class Umoci(Engine):
-    """umoci, unpacking from a layout that was made beforehand: it spares itself reading the archive."""
+    """umoci, unpacking from a layout that was made beforehand, so that it does not read the archive."""
 
     label = "umoci unpack"
     program = "umoci"
 
     def fresh(self) -> None:
-        """An empty directory, with a layout once `ready` has been called."""
+        """Make an empty directory; `ready` adds a layout."""
         super().fresh()
         Skopeo(self.ground, self.tag).require()
 
     def ready(self, *archives: str) -> None:
-        """Make the layout, then as others do."""
+        """Make the layout, then do as the other engines."""
         skopeo = Skopeo(self.ground, self.tag)
         for archive in archives:
             self.ground.execute(skopeo.layout_command(self.ground.archive(archive), f"{self.home}/layout"))
@@ -100,7 +100,7 @@ class Umoci(Engine):
 
 
 class Containerd(Engine):
-    """ctr and a containerd of its own, which is started before and stopped after each sample."""
+    """ctr and a separate containerd, started before and stopped after each sample."""
 
     label = "ctr import"
     program = "containerd"
@@ -110,7 +110,7 @@ class Containerd(Engine):
         self._daemon: Started | None = None
 
     def fresh(self) -> None:
-        """A daemon with an empty store."""
+        """Start a daemon with an empty store."""
         super().fresh()
         with open(f"{self.home}/config.toml", "w", encoding="ascii") as file:
             file.write(_configuration(self.version()))
@@ -126,7 +126,7 @@ class Containerd(Engine):
         super().discard()
 
     def import_command(self, archive: str, name: str) -> Command:
-        """`ctr image import`, which unpacks too; the daemon does the work."""
+        """`ctr image import`, which unpacks too; the daemon does all the work."""
         return self._ctr("image", "import", "--snapshotter", "overlayfs", self.ground.seen(archive))
 
     @property
@@ -150,7 +150,7 @@ _NOT_NEEDED_BY_2 = ("cri.v1.images", "cri.v1.runtime")
 
 
 def _configuration(version: str) -> str:
-    """A configuration without plugins that images have no use for, some of which fail to load and say so at length."""
+    """A configuration without the plugins that images do not need; some of them fail to load and log a lot about it."""
     second = any(word.lstrip("v").startswith("2.") for word in version.split())
     names = (*_NOT_NEEDED, *(_NOT_NEEDED_BY_2 if second else ()))
     plugins = ", ".join(f'"io.containerd.{name}"' for name in names)

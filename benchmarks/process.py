@@ -1,8 +1,8 @@
-"""Running what is measured: a command in its own process group, timed from fork to the end of its process.
+"""Running the measured commands: each in its own process group, timed from fork to the end of its process.
 
-Every contender is started in the same way, also those that live in another root directory, so that starting costs all
-the same. Everything runs in a PID namespace whose first process we are (see `ground`): what a command leaves behind
-becomes our child, and can be found and ended.
+Every contender is started in the same way, also those in another root directory, so that starting costs the same for
+all. Everything runs in a PID namespace whose first process is this one (see `ground`): processes that a command leaves
+behind become its children, and can be found and ended.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _INTERVAL = 0.004
 
 @dataclass(slots=True, frozen=True)
 class Command:
-    """A program with its arguments, environment, and the directory that is its root."""
+    """A program with its arguments, its environment and its root directory."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     root: str = "/"
 
     def with_arguments(self, *arguments: str) -> Command:
-        """The same, with more arguments."""
+        """The same command with more arguments."""
         return Command((*self.argv, *arguments), self.env, self.root)
 
 
 @dataclass(slots=True, frozen=True)
 class Done:
-    """How a command ended: wall-clock and processor seconds, its output, and its largest process's memory in bytes."""
+    """The result of a command: wall-clock and CPU seconds, output, and the bytes of memory of its largest process."""
 
     seconds: float
     cpu: float
@@ -50,7 +50,7 @@ class Done:
 
 
 class Started:
-    """A running command. Whoever starts one ends it (`finish`, `stop`)."""
+    """A running command. The caller that starts one must end it (`finish`, `stop`)."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -61,7 +61,7 @@ class Started:
             _become(command, self._files)
 
     def finish(self, watch: Callable[[int], None] | None = None) -> Done:
-        """Wait for the end; *watch* is called with the pid again and again meanwhile. The group is gone afterwards."""
+        """Wait for the end; meanwhile call *watch* with the pid repeatedly. The process group is gone afterwards."""
         try:
             status, usage, seconds = self._wait(watch)
         finally:
@@ -82,7 +82,7 @@ class Started:
             time.sleep(_INTERVAL)
 
     def stop(self) -> None:
-        """End it politely, then by force."""
+        """End the command by a signal that it can handle, then by force."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + 10
@@ -95,15 +95,15 @@ class Started:
         self._release()
 
     def output(self) -> str:
-        """What it has written to stderr so far, the end of it."""
+        """The end of its stderr so far."""
         return _content(self._files[1])[-_TAIL:]
 
     def written(self) -> str:
-        """All that it has written to stdout and stderr so far, as far as that is kept."""
+        """All of its stdout and stderr so far, as far as that is kept."""
         return "".join(_content(fd) for fd in self._files)
 
     def _close_group(self) -> None:
-        """End the command, if it still runs. Nobody else is in its process group."""
+        """End the command if it still runs. No other process is in its process group."""
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -118,7 +118,7 @@ class Started:
 
 
 def _become(command: Command, files: Sequence[int]) -> None:
-    """In the child: turn into the command, or end."""
+    """Become the command, in the child, or exit."""
     try:
         os.setsid()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -140,7 +140,7 @@ def _content(fd: int) -> str:
 
 
 def execute(command: Command, watch: Callable[[int], None] | None = None) -> Done:
-    """Run *command* to its end. Raises MeasurementError with what it said when its status is not 0."""
+    """Run *command* to its end. Raises MeasurementError with its last message if its status is not 0."""
     done = Started(command).finish(watch)
     if done.status != 0:
         said = [line for line in done.stderr.splitlines() if line.strip() and "level=warning" not in line]
@@ -161,7 +161,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def end_orphans(keep: Sequence[int] = ()) -> None:
-    """End every process of our PID namespace but us and what is below *keep*. Only for the first process of one."""
+    """End all processes of the PID namespace but this one and those below *keep*. For its first process only."""
     if os.getpid() != 1:
         return
     kept = {1, *(child for pid in keep for child in descendants(pid))}

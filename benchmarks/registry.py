@@ -1,4 +1,4 @@
-"""Debian's docker-registry on loopback: what images are pulled from and pushed to."""
+"""Debian's docker-registry on loopback, to pull from and push to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ http: {{addr: "{address}"}}
 
 
 class Registry:
-    """A registry whose storage lies in the directory *tag* of the ground. It speaks plain http."""
+    """A registry with its storage in the directory *tag* of the ground. It speaks plain http."""
 
     def __init__(self, ground: Ground, tag: str = "registry") -> None:
         self._ground = ground
@@ -36,7 +36,7 @@ class Registry:
         self.address = ""
 
     def start(self) -> None:
-        """Begin with nothing in it. Raises UnavailableError, MeasurementError."""
+        """Start with an empty storage. Raises UnavailableError, MeasurementError."""
         root = self._ground.peers_root.rstrip("/")
         if not os.access(f"{root}/usr/bin/docker-registry", os.X_OK):
             raise UnavailableError("docker-registry is not installed")
@@ -59,7 +59,7 @@ class Registry:
                 time.sleep(0.05)
 
     def requests(self) -> int:
-        """How many it has had."""
+        """The number of requests so far."""
         return 0 if self._running is None else len(_REQUEST.findall(self._running.written()))
 
     def blobs(self, name: str) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Registry:
             raise MeasurementError(f"{name} is not in the registry") from error
 
     def stop(self) -> None:
-        """End it, and remove its storage."""
+        """Stop it, and remove its storage."""
         if self._running is not None:
             self._running.stop()
             self._running = None

@@ -1,8 +1,8 @@
-"""The results as files: results.json with everything, results.md with the table of bars, results.svg with a picture.
+"""The results as files: results.json with everything, results.md with the table of bars, results.svg with a chart.
 
 The JSON document has `format` (1), `started`, `rounds`, `page_cache`, `machine`, `versions` and `rows`; a row has
 `name`, `title`, `note`, `contenders` (each with `label`, `failure` and `samples`, and each sample with its metrics'
-values) and `bars` (as `Finding`). Nothing in it says where on the machine, or on which machine, it was measured.
+values) and `bars` (as `Finding`). It does not name the machine or any directory on it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,27 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PAGE_CACHE = "archives warm (read once before each sample), stores new, file system synchronised before each sample"
+COUNT = "requests"
+"""A unit whose values are whole numbers."""
+UNITS = {"seconds": "s", "cpu": "s", "sync": "s", "requests": COUNT, "rss": "MiB", "pss": "MiB"}
+"""The units of metrics that are in many rows, for rows without a bar for them."""
 
 
 @dataclass(slots=True, frozen=True)
 class Measured:
-    """A row with its samples and how its bars fared."""
+    """A row with its samples and the results of its bars."""
 
     row: Row
     series: Sequence[Series]
 
     @property
     def findings(self) -> list[Finding]:
-        """One for each bar."""
+        """The result of each bar."""
         return [judge(bar, self.series) for bar in self.row.bars]
 
 
 class Report:
-    """What is known so far; `write` can be called after each row."""
+    """All results so far; `write` can be called after each row."""
 
     def __init__(self, started: str, rounds: int, machine: dict[str, str], versions: dict[str, str]) -> None:
         self._head = {"started": started, "rounds": rounds, "page_cache": PAGE_CACHE}
@@ -69,7 +73,7 @@ class Report:
 
     @property
     def findings(self) -> list[Finding]:
-        """Of all rows."""
+        """The findings of all rows."""
         return [finding for measured in self.rows for finding in measured.findings]
 
     def write(self, directory: str, scrubbed: Mapping[str, str]) -> None:
@@ -88,7 +92,7 @@ class Report:
 
 
 def scrub(text: str, replaced: Mapping[str, str]) -> str:
-    """*text* with each key, the longest first, replaced by its value; a key within a longer word is none."""
+    """Replace each key in *text*, the longest first, by its value; a key inside a longer word is left alone."""
     secrets = sorted(filter(None, replaced), key=len, reverse=True)
     if not secrets:
         return text
@@ -160,12 +164,14 @@ def _medians(rows: Sequence[Measured]) -> list[str]:
 
 def _median(series: Series, metric: str, units: Mapping[str, str]) -> str:
     value = series.median(metric)
-    unit = units.get(metric) or next(iter(units.values()), Bar("").unit)
+    unit = units.get(metric) or UNITS.get(metric) or next(iter(units.values()), Bar("").unit)
     return "" if value is None else quantity(value, unit)
 
 
 def quantity(value: float, unit: str) -> str:
     """*value* with about three digits, and its unit."""
+    if unit == COUNT:
+        return f"{value:g} {unit}"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 or value == 0 else 3
     return f"{value:.{digits}f} {unit}"
 

@@ -1,4 +1,4 @@
-"""Measuring a row: rounds over its contenders, with patience for each step, and everything cleared whatever happens."""
+"""Measuring a row: rounds over its contenders, with a time limit for each step, and cleaning up in any case."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from benchmarks.measure import Contender, Row
 
 CLEARING = 300.0
-"""Seconds that removing what a sample made may take."""
+"""Seconds for removing what a sample made."""
 
 
 @contextmanager
 def patience(seconds: float) -> Iterator[None]:
-    """Raise PatienceError in this, the main, thread when the block takes longer than *seconds*."""
+    """Raise PatienceError in this, the main, thread if the block takes longer than *seconds*."""
 
     def ring(_number: int, _frame: object) -> None:
         raise PatienceError(f"took longer than {seconds:g} s")
@@ -37,7 +37,7 @@ def measure(row: Row, rounds: int, timeout: float, tell: Callable[[str], None]) 
     """Take *rounds* samples of each contender (or as many as the row wants), interleaved.
 
     A contender that fails keeps the samples that it has, and is left out from then on. A failure to clear up counts as
-    one of the contender's.
+    as a failure of the contender.
     """
     entrants = [(contender, Series(contender.label)) for contender in row.contenders]
     begun: list[tuple[Contender, Series]] = []

@@ -1,10 +1,10 @@
-"""Looking at a command while it runs: the memory of its processes, and the space that it takes.
+"""Observing a command while it runs: the memory of its processes, and its disk space.
 
 Memory is sampled from /proc: the sum over the process and all its descendants of the resident set (VmRSS, which counts
-pages that processes share once for each) and of the proportional set (Pss, which divides those). A peak between two
-samples can be missed; each process's own high-water mark (VmHWM), which the kernel keeps, bounds what was missed: the
-sum of the high-water marks of the processes alive at the time is recorded too. A control group's counter is not used,
-because it counts page cache, which the kernel takes back when somebody needs it.
+a shared page once for each process) and of the proportional set (Pss, which divides it). A peak between two samples
+can be missed. The kernel keeps each process's high-water mark (VmHWM), which bounds what was missed: the sum of the
+high-water marks of the processes alive at the time is recorded too. A control group's counter is not used, because it
+counts page cache, which the kernel takes back on demand.
 
 Space is what du counts: blocks allocated below a directory, hard links once.
 """
@@ -26,7 +26,7 @@ class Memory:
         self.high_water = 0
 
     def __call__(self, pid: int) -> None:
-        """Look once."""
+        """Take one sample."""
         rss = pss = high = 0
         for process in descendants(pid):
             with contextlib.suppress(OSError, ValueError):
@@ -48,14 +48,14 @@ def _fields(path: str, names: tuple[bytes, ...]) -> dict[bytes, int]:
 
 
 class Space:
-    """The peak of what lies below each of some directories, in bytes allocated."""
+    """The peak of the space below each of some directories, in bytes allocated."""
 
     def __init__(self, *directories: str) -> None:
         self.directories = directories
         self.peaks = [0] * len(directories)
 
     def __call__(self, _pid: int) -> None:
-        """Look once."""
+        """Take one sample."""
         self.peaks = [
             max(peak, allocated(directory)) for peak, directory in zip(self.peaks, self.directories, strict=True)
         ]
@@ -64,7 +64,7 @@ class Space:
 def allocated(directory: str) -> int:
     """The bytes allocated below *directory*, itself included.
 
-    What vanishes meanwhile does not count, and what is renamed meanwhile counts once.
+    Files that vanish meanwhile do not count, and files that are renamed meanwhile count once.
     """
     seen: set[tuple[int, int]] = set()
     total = 0

@@ -1,4 +1,4 @@
-"""What every test may ask for: marks with precise reasons to skip, a store of its own, a check for mounts left behind.
+"""Fixtures for every test: marks with precise reasons to skip, a store for each test, a check for mounts left behind.
 
 Marks: `root` (this process is root), `mounts` (overlay mounts work in the temporary directory), `runtime` (an OCI
 runtime runs containers here), `tools("umoci", ...)` (programs that are installed), `long` (minutes; with `--long`).
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As in a shell's background: what is interrupted here, and what is started and interrupted, would not end.
+        # Background jobs of a shell ignore interrupts. This process, and those it starts, must end when interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
@@ -85,7 +85,7 @@ def mounts_below(directory: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def no_mounts_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fails a test that leaves a mount below its tmp_path, and unmounts it."""
+    """Fail a test that leaves a mount below its tmp_path, and unmount it."""
     if "tmp_path" not in request.fixturenames:
         yield
         return
@@ -111,14 +111,14 @@ def runroot(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def mountable() -> None:
-    """Skips where overlay mounts are impossible, for fixtures that need them."""
+    """Skip if overlay mounts are impossible; for fixtures that need them."""
     if why := programs.why_no_mounts():
         pytest.skip(why)
 
 
 @pytest.fixture(scope="session")
 def oci_runtime() -> str:
-    """The path of an OCI runtime that works here; skips where there is none."""
+    """The path of an OCI runtime that works here; skips if there is none."""
     path, why = programs.runtime()
     if why:
         pytest.skip(why)
@@ -127,7 +127,7 @@ def oci_runtime() -> str:
 
 @pytest.fixture(scope="session")
 def busybox() -> str:
-    """The path of a statically linked busybox; skips where there is none."""
+    """The path of a statically linked busybox; skips if there is none."""
     path = programs.busybox()
     if path is None:
         pytest.skip("busybox-static is not installed")
@@ -136,7 +136,7 @@ def busybox() -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
-    """Escape file names that are not UTF-8 in what failed: a worker of xdist cannot send them, and ends all tests."""
+    """Escape file names that are not UTF-8 in failure reports: a worker of xdist that sends them ends all tests."""
     report = yield
     if not report.longreprtext.isascii():
         report.longrepr = report.longreprtext.encode("utf-8", "backslashreplace").decode()

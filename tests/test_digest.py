@@ -1,4 +1,4 @@
-"""Digests: what is read is what was announced, or an error, at the end at the latest."""
+"""Digests: readers return the announced bytes, or raise an error, at the end at the latest."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The direction of imports: every package knows only those before it, and no two modules know each other.
+"""The direction of imports: every package imports only those before it, and no two modules import each other.
 
 values < trace < errors < digest < linux < {oci, tar, workers} < {disk, registry, trust} < {graph, trees} < mounts
 < store < {rootfs, transport} < {maintenance, runtime, sync} < pipeline < api < cli
 
-All imports count, those inside functions and those for type checkers too: what a type names is known just as well.
+All imports count, those inside functions and those for type checkers too: types create dependencies just as well.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ORDER = [
     {"cli"},
 ]
 NARROWER = {"linux": {"values"}, "oci": {"values", "errors", "digest"}, "tar": {"values", "errors", "digest"}}
-"""Packages that may know less than their place allows."""
+"""Packages that may import less than their place allows."""
 
 
 def allowed(package):
@@ -61,7 +61,7 @@ def sources(top=PACKAGE):
 
 
 def imports(name, tree, is_package, modules):
-    """The names of modules that *tree* imports: those of arstore to the module, others to their first component."""
+    """The names of modules that *tree* imports: those of arstore in full, others up to the first dot."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -79,7 +79,7 @@ def imports(name, tree, is_package, modules):
 
 
 def package_of(module):
-    """The package (or the top module) that a module belongs to; "" for arstore itself."""
+    """The package (or the top module) of a module; "" for arstore itself."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -91,7 +91,7 @@ def violations(modules):
         package = package_of(name)
         known = {package_of(one) for one in imports(name, tree, is_package, modules) if one.split(".")[0] == "arstore"}
         if package == "":
-            # It hands out the library's names, each loaded when it is first used.
+            # It exports the library's names, each loaded at its first use.
             wrong = known & {"cli", "__main__"}
         elif package == "__main__":
             wrong = known - {"cli", ""}
@@ -102,7 +102,7 @@ def violations(modules):
 
 
 def cycle(modules):
-    """The modules of a cycle of imports; an empty list when there is none."""
+    """The modules of a cycle of imports; an empty list if there is none."""
     edges = {
         name: {one for one in imports(name, *parsed, modules) if one in modules and one != name}
         for name, parsed in modules.items()
@@ -124,7 +124,7 @@ def test_no_cycle_of_modules():
 
 
 MOST_FILES = 20
-"""Of a folder, `__init__.py` apart."""
+"""The most files of a folder, without `__init__.py`."""
 
 
 def test_folders_can_be_looked_over():

@@ -1,4 +1,4 @@
-"""No form of trees is known by its name outside `arstore.trees`: code asks what a form declares."""
+"""Tree formats are known by name only inside `arstore.trees`: other code asks for a declared property."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arstore.trees.forms import FORMS, INDEX, MERGED, MERGED_INDEX, TAR
 PACKAGE = Path(__file__).resolve().parent.parent / "arstore"
 NAMES = frozenset({*FORMS, MERGED.name})
 FILES = frozenset({TAR, INDEX, MERGED_INDEX})
-"""Files that only a tree has: whoever spells one knows how a form keeps its trees."""
+"""Files that only a tree has: code that spells such a name depends on how a format keeps its trees."""
 
 OTHERS = {
     ("cli/images/unpack.py", "directory"): "an argument of the command",
@@ -20,11 +20,11 @@ OTHERS = {
     ("transport/media/archive.py", "layer.tar"): "a member of a docker-archive",
     ("transport/sinks/docker_archive.py", "layer.tar"): "a member of a docker-archive",
 }
-"""Where the word means something else."""
+"""Modules in which the word means something else."""
 
 
 def spelled(tree, words=NAMES | FILES):
-    """The *words* that are string constants of *tree*, or begin or end a path in one; docstrings are prose."""
+    """The *words* that are string constants of *tree*, or begin or end a path in one, except in docstrings."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
@@ -35,7 +35,7 @@ def spelled(tree, words=NAMES | FILES):
 
 
 def spelled_in(package):
-    """What modules below *package* spell, by their path in it; `trees/` is the forms' own place."""
+    """The words that modules below *package* spell, by their path in it; the formats' modules are in `trees/`."""
     return {
         (str(name), word)
         for path in sorted(package.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Trace points: what is registered is what is called, and a call does what it says."""
+"""Trace points: the registered points are those that the code calls, and a call does what it says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(trace.__file__).resolve().parent
 
 
 def calls(text):
-    """The names of the points that *text*, a module, reaches; None for one that is no literal."""
+    """The names of the points that *text*, a module, reaches; None for one that is not a literal."""
     return [
         node.args[0].value if isinstance(node.args[0], ast.Constant) else None
         for node in ast.walk(ast.parse(text))
@@ -26,7 +26,7 @@ def calls(text):
 
 
 def called():
-    """How often each point stands in the package."""
+    """The number of calls of each point in the package."""
     return Counter(name for path in PACKAGE.rglob("*.py") for name in calls(path.read_text()))
 
 

@@ -1,4 +1,4 @@
-"""Our named tuples do what `typing.NamedTuple` does, and our frozen classes what `dataclasses` makes."""
+"""Our named tuples behave as `typing.NamedTuple`, and our frozen classes as those of `dataclasses`."""
 
 from __future__ import annotations
 

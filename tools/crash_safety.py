@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Print docs/design/crash-safety.md as the trace points say it; `--write` puts it into its file.
+"""Print docs/design/crash-safety.md, made from the trace points; `--write` writes the file.
 
-The tables are made from arstore/trace.py, and a test asserts that the file agrees.
+The tables are made from arstore/trace.py. A test asserts that the file is up to date.
 """
 
 from __future__ import annotations

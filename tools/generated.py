@@ -1,4 +1,4 @@
-"""Files of the documentation that are made by a program: printed, or with `--write` put in their place."""
+"""Documentation files that a program makes: print one, or with `--write` write the file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 def main(text: str, target: Path) -> int:
-    """The command line of a program that makes *text*, whose place is *target*."""
-    parser = argparse.ArgumentParser(description=f"Print {target.name} as it has to be.")
+    """The command line of a program that makes *text*, the content of the file *target*."""
+    parser = argparse.ArgumentParser(description=f"Print the generated {target.name}.")
     parser.add_argument("--write", action="store_true", help="write the file instead")
     if parser.parse_args().write:
         target.write_text(text)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The house in figures: files of each folder, lines of each room, floors of imports, modules that an import loads.
+"""Figures about the code: files of each folder, lines of each room, floors of imports, modules that an import loads.
 
-A room is a package right below `arstore/`; a floor is what imports only the floors below it. All imports count, also
-those inside functions and those for type checkers. Needs nothing but the standard library and, for the last figure,
-arstore's own dependencies.
+A room is a package directly below `arstore/`. Rooms on a floor import only rooms on the floors below it. All imports
+count, also those inside functions and those for type checkers. Needs only the standard library and, for the last
+figure, the dependencies of arstore.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def imports(path: Path, known: dict[str, Path]) -> set[str]:
 
 
 def longest(edges: dict[str, set[str]]) -> list[str]:
-    """The longest chain of imports, from what imports to what is imported. There must be no cycle."""
+    """The longest chain of imports, from the importing module down. There must be no cycle."""
 
     @cache
     def chain(name: str) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def longest(edges: dict[str, set[str]]) -> list[str]:
 
 
 def loaded_by(*words: str) -> int:
-    """How many modules of arstore the process of a command has loaded at its end."""
+    """The number of modules of arstore that the process of a command has loaded at its end."""
     done = subprocess.run(
         [sys.executable, "-c", LOADED, "--quiet", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
@@ -76,7 +76,7 @@ def loaded_by(*words: str) -> int:
 
 
 class Figures(NamedTuple):
-    """Everything but what commands load: files by folder, lines by room, and the longest chain of imports."""
+    """All figures except loaded modules: files by folder, lines by room, and the longest chain of imports."""
 
     folders: Counter[str]
     rooms: Counter[str]

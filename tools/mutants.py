@@ -1,8 +1,8 @@
-"""Lines that guard something, found by rule in the syntax tree, and the change that takes each guard away.
+"""Lines that guard something, found by rules in the syntax tree, and the change that removes each guard.
 
     sync         a call that makes bytes or names durable; the mutant does not call it
-    verify       a comparison of digests, checksums or sizes, or a call that verifies; the mutant finds that all fits
-    limit        a comparison with a limit, a reserve or a budget; the mutant finds that the limit is not reached
+    verify       a comparison of digests, checksums or sizes, or a call that verifies; the mutant always succeeds
+    limit        a comparison with a limit, a reserve or a budget; the mutant never reaches the limit
     permission   a mode, a flag that refuses symlinks or existing files, a check of an owner; the mutant is more open
 
 Apart from these, `conditions` finds every condition of some modules, and negates it: for code in which each condition
@@ -35,11 +35,11 @@ _LIMIT = re.compile(r"limit|max|reserve|budget|quota|allow|\broom|most|_MANY|lef
 _OWNED = re.compile(r"st_uid|geteuid|getuid|S_IMODE|st_mode\s*&|mode\s*&\s*0o|\buid\b")
 _PRIVATE = re.compile(r"0o[67]00\Z")
 _DRAWN = "cli/terminal/"
-"""Where comparisons lay out what is drawn, and guard nothing."""
+"""Modules where comparisons lay out what is drawn, and guard nothing."""
 
 
 class Mutant(NamedTuple):
-    """One guard, and the text that takes its place: bytes `start` to `end` of the file."""
+    """One guard, and the text that replaces it: bytes `start` to `end` of the file."""
 
     rule: str
     path: str
@@ -53,7 +53,7 @@ class Mutant(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the sample calls it."""
+        """Its name in a list."""
         again = f" #{self.number}" if self.number > 1 else ""
         return f"{self.path} {self.function}: {self.guard} -> {self.text}{again}"
 
@@ -73,14 +73,14 @@ def conditions(modules: Iterable[Path], top: Path) -> list[Mutant]:
 
 
 def written(rule: str, name: str, top: Path) -> Mutant | None:
-    """The mutant that a line of a list describes, whatever rules find; None when the function has no such text."""
+    """The mutant that a line of a list describes, for any rule; None if the function does not have the text."""
     where, _, change = name.partition(": ")
     path, _, function = where.partition(" ")
     guard, _, text = change.rpartition(" -> ")
     source = (top / path).read_bytes() if (top / path).exists() else b""
     lines = source.splitlines(keepends=True)
     for scope, node, _parents in _walked(ast.parse(source), "<module>", ()):
-        # The function itself, or what is right below it: its body.
+        # The function itself, or its body right below.
         own = f"{scope}.{node.name}".removeprefix("<module>.") if isinstance(node, _SCOPES) else scope
         if own == function and isinstance(node, ast.stmt):
             start = source.find(guard.encode(), sum(map(len, lines[: node.lineno - 1])))
@@ -167,7 +167,7 @@ class _File:
         operator = node.ops[0]
         if isinstance(operator, ast.Eq | ast.NotEq):
             if _OWNED.search(left) or _OWNED.search(right):
-                # What is wanted is that two fit; a test for "root" alone guards nothing.
+                # The guard is that two values match; a test for "root" alone guards nothing.
                 if right != "0":
                     yield "permission", node, str(isinstance(operator, ast.Eq))
             elif not trivial and (_VERIFIED.search(left) or _VERIFIED.search(right)):
@@ -185,7 +185,7 @@ class _File:
 
 
 def _conditions(node: ast.AST) -> list[ast.expr]:
-    """The conditions that *node* itself has, not those of its parts; an assertion is for type checkers, and none."""
+    """The conditions of *node* itself, not of its parts; assertions, which are for type checkers, do not count."""
     if isinstance(node, ast.If | ast.While | ast.IfExp):
         return [node.test]
     if isinstance(node, ast.BoolOp):

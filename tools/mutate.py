@@ -6,11 +6,11 @@
     tools/mutate.py conditions arstore/trust/policy > tests/mutation/policy.txt
 
 `sample` prints mutants that are chosen by chance from all that the rules find (tools/mutants.py); `conditions` prints
-all conditions of a folder, each negated. `run` tries each in a
-copy of this checkout, where it runs the test files that are nearest to the mutant's module: they end at the first
-failure. A mutant that no test notices survives, unless tests/mutation/equivalent.txt has a proof for it: then it is
-counted as equivalent, without being run. Needs root for tests that need it, and unshare(1), so that nothing that a
-mutant mounts or starts stays. docs/design/mutation.md has the results.
+all conditions of a folder, each negated. `run` tries each in a copy of this checkout: it runs the test files that are
+nearest to the mutant's module, and stops at the first failure. A mutant that no test notices survives, unless
+tests/mutation/equivalent.txt has a proof for it: then it counts as equivalent, without being run. Needs root for tests
+that need it, and unshare(1), so that no mount and no process of a mutant is left. docs/design/mutation.md has the
+results.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ ALWAYS = {
     "sync": ["tests/system/test_syncs.py"],
     "permission": ["tests/system/test_modes.py"],
 }
-"""Tests of whole commands that look for what a rule guards, whatever the module."""
+"""Tests of whole commands that look for what a rule guards, in any module."""
 
 KILLED, SURVIVED, IS_EQUIVALENT, GONE = "killed", "survived", "equivalent", "gone"
 _MEMORY = 6 << 30
-"""Bytes of memory of its own that a process of a test may have: a mutant may lack a limit."""
+"""The most bytes of memory of a test's process, because a mutant may lack a limit."""
 
 
 def sample(seed: str, count: int) -> list[Mutant]:
@@ -59,13 +59,13 @@ def sample(seed: str, count: int) -> list[Mutant]:
 
 
 def listed(path: Path) -> list[tuple[str, str]]:
-    """The rules and names of the mutants that a list has; lines that begin with # are for readers."""
+    """The rules and names of the mutants in a list; lines that begin with # are comments."""
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return [(rule, name) for rule, _, name in (line.partition(" ") for line in lines)]
 
 
 def equivalents() -> dict[str, str]:
-    """The mutants that are called equivalent, each with its proof: an indented line after its name."""
+    """The mutants that count as equivalent, each with its proof: an indented line after its name."""
     found: dict[str, str] = {}
     name = ""
     for line in EQUIVALENT.read_text().splitlines() if EQUIVALENT.exists() else ():
@@ -77,7 +77,7 @@ def equivalents() -> dict[str, str]:
 
 
 class Map:
-    """Which test files are near to a module: its own, those that import it, those beside it, those of its users."""
+    """Test files near a module: its own, those that import it, those in the same folder, those of its users."""
 
     def __init__(self) -> None:
         paths = sorted((CHECKOUT / "tests").rglob("test_*.py"))
@@ -145,7 +145,7 @@ class Bench:
         subprocess.run([sys.executable, "-m", "compileall", "-q", "arstore", "tests"], cwd=self._copy, check=False)
 
     def noticed_by(self, mutant: Mutant, tests: list[str]) -> str:
-        """The first of *tests* that fails with the mutant and passes without it; "" when there is none."""
+        """The first of *tests* that fails with the mutant and passes without it; "" if there is none."""
         path = self._copy / mutant.path
         before, source = path.stat(), path.read_bytes()
         for test in tests:
@@ -154,7 +154,7 @@ class Bench:
                 failed = not self._passes(test)
             finally:
                 path.write_bytes(source)
-                # Its compiled form is good again.
+                # Its compiled form is valid again.
                 os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
             if failed and self._passes_as_it_is(test):
                 return test
@@ -168,7 +168,7 @@ class Bench:
         return self._passing[test]
 
     def _passes(self, test: str) -> bool:
-        """Whether a test file passes. What it mounts goes with its mount namespace, what it started is killed."""
+        """Whether a test file passes. Its mounts end with its mount namespace; its processes are killed."""
         place = tempfile.mkdtemp(dir=self._temporary)
         inner = f'ulimit -d {_MEMORY >> 10}; exec timeout -k 5 {self._seconds} nice -n 5 "$@"'
         pytest = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-x", "-q", test]
@@ -186,7 +186,7 @@ class Bench:
             )
         _end_orphans()
         subprocess.run(["rm", "-rf", "--one-file-system", place], check=False)
-        # 5: every test was skipped or none is there.
+        # 5: every test was skipped, or there are none.
         return done.returncode in (0, 5)
 
 
@@ -219,9 +219,9 @@ for line in sys.stdin:
 
 
 class QuickBench(Bench):
-    """The same in forks of one process that has imported what tests need, and nothing of arstore.
+    """The same in forks of one process that has imported the tests' dependencies, and no module of arstore.
 
-    For tests that start no programs which stay, and mount nothing.
+    For tests that neither start lasting programs nor mount anything.
     """
 
     def __init__(self, scratch: Path, seconds: int) -> None:
@@ -249,12 +249,12 @@ class QuickBench(Bench):
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of processes whose own parent ends: PR_SET_CHILD_SUBREAPER of prctl(2)."""
+    """Become the parent of processes whose parent ends: PR_SET_CHILD_SUBREAPER of prctl(2)."""
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 def _end_orphans() -> None:
-    """Kill the children that this process has now, and those that it gets by that."""
+    """Kill the children that this process has now, and those that it inherits from them."""
     while children := Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
         for pid in map(int, children):
             os.kill(pid, signal.SIGKILL)
@@ -262,7 +262,7 @@ def _end_orphans() -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Try the mutants of a list; 1 when the bar is missed."""
+    """Try the mutants of a list; return 1 if the bar is missed."""
     wanted = listed(asked.list)
     every = candidates(CHECKOUT / "arstore")
     if any(rule == "condition" for rule, _ in wanted):
@@ -303,7 +303,7 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def _table(counted: Counter[tuple[str, str]]) -> int:
-    """Print the rates: of the mutants that are not equivalent, how many were killed."""
+    """Print the rates: how many of the mutants that are not equivalent were killed."""
     print("\n| rule | mutants | killed | survived | equivalent | rate |\n|---|---:|---:|---:|---:|---:|")
     missed = False
     every = tuple(dict.fromkeys(rule for rule, _ in counted))
@@ -320,7 +320,7 @@ def _table(counted: Counter[tuple[str, str]]) -> int:
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     sampling = commands.add_parser("sample", help="print a sample of mutants")

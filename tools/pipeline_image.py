@@ -4,11 +4,11 @@
     tools/pipeline_image.py pipeline.tar.gz
     arstore load -i pipeline.tar.gz
 
-The image holds busybox and a shell script; where there is no busybox, the host's own shell, tar, gzip and sha256sum
-with their libraries. The script makes layers with tar and gzip, computes every digest and diff ID in the container,
-writes config, manifest and index, and leaves two images in $ARSTORE_IMAGES: `greeter.tar`, an OCI archive named
-greeter:1, and `counter/`, an OCI layout directory named counter:1. Their digests are the same in every run. The options
-below are defaults: `arstore load --env PIPELINE_EXIT=3 ...` sets the same for one run.
+The image holds busybox and a shell script; without busybox, it holds the host's shell, tar, gzip and sha256sum with
+their libraries. The script makes layers with tar and gzip, computes every digest and diff ID in the container, writes
+config, manifest and index, and leaves two images in $ARSTORE_IMAGES: `greeter.tar`, an OCI archive named greeter:1,
+and `counter/`, an OCI layout directory named counter:1. Their digests are the same in every run. The options below are
+defaults: `arstore load --env PIPELINE_EXIT=3 ...` sets the same for one run.
 
 Only the standard library is used, and nothing of arstore. Not in scope: compressions other than gzip.
 """
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 EPOCH = 1_700_000_000
 PROGRAMS = """cat cp cut gzip head ln ls mkdir mkfifo mktemp mv rm sh sha256sum sleep tar touch tr uname wc"""
-"""What the script calls."""
+"""Programs that the script calls."""
 APPLETS = f"""{PROGRAMS} [ basename chmod date dirname echo env false find grep hostname id mount printf ps sed sort
 stat tail test true"""
-"""What busybox gets links for: the same, and what a person wants in a container."""
+"""Applets that busybox gets links for: the same, and useful ones for a user of the container."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 SCRIPT = r"""#!/bin/sh
@@ -126,11 +126,11 @@ exit "${PIPELINE_EXIT:-0}"
 
 
 class UnavailableError(Exception):
-    """The machine lacks what the image is made from."""
+    """The machine lacks programs that the image is made from."""
 
 
 class RootFileSystem:
-    """The one layer, as members in order."""
+    """The only layer, as members in order."""
 
     def __init__(self) -> None:
         self._members: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
@@ -168,7 +168,7 @@ class RootFileSystem:
 
 
 def static_busybox(path: str | None) -> bytes | None:
-    """The content of a statically linked busybox, from *path* or PATH; None where there is none.
+    """The content of a statically linked busybox, from *path* or PATH; None without one.
 
     A dynamically linked one names its loader in its first page (ELF PT_INTERP), as `/lib…/ld-…`.
     """
@@ -187,9 +187,9 @@ def add_busybox(root: RootFileSystem, content: bytes) -> None:
 
 
 def add_host_programs(root: RootFileSystem) -> None:
-    """Put the host's own programs and their libraries at the places that the loader looks in.
+    """Put the host's programs and their libraries at the places that the loader searches.
 
-    Raises UnavailableError when one is missing.
+    Raises UnavailableError if one is missing.
     """
     libraries: set[str] = set()
     for name in PROGRAMS.split():
@@ -209,7 +209,7 @@ def _libraries(path: str) -> list[str]:
 
 
 def root_file_system(busybox: str | None) -> bytes:
-    """The layer: programs, the script, and the places that a container needs."""
+    """The layer: programs, the script, and the directories that a container needs."""
     root = RootFileSystem()
     content = static_busybox(busybox)
     if content is not None:
@@ -292,7 +292,7 @@ def archive(members: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
 
 
 def outer(files: dict[str, bytes]) -> bytes:
-    """The OCI archive that holds *files*."""
+    """The OCI archive with *files*."""
     root = RootFileSystem()
     for name, content in files.items():
         root.file(name, content)
@@ -302,7 +302,7 @@ def outer(files: dict[str, bytes]) -> bytes:
 def arguments() -> argparse.Namespace:
     """The command line, parsed."""
     parser = argparse.ArgumentParser(description="Make a pipeline image, which builds two images while it runs.")
-    parser.add_argument("output", type=Path, help="the OCI archive to write; gzipped when it ends in gz")
+    parser.add_argument("output", type=Path, help="the OCI archive to write; gzipped if the name ends in gz")
     parser.add_argument("--name", help="the image's name (default: none, so that it is named after the file)")
     parser.add_argument("--busybox", metavar="PATH", help="the static busybox to use (default: from PATH)")
     parser.add_argument("--exit-code", type=int, default=0, help="the status that the container ends with")
@@ -312,8 +312,8 @@ def arguments() -> argparse.Namespace:
         action="append",
         default=[],
         choices=["junk", "symlinks", "special", "names", "nothing"],
-        help="also leave what is no image: a text file and a cut archive; links, also out of the directory; a FIFO; "
-        "a name with a newline; or leave nothing at all",
+        help="also leave files that are not images: a text file and a cut archive; links, also out of the directory; a "
+        "FIFO; a name with a newline; or leave nothing at all",
     )
     return parser.parse_args()
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Look for the patterns of docs/design/style.md in documents, help, errors, docstrings and comments.
 
-Prints `FILE:LINE: PATTERN: TEXT` for each place, and ends with status 1 when there is any. FILE... looks at these files
-only; --count prints the number for each file.
+Prints `FILE:LINE: PATTERN: TEXT` for each place, and ends with status 1 if there is any. FILE... checks only these
+files; --count prints the number for each file.
 
-Code in documents (fences and backticks) and a line with the comment `prose: ok` are left alone. Strings of code are
-looked at where people read them: docstrings, arguments of errors, help of options, and what is warned of or noted.
+Code in documents (fences and backticks) and lines with the comment `prose: ok` are skipped. In code, the strings that
+people read are checked: docstrings, arguments of errors, help of options, warnings, notes, printed text, and reasons to
+skip a test.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent
 STYLE = CHECKOUT / "docs" / "design" / "style.md"
 FIRST_LINES = "^"
-"""A pattern that begins so is for the first lines of docstrings and help."""
-SPOKEN = frozenset({"warn", "note", "report", "debug", "_say", "why_not"})
+"""A pattern that begins with this is for the first lines of docstrings and help."""
+SPOKEN = frozenset({"warn", "note", "report", "debug", "_say", "why_not", "print", "skip"})
 """Functions whose texts people read."""
+SHOWN = frozenset({"help", "description", "epilog", "reason"})
+"""Arguments by name that people read, of any function."""
 
 
 class Text(NamedTuple):
-    """Some text that people read: where it begins, and whether it is the beginning of a docstring."""
+    """Some text that people read: its line, and whether it is the beginning of a docstring."""
 
     path: Path
     line: int
@@ -60,7 +63,7 @@ def patterns(style: str) -> list[re.Pattern[str]]:
 
 
 def texts(path: Path) -> Iterator[Text]:
-    """What people read in a file, line by line."""
+    """The text of a file that people read, line by line."""
     source = path.read_text()
     yield from _document(path, source) if path.suffix == ".md" else _code(path, source)
 
@@ -99,24 +102,24 @@ def _plain(line: str) -> str:
 
 
 def _spoken(node: ast.AST) -> Iterator[tuple[ast.Constant, bool]]:
-    """The strings right in *node* that people read, and whether each is a docstring."""
+    """The strings directly in *node* that people read, and whether each is a docstring."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         for inner in node.body:
-            # The first is a docstring; those behind an attribute describe that.
+            # The first is a docstring; those after an attribute describe that.
             constant = inner.value if isinstance(inner, ast.Expr) else None
             if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                 yield constant, True
     elif isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         spoken = name.endswith("Error") or name in SPOKEN
-        for inner in (*(node.args if spoken else ()), *(word.value for word in node.keywords if word.arg == "help")):
+        for inner in (*(node.args if spoken else ()), *(word.value for word in node.keywords if word.arg in SHOWN)):
             for leaf in ast.walk(inner):
                 if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str):
                     yield leaf, False
 
 
 def found(path: Path, wanted: list[re.Pattern[str]]) -> Iterator[Place]:
-    """Every place in a file where one of the patterns stands."""
+    """Every place in a file that matches one of the patterns."""
     for text in texts(path):
         if "prose: ok" in text.text:
             continue
@@ -128,10 +131,15 @@ def found(path: Path, wanted: list[re.Pattern[str]]) -> Iterator[Place]:
 
 
 def files(checkout: Path = CHECKOUT) -> list[Path]:
-    """All that is looked at."""
+    """All files that are checked."""
     documents = [*checkout.glob("*.md"), *(checkout / "docs").rglob("*.md")]
     code = [path for room in ("arstore", "tools", "benchmarks", "tests") for path in (checkout / room).rglob("*.py")]
-    scripts = [path for path in (checkout / "tools").iterdir() if path.is_file() and not path.suffix]
+    scripts = [
+        path
+        for room in ("tools", "benchmarks")
+        for path in (checkout / room).iterdir()
+        if path.is_file() and not path.suffix
+    ]
     return sorted(path for path in (*documents, *code, *scripts) if path != STYLE)
 
 

@@ -1,10 +1,10 @@
-"""The library: what `import arstore` gives to Python programs, and what the command line is made of.
+"""The library: the names that `import arstore` provides to Python programs.
 
-    opening   where a store is by default, and how one is opened for a command or a program
+    opening   default directories, and opening a store for a command or a program
     store     `Store`: every operation, as a method that takes and returns plain values
     values    these values: frozen data classes
     places    the default directories
 
-`arstore.__init__` hands the public names out, each loaded when it is first used. docs/library.md documents them, and
-says what stays stable. Everything here is a thin layer: the work is done in the rooms below.
+`arstore.__init__` exports the public names, and loads each at its first use. docs/library.md documents them and their
+stability. This package is a thin layer; the packages below it do the work.
 """

@@ -1,4 +1,4 @@
-"""Mounts of the library: for the length of a context."""
+"""Mounts of the library, as context managers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def mounted(
     store: Store, name: str, target: str | None, writable: bool, *, suid: bool = False, dev: bool = False
 ) -> Iterator[str]:
-    """Mount the image *name*; see `arstore.api.store.Store.mounted`."""
+    """Mount the image *name* until the end of the context; see `arstore.api.store.Store.mounted`."""
     from arstore.errors import InUseError
     from arstore.mounts.table import MountTable
     from arstore.rootfs.mount import create_container, mount_container, mount_image, remove_container
@@ -44,7 +44,7 @@ def mounted(
 
 
 def _end(table: MountTable, mount_id: str) -> bool:
-    """Unmount; whether something still uses it, so that it could only be detached."""
+    """Unmount, or detach a mount that is still in use. Return whether it was only detached."""
     from arstore.errors import InUseError
 
     try:

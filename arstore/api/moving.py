@@ -1,4 +1,4 @@
-"""Imports and copies of the library."""
+"""Imports and copies, as the library offers them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STORE = "store:"
 
 
 class How(NamedTuple):
-    """Options of a copy: the images that it chooses, the conversions, named as in `Store.copy`, and the policy."""
+    """Options of a copy: the choice of images and the conversions (as in `Store.copy`), and the policy."""
 
     platform: str = ""
     all_platforms: bool = False
@@ -49,7 +49,7 @@ class How(NamedTuple):
 
 
 def wanted(platform: str, all_platforms: bool) -> Wanted:
-    """Which images of an index are taken. Raises UsageError, InvalidReferenceError."""
+    """Return the choice among the images of an index. Raises UsageError, InvalidReferenceError."""
     from arstore.oci.platform import parse
     from arstore.transport.selection.selector import Wanted
 
@@ -76,7 +76,7 @@ def import_into(store: Store, source: str, options: ImportOptions, progress: Pro
 
 
 def imported_images(taken: Iterable[TakenImage]) -> tuple[ImportedImage, ...]:
-    """Images that came in, as values."""
+    """Return imported images as values."""
     return tuple(
         ImportedImage(
             digest=str(image.digest),
@@ -101,7 +101,7 @@ def imported_images(taken: Iterable[TakenImage]) -> tuple[ImportedImage, ...]:
 
 
 def skipped_entries(reports: Iterable[SkippedTop]) -> tuple[Skipped, ...]:
-    """The entries that *reports* have kept."""
+    """Return the skipped entries in *reports*."""
     return tuple(Skipped(**document) for report in reports for document in report.documents())
 
 
@@ -121,9 +121,10 @@ def copy_out(
     registries: RegistryOptions | None,
     progress: Progress | None,
 ) -> Copied:
-    """Copy *source* to another medium than a store; it names an image of *store*, or, without one, another medium.
+    """Copy *source* to *destination*, which is not a store.
 
-    Raises SourceError, RegistryError, StoreError, HostError, UsageError, OSError.
+    *source* is an image of *store*; if *store* is None, it is a reference to another medium. Raises SourceError,
+    RegistryError, StoreError, HostError, UsageError, OSError.
     """
     from arstore.transport.export.copying import export_reference, export_stored
     from arstore.transport.sinks.destination import parse_destination
@@ -149,7 +150,7 @@ def copy_out(
 def copy_in(
     store: Store, source: str, name: str, how: How, registries: RegistryOptions | None, progress: Progress | None
 ) -> Copied:
-    """Copy *source* into *store*, as *name* unless that is empty.
+    """Copy *source* into *store*; *name* replaces its name, unless it is empty.
 
     Raises SourceError, RegistryError, StoreError, HostError, UsageError, OSError.
     """

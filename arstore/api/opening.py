@@ -1,4 +1,4 @@
-"""Opening a store, for a command or for a program: the directories, and a store that is unmade when nothing came in."""
+"""Open a store for a command or a program; a new store is removed again if its first import fails."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def directories_of(root: str | None, runroot: str | None) -> tuple[str, str]:
-    """Root and runroot as given, or the defaults of this user (docs/cli.md, "Options").
+    """Return root and runroot: the given ones, or the defaults of this user (docs/cli.md, "Options").
 
     Raises:
-        UsageError: ARSTORE_ROOT, ARSTORE_RUNROOT or an argument is empty, as an unset variable of a script leaves it.
+        UsageError: ARSTORE_ROOT, ARSTORE_RUNROOT or an argument is empty, as when a script uses an unset variable.
         PermissionDeniedError: the only possible runroot belongs to another user.
-        OSError: it cannot be looked at.
+        OSError: the runroot cannot be examined.
     """
     _refuse_empty("--root", root, "ARSTORE_ROOT")
     _refuse_empty("--runroot", runroot, "ARSTORE_RUNROOT")
@@ -37,10 +37,10 @@ def directories_of(root: str | None, runroot: str | None) -> tuple[str, str]:
 
 
 def additional_to(root: str, given: Sequence[str] = (), owners: Sequence[str] = ()) -> list[Wanted]:
-    """The additional stores of the store at *root*: those *given*, or those of the environment or of stores.conf.
+    """Return the additional stores of the store at *root*: *given*, or those of the environment or of stores.conf.
 
     Raises:
-        UsageError: the list names a store twice, or the store itself, or an owner who is none.
+        UsageError: the list names a store twice, or the store itself, or an owner that is not a user.
         HostError: the file cannot be used.
     """
     environ = os.environ
@@ -55,14 +55,17 @@ def additional_to(root: str, given: Sequence[str] = (), owners: Sequence[str] = 
 def opened(
     root: str, runroot: str, *, create: bool = False, additional: Sequence[Wanted] = (), may_lack: bool = False
 ) -> Iterator[Store]:
-    """Open the store for the length of the context, with its *additional* stores.
+    """Open the store, with its *additional* stores, and close it at the end of the context.
 
-    With *create* it is made where there is none, and unmade if the context ends with an error: only what brought an
-    image in has made a store. With *may_lack*, none is as an empty one. OSErrors that leave the context name the store.
+    With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
+    successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
+    leaves the context names the store.
 
     Raises:
-        NoStoreError: there is no store, and *create* is false.
-        StoreDamagedError, StoreVersionError, HostError: as `Store` and `Graph.verify`.
+        NoStoreError: there is no store, and neither *create* nor *may_lack* is true.
+        StoreDamagedError: the store is damaged or inconsistent.
+        StoreVersionError: a newer arstore has written the store.
+        HostError: the operating system does not allow access to the store.
     """
     from arstore.disk.paths import STORE_FILE
     from arstore.errors import ArstoreError
@@ -73,7 +76,7 @@ def opened(
     with naming(place), Store(root, runroot, create=create, additional=additional, may_lack=may_lack) as store:
         store.relief = partial(_reclaim, store)
         if create:
-            # Before anything is read of what is to come in.
+            # Before any incoming data is read.
             store.graph.verify()
         try:
             yield store
@@ -91,6 +94,6 @@ def _reclaim(store: Store) -> int:
 
 
 def _refuse_empty(option: str, given: str | None, variable: str) -> None:
-    """An empty text, as of a script's variable that was never set, must not mean the default directory."""
+    """Refuse an empty value, as of an unset variable in a script: it must not mean the default directory."""
     if given == "" or (given is None and os.environ.get(variable) == ""):
         raise UsageError(option if given == "" else variable, "is empty", "give a directory, or leave it out")

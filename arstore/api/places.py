@@ -1,6 +1,6 @@
-"""Where the store and its runtime state lie when the user does not say: the system's places for root, XDG's for others.
+"""Default directories of the store and its runtime state: system directories for root, XDG directories for other users.
 
-Out of scope: what lies in them (`arstore.disk.paths`).
+Out of scope: the files in them (`arstore.disk.paths`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SYSTEM_ROOT = "/var/lib/ar"
 SYSTEM_RUNROOT = "/run/ar"
 
 ADDITIONAL = "ARSTORE_ADDITIONAL_STORES"
-"""A list of additional stores, with colons between them as in PATH; an empty one is a list of none."""
+"""Environment variable: additional stores, separated by colons as in PATH. If it is set but empty, there are none."""
 _STORES_CONF = "arstore/stores.conf"
 
 
 def default_root(environ: Mapping[str, str], uid: int) -> str:
-    """The store's directory: SYSTEM_ROOT for root, `arstore` in XDG's data directory for others (XDG basedir-spec)."""
+    """Return the default root: SYSTEM_ROOT for root, `arstore` in $XDG_DATA_HOME for others (XDG basedir-spec)."""
     if uid == 0:
         return SYSTEM_ROOT
     data = environ.get("XDG_DATA_HOME", "")
@@ -33,10 +33,11 @@ def default_root(environ: Mapping[str, str], uid: int) -> str:
 
 
 def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None = None) -> str:
-    """Directory of runtime state, discarded at reboot. A root that the user chose (*own_root*) gets its own below it.
+    """Return the default directory of runtime state, which is discarded at reboot.
 
-    So two stores never see each other's mounts. Raises PermissionDeniedError when the only place left, a directory in
-    /tmp, belongs to another user; OSError.
+    A root that the user chose (*own_root*) has a separate runroot below the default one, so that two stores never see
+    each other's mounts. Raises PermissionDeniedError if only a directory in /tmp is left and it belongs to another
+    user; OSError.
     """
     place = SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid), "arstore")
     if own_root is None:
@@ -48,7 +49,7 @@ def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None =
 
 
 def stores_conf(environ: Mapping[str, str], uid: int, etc: str = "/etc") -> str:
-    """The file that names additional stores (`stores_conf`): the user's, else the host's; "" where there is none."""
+    """Return the path of the user's stores.conf, else of the host's; "" if neither exists (`stores_conf`)."""
     places = [f"{etc}/{_STORES_CONF}"]
     if uid:
         config = environ.get("XDG_CONFIG_HOME", "")
@@ -67,7 +68,7 @@ def _runtime_directory(environ: Mapping[str, str], uid: int) -> str:
 
 
 def _private(path: str, uid: int) -> str:
-    """Make *path* a directory that no other user can have prepared, although all may write to its parent."""
+    """Create a private directory. Raises PermissionDeniedError if another user may have prepared it; OSError."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

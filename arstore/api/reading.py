@@ -1,4 +1,4 @@
-"""Images of the store as values of the library."""
+"""Images of a store, converted to values of the library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def image_of(found: StoredImage) -> Image:
-    """Return the record of *found* as an `Image`. Raises the errors of Graph for its names."""
+    """Return *found* as an `Image`. Raises StoreDamagedError, HostError, OSError while its names are read."""
     record = found.record
     return Image(
         digest=str(found.digest),
@@ -53,7 +53,7 @@ def details_of(store: Store, found: StoredImage) -> ImageDetails:
 
 
 def layers_of(store: Store, found: StoredImage) -> tuple[Layer, ...]:
-    """The layers of *found*, bottom first; `compressed_size` is 0 where the blob's record is missing."""
+    """Return the layers of *found*, bottom first; `compressed_size` is 0 if the blob has no record."""
     digests = found.record.layers
     chain = store.chain(found)
     with store.graph_of(found).read() as snapshot:

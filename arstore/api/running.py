@@ -1,4 +1,4 @@
-"""Containers and pipelines of the library."""
+"""Containers and pipelines, as the library offers them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(
 
 
 def _runtime(store: Store, path: str | None, options: RunOptions, timeout: float | None) -> Runtime:
-    """The OCI runtime. The graph is closed meanwhile, because trying one forks."""
+    """Return an OCI runtime that works. The graph is closed first, because a trial of a runtime forks."""
     from arstore.runtime.discovery import find_runtime
 
     store.close()

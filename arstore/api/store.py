@@ -1,9 +1,9 @@
-"""`Store`: all that a program can do with a store. Each method opens what it needs, does one thing, and gives a value.
+"""`Store`: every operation on a store. Each method opens the files that it needs, does one thing, and returns a value.
 
-Processes, and so programs with threads: `import_images`, `load`, `run`, `disk_usage`, `check`, `mounted` and `unpack`
-fork. A process with other threads must not fork while these hold locks, so call them from a program's only thread, or
-from a separate process; a RuntimeWarning says so once. Programs with threads may call everything else.
-One process opens a store once: two `Store` objects of one directory share nothing, and must not be used at once.
+Threads: `import_images`, `import_image`, `copy`, `mounted`, `unpack`, `run`, `load`, `disk_usage` and `check` fork. A
+process must not fork while its other threads hold locks, so call these methods from a program's only thread, or from a
+separate process; otherwise a RuntimeWarning is issued once. All other methods can be called in programs with threads.
+Use one `Store` object for each directory: two objects of one directory share nothing, and must not be used at once.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """A store in two directories; a context manager. Opening it touches nothing: the first import makes the store.
+    """A store in a root and a runroot; a context manager. Opening creates nothing: the first import creates the store.
 
-    Every method raises NoStoreError while there is no store, StoreDamagedError and StoreVersionError when it cannot be
-    read, and HostError or OSError when the operating system refuses.
+    Every method raises NoStoreError if the store does not exist, StoreDamagedError or StoreVersionError if it cannot be
+    read, and HostError or OSError if the operating system refuses. Methods that are subject to the signature policy
+    raise RejectedError and PolicyError.
     """
 
     def __init__(
@@ -62,17 +63,17 @@ class Store:
         policy: Path | None = None,
         require_signatures: bool = False,
     ) -> None:
-        """Name the directories; the defaults are those of the command line (ARSTORE_ROOT, ARSTORE_RUNROOT).
+        """Set the directories; the defaults are those of the command line (ARSTORE_ROOT, ARSTORE_RUNROOT).
 
-        *additional_stores* are only read, and their images used where they lie (docs/additional-stores.md). Without
-        any, they are those of the environment or of stores.conf.
+        Images of *additional_stores* are used in place, without copying (docs/additional-stores.md). The default is the
+        list in the environment or in stores.conf.
 
-        *policy* is the signature policy file; by default the user's or the host's holds. It is read when an image comes
-        in, is copied, mounted, unpacked or run. With *require_signatures*, images for which it asks no signature are
-        refused.
+        *policy* is the path of the signature policy; the default is the user's or the host's. It is read when an image
+        is imported, copied, mounted, unpacked or run. With *require_signatures*, images for which the policy requires
+        no signature are refused.
 
         Raises:
-            UsageError: a directory is the empty text, or the list of additional stores makes no sense.
+            UsageError: a directory is an empty string, or the list of additional stores is invalid.
             PermissionDeniedError: the default runroot belongs to another user.
             HostError: stores.conf cannot be used.
         """
@@ -92,7 +93,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the store's files. A later call opens them again."""
+        """Close the store's files. A later call opens them again."""
         self._inner = None
         self._stack.close()
 
@@ -102,7 +103,7 @@ class Store:
     # --- images and names -------------------------------------------------------------------------------------------
 
     def images(self) -> tuple[Image, ...]:
-        """All images and indexes, sorted by digest; then those of the additional stores that are there."""
+        """Return all images and indexes, sorted by digest; then those of the available additional stores."""
         from arstore.api.reading import image_of
 
         inner = self._open()
@@ -110,10 +111,12 @@ class Store:
         return tuple(map(image_of, [*inner.images(), *theirs]))
 
     def image(self, name: Named) -> Image:
-        """The image or index that *name* means: a name, a digest, or the unique start of a digest.
+        """Return the image or index *name*: a name, a digest, or a unique prefix of a digest.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError: no or several images are meant.
+            InvalidReferenceError: the name is malformed.
+            NotFoundError: no image matches.
+            AmbiguousError: several images match.
         """
         from arstore.api.reading import image_of
 
@@ -123,9 +126,12 @@ class Store:
         """Return the contents of an image's documents; of an index, its image for this host.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError: no or several images are meant.
+            InvalidReferenceError: the name is malformed.
+            NotFoundError: no image matches.
+            AmbiguousError: several images match.
             PlatformError: the index has no image for this host.
-            MissingBlobError, ManifestError: the store does not have the documents, or they are not what they must be.
+            MissingBlobError: a document is missing in the store.
+            ManifestError: a document is malformed.
         """
         from arstore.api.reading import details_of
 
@@ -135,30 +141,35 @@ class Store:
     def tag(self, image: Named, name: str) -> str:
         """Give *image* another name, and return the name as stored (`NAME:TAG`).
 
-        A name that stands for another image moves to this one.
+        A name of another image moves to this one.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError: of *image*; InvalidReferenceError of *name* too.
+            InvalidReferenceError: *image* or *name* is malformed.
+            NotFoundError: no image matches *image*.
+            AmbiguousError: several images match *image*.
         """
         return self._open().tag(_query(image), name)
 
     def untag(self, name: str) -> str:
-        """Take a name away, and return the digest of what it stood for. The image stays until `gc`.
+        """Remove a name, and return the digest of its image or index. The image itself stays until `apply`.
 
         Raises:
-            InvalidReferenceError, NotFoundError: there is no such name.
+            InvalidReferenceError: the name is malformed.
+            NotFoundError: the name does not exist.
         """
         return self._open().untag(name).digest
 
     def remove(self, *images: Named, dry_run: bool = False) -> Removal:
-        """Remove images, and what nothing else needs; all that is named, or nothing.
+        """Remove all given images and their unshared content, or nothing at all.
 
-        A name of several is only taken away; the image goes with its last name, or with all when named by digest. With
-        *dry_run*, return what would be removed.
+        If an image has several names, only the given name is removed. The image is removed with its last name, or with
+        all names if it is given by digest. With *dry_run*, return the plan without changing the store.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError: no or several images are meant.
-            InUseError: a container, a mount or another process needs one of them.
+            InvalidReferenceError: the name is malformed.
+            NotFoundError: no image matches.
+            AmbiguousError: several images match.
+            InUseError: a container, a mount or another process uses one of them.
         """
         from arstore.api.values import Removal
         from arstore.maintenance.remove import plan_removal, remove_images
@@ -174,7 +185,7 @@ class Store:
             done.freed,
         )
 
-    # --- bringing in, and out ---------------------------------------------------------------------------------------
+    # --- imports and copies -----------------------------------------------------------------------------------------
 
     def import_images(
         self,
@@ -188,14 +199,15 @@ class Store:
         registries: RegistryOptions | None = None,
         progress: Progress | None = None,
     ) -> Imported:
-        """Import every image of *source*: a path, or `TRANSPORT:REFERENCE` as `arstore import` takes it.
+        """Import every image of *source*: a path, or `TRANSPORT:REFERENCE`, as for the command `arstore import`.
 
-        *platform* is `OS/ARCH[/VARIANT]`, by default the host's; *all_platforms* takes indexes whole. *name* replaces
-        the name of the one image that comes. All images come in, or none. Makes the store if there is none. Forks.
+        *platform* is `OS/ARCH[/VARIANT]`, by default the host's; *all_platforms* imports complete indexes. *name*
+        replaces the name of a single image. Either all images are imported or none. A missing store is created. Forks.
 
         Raises:
-            errors.SourceError: the source is not there or not sound; the store is as before.
-            UsageError: *name* is given and several images come; *platform* and *all_platforms* exclude each other.
+            SourceError: the source is missing, malformed or damaged; the store is unchanged.
+            RegistryError: a registry cannot be reached or refuses a request; the store is unchanged.
+            UsageError: *name* is given, but the source has several images; or *platform* is given with *all_platforms*.
         """
         from arstore.api.moving import import_into, wanted
         from arstore.tar.limits import DEFAULT_LIMITS
@@ -211,11 +223,12 @@ class Store:
     def import_image(
         self, source: Path, *, name: str = "", platform: str = "", progress: Progress | None = None
     ) -> Image:
-        """Import the one image of *source*, and return it.
+        """Import the only image of *source*, and return it. Arguments as for `import_images`. Forks.
 
         Raises:
-            SourceError, RegistryError: the source is not there or not sound; the store is as before.
-            UsageError: it holds several images.
+            SourceError: the source is missing, malformed or damaged; the store is unchanged.
+            RegistryError: a registry cannot be reached or refuses a request; the store is unchanged.
+            UsageError: the source has several images.
         """
         from arstore.api.moving import import_into, wanted
         from arstore.api.reading import image_of
@@ -240,15 +253,17 @@ class Store:
         registries: RegistryOptions | None = None,
         progress: Progress | None = None,
     ) -> Copied:
-        """Copy images between any two of `docker:// oci: oci-archive: docker-archive: dir: store:`, as `arstore copy`.
+        """Copy images between two of `docker:// oci: oci-archive: docker-archive: dir: store:`, like `arstore copy`.
 
         An `Image`, or `store:NAME`, is read from this store; a *destination* `store:[NAME]` is this store. *form* is
-        `oci` or `v2s2`, *compression* `gzip`, `zstd` or `none`; without these nothing is converted.
+        `oci` or `v2s2`, *compression* is `gzip`, `zstd` or `none`; by default nothing is converted. Forks.
 
         Raises:
-            errors.SourceError: the source is not there or not sound.
-            ConversionError: a conversion is needed or asked for that is impossible or not allowed.
-            UsageError, InvalidReferenceError: the arguments contradict each other, or are none.
+            SourceError: the source is missing, malformed or damaged.
+            RegistryError: a registry cannot be reached or refuses a request.
+            ConversionError: a necessary or requested conversion is impossible or not allowed.
+            UsageError: the arguments contradict each other.
+            InvalidReferenceError: *source* or *destination* is not a valid reference.
         """
         from arstore.api.moving import STORE, How, copy_in, copy_out, stored_name
         from arstore.errors import UsageError
@@ -277,16 +292,17 @@ class Store:
         suid: bool = False,
         dev: bool = False,
     ) -> Iterator[str]:
-        """Mount an image's root file system for the length of the context, and give its path.
+        """Mount an image's root file system until the end of the context, and yield its path.
 
-        *target* is an existing directory; by default one is made. With *writable*, what is written goes to a container
-        that is removed at the end. Set-user-ID programs and device nodes work only with *suid* and *dev*. Forks when
-        layers have to be unpacked first.
+        *target* is an existing directory; by default a directory is created. With *writable*, changes are stored in a
+        container that is removed at the end. Set-user-ID programs and device nodes work only with *suid* and *dev*.
+        Forks if layer trees must be rebuilt first.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as `inspect`.
-            MountError, MountForbiddenError, PermissionDeniedError: this host or user may not mount.
-            InUseError: at the end of the context, something still uses the mount; it is then detached.
+            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as for `inspect`.
+            MountError: the mount failed.
+            MountForbiddenError, PermissionDeniedError: this user or host does not allow mounts.
+            InUseError: at the end of the context, a process still uses the mount, which is then detached.
         """
         from arstore.api.mounting import mounted
 
@@ -297,12 +313,12 @@ class Store:
             yield path
 
     def unpack(self, image: Named, directory: Path, *, progress: Progress | None = None) -> Unpacked:
-        """Copy an image's root file system to *directory*, which is made, or is empty. Needs no mounts. Forks.
+        """Copy an image's root file system to *directory*, which is new or empty. Works without mounts. Forks.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as `inspect`.
+            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as for `inspect`.
             ConflictError: the directory is not empty.
-            errors.SourceError: a layer of the store is damaged or not sound.
+            SourceError: a layer in the store is malformed.
         """
         from arstore.api.values import Unpacked
         from arstore.rootfs.unpack import unpack_image
@@ -330,16 +346,17 @@ class Store:
         runtime: str | None = None,
         progress: Progress | None = None,
     ) -> Ended:
-        """Run a command in a new container on this process's standard streams, and wait for its end. Forks.
+        """Run a command in a new container, with this process's standard streams, and wait for its end. Forks.
 
-        *args* replace the image's CMD; *options* say the rest. *timeout* is in seconds. With *keep*, the container
-        called *name* stays.
+        *args* replace the image's CMD; *options* are the other options of `arstore run`. *timeout* is in seconds. With
+        *keep*, the container *name* is kept. *runtime* is the path of an OCI runtime; by default arstore finds one.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as `inspect`.
-            RuntimeMissingError, RuntimeFailedError: no OCI runtime works here, or it failed.
+            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as for `inspect`.
+            RuntimeMissingError: no OCI runtime works on this host.
+            RuntimeFailedError: the OCI runtime failed.
             ImageConfigError, CommandNotFoundError, CommandNotExecutableError: the command cannot be started.
-            PipelineTimeoutError: it had to be stopped.
+            PipelineTimeoutError: the timeout expired, and the container was stopped.
         """
         from arstore.api.running import run
 
@@ -357,14 +374,14 @@ class Store:
         runtime: str | None = None,
         progress: Progress | None = None,
     ) -> Loaded:
-        """Import a pipeline image, run it once, and import the images that it makes, as `arstore load`. Forks.
+        """Import a pipeline image, run it once, and import the images that it makes, like `arstore load`. Forks.
 
-        *source* is an archive; an `Image` is one of the store. *name* is for an archive's image that brings none.
+        *source* is an archive, or an `Image` of the store. *name* is the name for an archive's image without a name.
 
         Raises:
-            errors.SourceError: the archive is not sound.
+            SourceError: the archive is missing, malformed or damaged.
             PipelineError: the pipeline was refused, failed, or took too long.
-            SubImageError: something that it left could not be imported; what could is in the store.
+            SubImageError: an image that the pipeline made could not be imported; the others are in the store.
         """
         from dataclasses import replace
 
@@ -380,10 +397,12 @@ class Store:
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
     def disk_usage(self, *images: Named) -> DiskUsage:
-        """Where the bytes of the store are; of *images* only those are itemised, by default all. Forks.
+        """Return the disk usage of the store, with an entry for each of *images*, by default for all. Forks.
 
         Raises:
-            InvalidReferenceError, NotFoundError, AmbiguousError: no or several images are meant.
+            InvalidReferenceError: the name is malformed.
+            NotFoundError: no image matches.
+            AmbiguousError: several images match.
         """
         from arstore.api.upkeep import disk_usage
 
@@ -392,13 +411,13 @@ class Store:
         return disk_usage(store, [store.find(_query(one)) for one in images] if images else None)
 
     def plan_gc(self) -> GcPlan:
-        """Plan the removal of everything that no name, container, mount or running process needs."""
+        """Return a plan that removes everything unused: by names, containers, mounts and running processes."""
         from arstore.api.upkeep import plan_gc
 
         return plan_gc(self._open())
 
     def apply(self, plan: GcPlan) -> Garbage:
-        """Remove what `plan_gc` found, and return what was removed. What has come to be needed since then stays."""
+        """Remove the content in *plan*, and return the removed content. Content that is used again meanwhile stays."""
         from arstore.api.upkeep import apply
 
         return apply(self._open(), plan)
@@ -411,10 +430,13 @@ class Store:
         sources: Sequence[Path] = (),
         report: Callable[[int], None] = lambda _bytes: None,
     ) -> CheckReport:
-        """Look for damage, and with *repair* mend it. Findings are returned, not raised. Forks.
+        """Check the store for damage, and with *repair* repair it. Findings are returned, not raised. Forks.
 
-        *quick* reads no content. *sources* are where lost blobs may come from, as `import_images` takes them. *report*
-        is called with the number of bytes that were read.
+        *quick* skips reading content. *sources* may contain lost blobs; their syntax is that of `import_images`.
+        *report* is called with the number of bytes read since its last call.
+
+        Raises:
+            SourceError, RegistryError: one of *sources* cannot be read.
         """
         from arstore.api.upkeep import check
 
@@ -424,13 +446,13 @@ class Store:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _open(self) -> Inner:
-        """The store below, open until `close`. Raises NoStoreError."""
+        """Return the internal store, open until `close`. Raises NoStoreError."""
         if self._inner is None:
             self._inner = self._stack.enter_context(opened(self.root, self.runroot, additional=self._additional))
         return self._inner
 
     def _require_admitted(self, store: Inner, image: Named) -> None:
-        """Return if the policy accepts *image*. Raises RejectedError, PolicyError."""
+        """Apply the policy to *image*. Raises RejectedError, PolicyError."""
         if not self._rules.is_open:
             from arstore.transport.admission.kept import require_admitted
 
@@ -438,7 +460,7 @@ class Store:
 
     @contextmanager
     def _bringing(self) -> Iterator[Inner]:
-        """The store below, made for the context if there is none, and unmade if that fails."""
+        """Yield the internal store. A missing store is created, and removed again if the context fails."""
         from arstore.disk.paths import STORE_FILE
 
         _warn_of_threads()
@@ -453,7 +475,7 @@ _warned = False
 
 
 def _warn_of_threads() -> None:
-    """Warn once, if this process has other threads, that a forked child may hang."""
+    """Warn once that a forked child may hang, if this process has other threads."""
     global _warned
     import threading
 

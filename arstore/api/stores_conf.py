@@ -1,14 +1,14 @@
-"""Which additional stores a command has: by its options, else by the environment, else by a file.
+"""Additional stores of a command: from its options, else from the environment, else from a file.
 
     /etc/arstore/stores.conf                the host's
     $XDG_CONFIG_HOME/arstore/stores.conf    an ordinary user's, in place of the host's
 
     [[additional-store]]
     path = "/media/images/store"
-    owner = "builder"       # may own it besides this user and root
+    owner = "builder"       # may own it, in addition to this user and root
 
-What is closest to the command counts alone: nothing is merged. storage.conf(5) of containers/storage also has a list of
-additional stores; those are stores of another kind, and it is not read.
+Only the first of these that is set applies: nothing is merged. storage.conf(5) of containers/storage also has a list
+of additional stores, but in another format; it is not read.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from arstore.store.additional import Wanted
 
 OWNERS = "ARSTORE_ADDITIONAL_STORE_OWNERS"
-"""Users who may own additional stores, with colons between them."""
+"""Environment variable: users who may own additional stores, separated by colons."""
 
 _TABLE = "additional-store"
 _KEYS = frozenset({"path", "owner"})
 _MOST = 1 << 20
-"""Bytes that such a file never has."""
+"""Maximum size of stores.conf, in bytes."""
 
 
 def wanted(given: Sequence[str], owners: Sequence[str], environ: Mapping[str, str], own: str) -> list[Wanted]:
-    """The additional stores of the store at *own*, in their order; *given* and *owners* are those of the options.
+    """Return the additional stores of the store at *own*, in order; *given* and *owners* come from the options.
 
-    Raises UsageError for a list that makes no sense, HostError for a file that cannot be used.
+    Raises UsageError for an invalid list, HostError for a file that cannot be used.
     """
     owner = _owner_of(owners or _parts(environ.get(OWNERS, "")))
     if given:
@@ -53,7 +53,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _distinct(found: Sequence[tuple[str, frozenset[int]]], where: str, own: str) -> list[Wanted]:
-    """Refuse what can be seen to be wrong without a look at any store. Raises UsageError."""
+    """Return the stores, after checks that need no access to them. Raises UsageError."""
     from arstore.store.additional import Wanted
 
     made: dict[str, Wanted] = {}
@@ -74,7 +74,7 @@ def _owner_of(names: Sequence[str]) -> frozenset[int]:
 
 
 def user_id(name: str) -> int:
-    """The number of a user who is named, or whose number is given. Raises UsageError."""
+    """Return the number of the user *name*, a name or a number. Raises UsageError."""
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError):
@@ -84,7 +84,7 @@ def user_id(name: str) -> int:
 
 
 def _read(path: str) -> list[tuple[str, frozenset[int]]]:
-    """The stores that the file at *path* names, each with its owners; none where there is no file."""
+    """Return the stores in the file at *path*, each with its owners; none if there is no file. Raises HostError."""
     try:
         with open(path, "rb") as file:
             data = file.read(_MOST + 1)

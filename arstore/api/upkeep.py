@@ -1,4 +1,4 @@
-"""The bill, the collector and the check of the library."""
+"""Disk usage, garbage collection and checks, as the library offers them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def disk_usage(store: Store, images: Sequence[StoredImage] | None) -> DiskUsage:
-    """The bill, with *images* itemised, or all. Raises OSError and the errors of Graph."""
+    """Return the disk usage, with an entry for each of *images*, or of all. Raises StoreError, HostError, OSError."""
     from arstore.maintenance.disk_usage import measure
 
     bill = measure(store, images)
@@ -25,7 +25,7 @@ def disk_usage(store: Store, images: Sequence[StoredImage] | None) -> DiskUsage:
 
 
 def plan_gc(store: Store) -> GcPlan:
-    """Plan the removal of everything that nothing needs now. Raises StoreError, HostError, OSError."""
+    """Return a plan that removes all unreferenced content. Raises StoreError, HostError, OSError."""
     from arstore.maintenance.gc import plan_collection
 
     plan = plan_collection(store)
@@ -33,7 +33,7 @@ def plan_gc(store: Store) -> GcPlan:
 
 
 def apply(store: Store, plan: GcPlan) -> Garbage:
-    """Remove everything in *plan* that is still not needed. Raises StoreError, HostError, OSError."""
+    """Remove the content in *plan* that is still unreferenced. Raises StoreError, HostError, OSError."""
     from arstore.maintenance.gc import Plan, collect
 
     assert isinstance(plan.basis, Plan)
@@ -45,7 +45,10 @@ def _garbage(found: gc.Garbage) -> Garbage:
 
 
 def check(store: Store, quick: bool, mend: bool, sources: Sequence[str], report: Callable[[int], None]) -> CheckReport:
-    """Look for damage, and mend it. Raises OSError, the errors of Graph and those of *sources*."""
+    """Check the store, and with *mend* repair it from *sources*.
+
+    Raises StoreError, HostError, OSError; SourceError, RegistryError for *sources*.
+    """
     from arstore.maintenance.check import affected, repair
     from arstore.maintenance.check import check as look
 

@@ -1,6 +1,6 @@
-"""The values of the library: frozen data classes that hold no store open and can be kept, compared and pickled.
+"""The values of the library: frozen data classes without a connection to a store. They can be compared and pickled.
 
-Sizes are in bytes, digests are text (`sha256:…`), times are RFC 3339 text in UTC.
+Sizes are in bytes, digests are strings (`sha256:…`), times are RFC 3339 strings in UTC.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Image:
     """An image of the store, or an index of images.
 
-    `digest` is that of its manifest. `size` is the sum of its blobs as stored, in bytes; what it takes on disk is in
-    `DiskUsage`. `platform` is `os/architecture[/variant]`, "" for an index. `created` is as the image says it,
-    `imported` when it came into this store. `layers` are digests of blobs, bottom first. `manifests` are the digests
-    of an index's images, those of them that are in the store; empty for an image. `store` is the root of the
-    additional store that has the image, "" for one of the store itself.
+    `digest` is the digest of the manifest. `size` is the sum of the stored blobs in bytes; `DiskUsage` has the usage on
+    disk. `platform` is `os/architecture[/variant]`, "" for an index. `created` is the time in the image's config,
+    `imported` the time of the import into this store. `layers` are digests of blobs, bottom first. `manifests` are the
+    digests of an index's images, as far as they are in the store; empty for an image. `store` is the root of the
+    additional store that has the image, "" for the store itself.
     """
 
     digest: str
@@ -39,7 +39,7 @@ class Image:
 
     @property
     def is_index(self) -> bool:
-        """Whether this is an index of images, and not an image."""
+        """Whether this is an index, not an image."""
         return not self.config
 
 
@@ -47,7 +47,7 @@ class Image:
 class Layer:
     """A layer of an image.
 
-    `size` counts the bytes of the uncompressed tar, `compressed_size` those of the blob as stored.
+    `size` is the size of the uncompressed tar, `compressed_size` that of the stored blob, both in bytes.
     """
 
     digest: str
@@ -59,11 +59,11 @@ class Layer:
 
 @frozen
 class ImageDetails:
-    """An image with what its documents say.
+    """An image with the contents of its documents.
 
-    `layers` are bottom first. `manifest` and `config` are the documents byte for byte. `env` holds `NAME=VALUE`;
-    `volumes` are paths, `exposed_ports` texts such as `80/tcp`. `left_out` names parts of the config that cannot be
-    used, with the reason.
+    `layers` are bottom first. `manifest` and `config` are the documents byte for byte. `env` has strings `NAME=VALUE`,
+    `volumes` are paths, `exposed_ports` are strings such as `80/tcp`. `left_out` lists parts of the config that cannot
+    be used, with the reason.
     """
 
     image: Image
@@ -86,7 +86,7 @@ class ImageDetails:
 
 @frozen
 class ImportedLayer:
-    """A layer of an image that came in; `reused` when the store had it. Sizes as in `Layer`."""
+    """A layer of an imported image; `reused` if the store already had it. Sizes as in `Layer`."""
 
     digest: str
     diff_id: str
@@ -98,9 +98,9 @@ class ImportedLayer:
 
 @frozen
 class ImportedImage:
-    """An image that an import brought, or found in the store already.
+    """An imported image, which may have been in the store already.
 
-    `dropped_xattrs` counts the extended attributes that could not be kept. `names` are those that it came with.
+    `dropped_xattrs` is the number of extended attributes that could not be kept. `names` are the names given to it.
     """
 
     digest: str
@@ -113,7 +113,7 @@ class ImportedImage:
 
 @frozen
 class Skipped:
-    """An entry of a source that was not imported, and why. "" for what the entry does not have."""
+    """An entry of a source that was not imported, and the reason `why`. Missing fields of the entry are ""."""
 
     digest: str
     media_type: str
@@ -123,7 +123,7 @@ class Skipped:
 
 @frozen
 class MovedName:
-    """A name that stood for the image with digest `was`, and stands for the one with `digest` now."""
+    """A name that has moved from the image with digest `was` to the one with `digest`."""
 
     name: str
     was: str
@@ -132,10 +132,10 @@ class MovedName:
 
 @frozen
 class Imported:
-    """The result of an import. Iterating over it gives its images.
+    """The result of an import. Iteration yields its images.
 
-    `skipped` has the first 100 entries that were not imported, `skipped_count` is the number of all. `cleared` counts
-    the bytes on disk that killed processes had left in the store and that this import removed.
+    `skipped` has the first 100 entries that were not imported, `skipped_count` is the number of all. `cleared` is the
+    size on disk of leftovers of killed processes that this import removed, in bytes.
     """
 
     images: tuple[ImportedImage, ...]
@@ -153,10 +153,10 @@ class Imported:
 
 @frozen
 class Unpacked:
-    """The result of `unpack`: layers, entries, bytes of file content.
+    """The result of `unpack`: numbers of `layers` and entries (`members`), and the `size` of all file content in bytes.
 
-    `exact` is False when this user may not set everything; `left_out` then counts the entries without their owner,
-    device or attribute.
+    `exact` is False if this user could not set all metadata; `left_out` then has the numbers of entries without their
+    `owners`, `devices` and `attributes`.
     """
 
     path: str
@@ -169,10 +169,10 @@ class Unpacked:
 
 @frozen
 class Ended:
-    """How a container ended.
+    """The end of a container.
 
-    `status` is the exit status of its command, 128 + N when signal N ended it. `oom_killed` when the kernel killed one
-    of its processes for want of memory.
+    `status` is the exit status of its command, or 128 + N if signal N ended it. `oom_killed` is True if the kernel
+    killed one of its processes because memory ran out.
     """
 
     status: int
@@ -183,9 +183,10 @@ class Ended:
 class Loaded:
     """The result of `load`.
 
-    `image` and `names` are the pipeline's. `images` were imported from what it left. `kept` are paths below the images
-    directory that stayed there. `ran` is False when the last run had ended well and only its images were left to
-    import; `status` is then None. `seconds` has the duration of each part: `import`, `run`, `leavings`.
+    `image` and `names` are the pipeline's. `images` were imported from its output. `kept` are paths below the images
+    directory that stayed there. `set_aside` is the directory with the files of an earlier failed run, or "". `ran` is
+    False if the last run had succeeded and only its images had to be imported; `status` is then None. `seconds` has the
+    duration of each part: `import`, `run`, `leavings`.
     """
 
     image: str
@@ -200,7 +201,7 @@ class Loaded:
 
 @frozen
 class Removal:
-    """The result of `remove`, or its plan: names, then digests and chain IDs of everything that went with them.
+    """The result of `remove`, or its plan: names, and digests and chain IDs of all content removed with them.
 
     `freed` is in bytes on disk.
     """
@@ -215,7 +216,7 @@ class Removal:
 
 @frozen
 class ImageUsage:
-    """Bytes on disk of an image's blobs and trees: `unique` would be freed with it, `shared` other images need too."""
+    """Disk usage of an image's blobs and trees in bytes: `unique` is freed with it; other images also use `shared`."""
 
     digest: str
     names: tuple[str, ...]
@@ -226,10 +227,10 @@ class ImageUsage:
 
 @frozen
 class DiskUsage:
-    """The bytes that the store takes on disk, as du(1) counts them; `total` is the sum of all but `reclaimable`.
+    """Disk usage of the store in bytes, as du(1) counts it; `total` is the sum of all parts except `reclaimable`.
 
-    `orphans` belong to nothing that the store knows; `strays` are those of them that are not the store's own files, by
-    name below the root. `reclaimable` is what `gc` would free.
+    `orphans` is the usage of files without a record. `strays` are those orphans that do not belong to a store at all,
+    by name below the root. `reclaimable` is the number of bytes that `gc` would free.
     """
 
     total: int
@@ -246,10 +247,11 @@ class DiskUsage:
 
 @frozen
 class Garbage:
-    """Everything that a plan would remove, or that was removed, because nothing needs it.
+    """Unused content that a plan would remove, or that was removed.
 
-    Digests of images, attachments, blobs and trees, chain IDs of layers, ids of containers, leases and mounts, names of
-    orphaned files, of unfinished work below the root (`ingests`) and below the runroot (`leftovers`). `bytes` on disk.
+    The fields are digests of images, attachments, blobs and trees; chain IDs of layers; ids of containers, leases and
+    mounts; names of orphaned files, and of unfinished work below the root (`ingests`) and the runroot (`leftovers`).
+    `bytes` is the size on disk.
     """
 
     images: tuple[str, ...]
@@ -268,23 +270,23 @@ class Garbage:
 
 @frozen
 class GcPlan:
-    """A plan for `Store.apply`. `basis` belongs to the collector; it may be kept as long as the program runs."""
+    """A plan for `Store.apply`, valid as long as the program runs. `basis` is internal."""
 
     garbage: Garbage
     basis: object
 
     @property
     def bytes(self) -> int:
-        """Bytes on disk that would be freed."""
+        """Bytes on disk that the plan would free."""
         return self.garbage.bytes
 
 
 @frozen
 class Finding:
-    """One thing that `check` found.
+    """A finding of `check`.
 
     `kind` is a word such as `blob-digest`; docs/cli.md lists them under `check`. A `harmless` finding is clutter.
-    `images` are the digests of the images that need it.
+    `images` are the digests of the affected images.
     """
 
     kind: str
@@ -297,7 +299,7 @@ class Finding:
 
 @frozen
 class CheckReport:
-    """The findings of `check`, and how many bytes it read. `ok` when no damage is left."""
+    """The findings of `check`, and the number of bytes that it read. `ok` if no damage is left."""
 
     findings: tuple[Finding, ...]
     bytes: int
@@ -310,7 +312,7 @@ class CheckReport:
 
 @frozen
 class CopiedImage:
-    """An image or index as `copy` wrote it: `digest` is that at the destination, `manifests` those of an index."""
+    """A copied image or index; `digest` is the one at the destination, `manifests` are those of an index's images."""
 
     digest: str
     names: tuple[str, ...]
@@ -321,9 +323,10 @@ class CopiedImage:
 
 @frozen
 class Copied:
-    """The result of `copy`. Iterating over it gives its images.
+    """The result of `copy`. Iteration yields its images.
 
-    `sparse` counts entries of indexes that are listed and did not come, `dropped` those that a converted index lost.
+    `sparse` is the number of listed entries of indexes whose images were not copied; `dropped` is the number of entries
+    that a converted index no longer has.
     """
 
     images: tuple[CopiedImage, ...]

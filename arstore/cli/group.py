@@ -76,9 +76,9 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "kill": CommandEntry("containers.containers", "kill", "Send a signal to running containers."),
         "stop": CommandEntry("containers.containers", "stop", "Stop running containers."),
         "wait": CommandEntry("containers.containers", "wait", "Wait until containers have ended."),
-        "pause": CommandEntry("containers.containers", "pause", "Freeze the processes of running containers."),
-        "unpause": CommandEntry("containers.containers", "unpause", "Let the processes of paused containers go on."),
-        "rename": CommandEntry("containers.containers", "rename", "Give a container another name."),
+        "pause": CommandEntry("containers.pause_rename", "pause", "Freeze the processes of running containers."),
+        "unpause": CommandEntry("containers.pause_rename", "unpause", "Let the processes of paused containers go on."),
+        "rename": CommandEntry("containers.pause_rename", "rename", "Give a container another name."),
         "healthcheck": CommandEntry("containers.healthcheck", "healthcheck", "Check the health of containers."),
         "container": CommandEntry("containers.rm", "container", "Manage containers."),
         "commit": CommandEntry("containers.commit_diff", "commit", "Create an image from a container's changes."),
@@ -88,6 +88,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "The store": {
         "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
         "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
+        "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
         "convert": CommandEntry(
             "upkeep.convert", "convert", "Convert layer trees between EROFS index and extracted files."
         ),

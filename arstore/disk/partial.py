@@ -1,7 +1,7 @@
 """Partial blobs: the bytes of a blob that were fetched from a network, perhaps all, before the work was cut short.
 
-    ingest/<lease>/fetched-<algorithm>-<hex>-<size>   a blob that is being fetched, as far as it has arrived
-    ingest/partial/<algorithm>-<hex>                  the beginning of a blob, for the next fetch of it
+    ingest/<owner>-<random>/fetched-<algorithm>-<hex>-<size>   a blob that is being fetched, as far as it has arrived
+    ingest/partial/<algorithm>-<hex>                           the beginning of a blob, for the next fetch of it
 
 When an ingest is removed, by its process or later, the beginnings in it are moved to `partial`, which the clean-up of
 dead ingests leaves alone. Their bytes are not verified: they count only when the digest of the whole blob is right. The

@@ -5,7 +5,7 @@
 <root>/blobs/<algorithm>/<hex>      immutable, verified before they get the name
 <root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
 <root>/containers/<id>/             upper/ work/ and what the runtime keeps there
-<root>/ingest/<lease>/              in flight; only the lease's process looks inside
+<root>/ingest/<owner>-<random>/     in flight; only the process that the name identifies looks inside
 <root>/ingest/partial/              beginnings of blobs that were being fetched (`partial`)
 <root>/graph/                       LMDB
 <root>/mounts/<id>.json             what is mounted; each record is valid in the boot in which it was written

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
@@ -21,6 +22,8 @@ BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
 
 _DEEPEST = 32
+_LINKED = threading.Lock()
+"""Held while a name of a file with several is deleted."""
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 
 MOUNTED = "a file system is mounted in it; unmount that first"
@@ -41,6 +44,18 @@ class _Frame:
         except BaseException:
             os.close(self.fd)
             raise
+
+
+def unlink(name: str | bytes, status: os.stat_result, dir_fd: int | None = None) -> int:
+    """Delete the file *name*, which has this *status*; return the bytes freed. Raises OSError."""
+    if status.st_nlink <= 1:
+        os.unlink(name, dir_fd=dir_fd)
+        return freed_with(status)
+    # Another thread may be deleting another name of the same file.
+    with _LINKED:
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        os.unlink(name, dir_fd=dir_fd)
+        return freed_with(status)
 
 
 def freed_with(status: os.stat_result) -> int:
@@ -81,9 +96,7 @@ def remove(path: str) -> int:
     """Delete the file or directory tree *path*; return the bytes freed. Raises OSError: EBUSY for a mount inside."""
     if os.path.isdir(path) and not os.path.islink(path):
         return remove_tree(path)
-    freed = freed_with(os.lstat(path))
-    os.unlink(path)
-    return freed
+    return unlink(path, os.lstat(path))
 
 
 def remove_tree_at(parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None = None) -> int:
@@ -135,8 +148,7 @@ def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> tuple
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if gone is not None:
             gone(status)
-        os.unlink(name, dir_fd=fd)
-        freed += freed_with(status)
+        freed += unlink(name, status, fd)
     return directories, freed
 
 

@@ -33,7 +33,7 @@ PLACES = "places"
 
 
 class Ingest:
-    """A directory `ingest/<lease>/`, as a context manager. It is also the `Spool` of a transport."""
+    """A directory `ingest/<owner>-<random>/`, as a context manager. It is also the `Spool` of a transport."""
 
     def __init__(self, directories: Directories) -> None:
         self._parent = directories.ingest

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
-from operator import add, mul, sub
+from operator import mul, sub
 from typing import TYPE_CHECKING
 
+from arstore.graph.key_numbers import Numbers
 from arstore.maintenance.clutter import find_clutter, strays
 from arstore.maintenance.remove import Membership
+from arstore.maintenance.scan.size_table import Sizes
 from arstore.maintenance.scan.totals import Known
-from arstore.maintenance.scan.walk import Parts, weigh
+from arstore.maintenance.scan.walk import Parts, freed
 from arstore.store.collect.holders import roots
-from arstore.store.collect.reachability import Reach
+from arstore.store.collect.reachability import ImageNeeds, Reach
 from arstore.store.collect.sweep import mark, planned
 from arstore.values import NamedTuple
 from arstore.workers.pool import divided
@@ -25,8 +27,6 @@ from arstore.workers.pool import divided
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from arstore.graph.key_numbers import Numbers
-    from arstore.maintenance.scan.size_table import Sizes
     from arstore.maintenance.scan.totals import Survey
     from arstore.store.store import Store, StoredImage
 
@@ -96,20 +96,22 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         found.add(other)
     parts.remember(found)
     clutter = find_clutter(store, found, known)
-    shares.weigh(found)
     wanted = reach.images if images is None else [i.digest for i in images if i.digest in reach.images]
     lost = clutter.unrecorded
     blobs = sum(map(found.blobs.__getitem__, lost.blobs))
     trees = sum(map(found.trees.__getitem__, lost.trees))
     containers = sum(map(found.containers.__getitem__, lost.containers))
+    blobs_kept, trees_kept = found.blobs.total - blobs, found.trees.total - trees
+    # From here on, files that blobs and trees share count in neither.
+    shares.weigh(found)
     return Usage(
-        blobs=found.blobs.total - blobs,
-        trees=found.trees.total - trees,
+        blobs=blobs_kept,
+        trees=trees_kept,
         containers=found.containers.total - containers + found.exchange,
         metadata=found.frame,
         ingest=found.ingests.total,
         orphans=blobs + trees + containers + found.strange.total,
-        reclaimable=weigh(store.directories, [*doomed.places(), *clutter.places()]),
+        reclaimable=freed(store.directories, [*doomed.places(), *clutter.places()]).total,
         images=tuple(map(shares.item, wanted)),
         strays={name: found.strange[name] for name in strays(found)},
         basis=shares,
@@ -161,14 +163,44 @@ class _Shares:
         self._needs = {digest: needs for digest in reach.images if (needs := reach.of(digest))}
 
         every = self._needs.values()
+        self._files: _Kind | None = None
+        self._owned: dict[tuple[str, int], list[int]] = {}
+        """The numbers of the files that are shared with others, of each blob and each tree."""
         self._blobs = _Kind(reach.blobs, (needs.blobs for needs in every))
         self._trees = _Kind(reach.trees, (needs.trees for needs in every))
 
     def weigh(self, found: Survey) -> None:
-        """Take the sizes from *found*."""
-        kinds = (self._blobs.weigh(found.blobs), self._trees.weigh(found.trees))
-        sizes, own = (map(add, *both) for both in zip(*kinds, strict=True))
+        """Take the sizes from *found*. A file that blobs and trees share is one more thing that images need."""
+        files = self._shared_files(found)
+        kinds = [self._blobs.weigh(found.blobs), self._trees.weigh(found.trees)]
+        if files:
+            numbers = Numbers(files)
+            self._files = _Kind(numbers, map(self._files_of, self._needs.values()))
+            kinds.append(self._files.weigh(Sizes(files, files.values())))
+        sizes, own = (map(sum, zip(*all_, strict=True)) for all_ in zip(*kinds, strict=True))
         self._weighed = dict(zip(self._needs, zip(sizes, own, strict=True), strict=True))
+
+    def _shared_files(self, found: Survey) -> dict[str, int]:
+        """Return the bytes of each file that several blobs and trees share, and note whose it is."""
+        numbers = {"blobs": self._reach.blobs, "trees": self._reach.trees}
+        files: dict[str, int] = {}
+        for size, owners in found.shared():
+            for table, key in owners:
+                if table in numbers:
+                    self._owned.setdefault((table, numbers[table].of(key)), []).append(len(files))
+            files[str(len(files))] = size
+        return files
+
+    def _files_of(self, needs: ImageNeeds) -> tuple[int, ...]:
+        """Return the numbers of the shared files that an image needs, each once."""
+        owned = self._owned
+        found = [owned.get(("blobs", number), ()) for number in needs.blobs]
+        found += [owned.get(("trees", number), ()) for number in needs.trees]
+        return tuple(dict.fromkeys(chain.from_iterable(found)))
+
+    def _shared(self, some: Iterable[ImageNeeds]) -> int:
+        """Return the bytes of the shared files that only these images need."""
+        return 0 if self._files is None else self._files.freed(map(self._files_of, some))
 
     def item(self, digest: str) -> ImageUsage:
         """Return the usage of one image or index; `unique` includes images that would be removed with it."""
@@ -179,5 +211,8 @@ class _Shares:
             every = mark(self._reach, [digest])
             gone = [self._needs[one] for one in self._membership.gone_with([digest]) if one in self._needs]
             size = self._blobs.bytes(every.blobs) + self._trees.bytes(every.trees)
+            if self._files is not None:
+                size += self._files.bytes(self._files_of(ImageNeeds(tuple(every.blobs), trees=tuple(every.trees))))
             own = self._blobs.freed(one.blobs for one in gone) + self._trees.freed(one.trees for one in gone)
+            own += self._shared(gone)
         return ImageUsage(digest, tuple(self._reach.names.get(digest, ())), size, own, size - own)

@@ -17,8 +17,8 @@ from arstore.disk.staging import Ingest
 from arstore.graph import hints
 from arstore.graph.soundness import require_sound
 from arstore.maintenance.clutter import find_clutter, find_unrecorded
-from arstore.maintenance.scan.totals import Known
-from arstore.maintenance.scan.walk import outline, weigh
+from arstore.maintenance.scan.totals import NOTHING, Freed, Known
+from arstore.maintenance.scan.walk import freed, outline
 from arstore.mounts.leftovers import remove_leftover
 from arstore.mounts.source import remove_stray
 from arstore.mounts.table import MountTable
@@ -95,6 +95,8 @@ class Plan(Garbage):
     """The content that `collect` would remove; `marked` is None if records of images are to stay, held or not."""
 
     marked: Marked | None = None
+    parts: Freed = NOTHING
+    """`bytes` by kind."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -128,6 +130,7 @@ def _plan(store: Store, *, clutter_only: bool) -> Plan:
     doomed = marked.doomed.removed if marked else Removed()
     if doomed or any(clutter.unrecorded):
         require_sound(store.graph)
+    parts = freed(store.directories, [*doomed.places(), *clutter.places()])
     return Plan(
         images=doomed.images,
         attachments=doomed.attachments,
@@ -140,7 +143,8 @@ def _plan(store: Store, *, clutter_only: bool) -> Plan:
         leases=leases,
         mounts=clutter.mounts,
         leftovers=clutter.leftovers,
-        bytes=weigh(store.directories, [*doomed.places(), *clutter.places()]),
+        bytes=parts.total,
+        parts=parts,
         marked=marked,
     )
 

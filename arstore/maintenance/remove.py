@@ -7,12 +7,13 @@ the steps of `sweep`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arstore.disk.staging import Ingest
 from arstore.errors import InUseError
 from arstore.graph.soundness import require_sound
+from arstore.maintenance.scan.totals import NOTHING, Freed
 from arstore.oci.reference import parse_query
 from arstore.store.collect.holders import image_holders
 from arstore.store.collect.reachability import Reach
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
 class Disposal:
     """The effect of `remove_images`: names that are removed, and content that is removed.
 
-    `freed` counts the bytes on disk of blobs and trees: for a plan as du(1) does, otherwise as they were deleted.
+    `freed` counts the bytes on disk of blobs and trees; for a plan, `parts` has them by kind.
     """
 
     untagged: tuple[str, ...]
     removed: Removed
     freed: int
+    parts: Freed = NOTHING
 
 
 def plan_removal(store: Store, texts: Sequence[str], without: Container[str] = frozenset()) -> Disposal:
@@ -45,12 +47,13 @@ def plan_removal(store: Store, texts: Sequence[str], without: Container[str] = f
 
     Raises the errors of `remove_images`.
     """
-    from arstore.maintenance.scan.walk import weigh
+    from arstore.maintenance.scan.walk import freed
 
     with store.graph.read() as snapshot:
         plan = _planned(store, snapshot, texts, without)
     removed = plan.sweep.removed
-    return _disposal(plan, removed, weigh(store.directories, removed.places()))
+    parts = freed(store.directories, removed.places())
+    return replace(_disposal(plan, removed, parts.total), parts=parts)
 
 
 def containers_in_the_way(store: Store, texts: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from arstore.mounts.merge_plan import Run, plan
 from arstore.mounts.overlay import FORBIDDEN_HINT, MAX_LOWERS, Overlay
 from arstore.mounts.table import MountState, MountTable
 from arstore.mounts.upper_in_use import require_unused
+from arstore.store.last_use import note_use
 from arstore.store.store import chain_of
 from arstore.trees.directory.form import hides_below
 
@@ -202,9 +203,13 @@ def mount_image(
                 raise NotFoundError(image.label, "was removed in the meantime")
             if _are_in_place(store, snapshot, image, found):
                 description = Overlay(found, nodev=not dev, nosuid=not suid)
-                return MountTable(store.directories).mount(description, target, image=image.digest)
+                record = MountTable(store.directories).mount(description, target, image=image.digest)
+                break
         trees = None
-    raise _restless(image)
+    else:
+        raise _restless(image)
+    note_use(store, image)
+    return record
 
 
 def mount_container(
@@ -273,6 +278,7 @@ def create_container(
         except BaseException:
             store.containers.remove(container.id)
             raise
+    note_use(store, image)
     return container if ephemeral else store.containers.get(container.id)
 
 

@@ -16,6 +16,7 @@ from arstore.disk.rmtree import remove_children, remove_tree
 from arstore.errors import ConflictError, HostError, from_os_error, naming
 from arstore.linux.isolation import capability
 from arstore.store.ingest.layer_pass import verified_entries
+from arstore.store.last_use import note_use
 from arstore.tar import codec
 from arstore.trees.directory.unpacker import Unpacker
 from arstore.trees.preload import preload
@@ -54,7 +55,9 @@ def unpack_image(
     with store.held(image, "unpack"), naming(directory), _target(directory):
         # The graph must not be open during a fork.
         store.release()
-        return _watched(work, progress)
+        report = _watched(work, progress)
+    note_use(store, image)
+    return report
 
 
 def _watched(work: _Work, progress: Progress) -> UnpackReport:

@@ -6,7 +6,7 @@ Four ways of marking them are read:
 * the name `sha256-HEX.sig` (`.att`, `.sbom`), which copies of cosign's tags have,
 * the name `sha256-HEX` for an index whose manifests have a `subject`: the referrers tag schema, as regclient writes it,
 * `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations. cosign 3
-  does not list bundles: a manifest among the blobs of such a layout that has a `subject` is attached to it as well.
+  does not list bundles: in such a layout, a manifest among the blobs that has a `subject` is attached to it as well.
 
 A manifest is read only if its entry has no name, or says that it is an artifact, so many named images cost no time.
 Entries that cannot be read are not attachments.

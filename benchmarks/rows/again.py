@@ -1,4 +1,4 @@
-"""Importing what is there already, in whole or in part: app1 again, app2 after app1, rb3 after app1."""
+"""Importing existing content, in whole or in part: app1 again, app2 after app1, rb3 after app1."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _FLOOR = "floor of the new layers"
 
 
 def again(ground: Ground) -> Row:
-    """app1, when it is there already."""
+    """Import app1 when the store has it."""
     bar = Bar("import app1 again", against=(Skopeo.label,), at_least=1)
     contenders = [_again(ground, "arstore"), _skopeo(ground, _FIRST)]
     return Row("again-app1", "Import of app1 again", contenders, [bar], "Both stores have the whole image.")
 
 
 def app2(ground: Ground) -> Row:
-    """app2, which is app1 and a layer more."""
+    """Import app2, which is app1 with one more layer."""
     return _after(ground, "app2")
 
 
 def rb3(ground: Ground) -> Row:
-    """rb3, which shares app1's lowest layers."""
+    """Import rb3, which shares app1's lowest layers."""
     return _after(ground, "rb3")
 
 
@@ -45,7 +45,7 @@ def _after(ground: Ground, name: str) -> Row:
 
 
 def _second(ground: Ground, engine: Arstore | Skopeo, label: str, name: str, *clear: Command) -> Contender:
-    """An import of *name* into a store that has app1; *clear* are the commands that make it so again."""
+    """An import of *name* into a store that has app1; the commands *clear* undo it."""
 
     def set_up() -> None:
         engine.fresh()

@@ -23,7 +23,7 @@ _NOTE = f"Milliseconds from fork to the end of the process; {_REPEATS} of each a
 
 
 def images(ground: Ground) -> Row:
-    """`images` beside `podman images`."""
+    """`images`, compared with `podman images`."""
     arstore, podman = Arstore(ground, "arstore"), Podman(ground, "podman")
     contenders = [
         _arstore(arstore, lambda _: arstore.command("images")),
@@ -33,7 +33,7 @@ def images(ground: Ground) -> Row:
 
 
 def mount(ground: Ground) -> Row:
-    """`mount` beside `podman image mount`; unmounting does not count."""
+    """`mount`, compared with `podman image mount`; unmounting does not count."""
     arstore, podman = Arstore(ground, "arstore"), Podman(ground, "podman")
     contenders = [
         _arstore(
@@ -51,7 +51,7 @@ def mount(ground: Ground) -> Row:
 
 
 def tag(ground: Ground) -> Row:
-    """`tag` beside `podman tag`; untagging does not count."""
+    """`tag`, compared with `podman tag`; untagging does not count."""
     arstore, podman = Arstore(ground, "arstore"), Podman(ground, "podman")
     contenders = [
         _arstore(
@@ -69,7 +69,7 @@ def tag(ground: Ground) -> Row:
 
 
 def run(ground: Ground) -> Row:
-    """`run --rm base true` through crun, without a network, beside podman's."""
+    """`run --rm base true` through crun, without a network, compared with podman."""
     arstore, podman = Arstore(ground, "arstore"), Podman(ground, "podman")
     contenders = [
         _arstore(arstore, lambda name: arstore.run_command(name, "true")),

@@ -1,4 +1,4 @@
-"""Importing an archive into an empty store: app1 (in both forms of trees) and base, beside the peers and the floor."""
+"""Importing an archive into an empty store: app1 (in both tree formats) and base; peers and the floor too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job: `load` of a pipeline made of app1, beside `podman load` and `podman run`."""
+"""The main job: `load` of a pipeline made of app1, compared with `podman load` and `podman run`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PODMAN = "podman load, run"
 
 
 def row(ground: Ground) -> Row:
-    """The pipeline's command is `true`: what is measured is all that has to be done around it."""
+    """The pipeline's command is `true`, so that only the work around it is measured."""
     arstore, podman = Arstore(ground, "arstore"), Podman(ground, "podman")
 
     def load() -> Values:

@@ -1,4 +1,4 @@
-"""Reading every file of app1 through the mount, cold and warm, beside podman's mount."""
+"""Reading every file of app1 through the mount, cold and warm, compared with podman's mount."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PODMAN = "podman image mount"
 
 
 def row(ground: Ground) -> Row:
-    """Both are mounted throughout; each sample reads all files twice, first after the caches were dropped."""
+    """Both stay mounted; each sample drops the caches, then reads all files twice."""
     arstore, podman = Arstore(ground, "arstore"), Podman(ground, "podman")
 
     def ours() -> str:

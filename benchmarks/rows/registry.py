@@ -1,4 +1,4 @@
-"""Pulling from a registry and pushing to it: app1, beside skopeo and podman; then again, with nothing new."""
+"""Pulling app1 from a registry and pushing it, compared with skopeo and podman; then again, with nothing new."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SEEN = "/var/lib/containers/cache"
 
 
 def pull(ground: Ground) -> Row:
-    """Into an empty store, so that the image can be mounted."""
+    """Pull into an empty store, so that the image can be mounted."""
     bars = [
         Bar("pull app1", against=("skopeo",), at_least=5),
         Bar("pull app1, against podman", against=("podman",), at_least=5),
@@ -40,54 +40,54 @@ def pull(ground: Ground) -> Row:
 
 
 def pull_again(ground: Ground) -> Row:
-    """When the store has it."""
+    """Pull when the store has the image."""
     bars = [
         Bar("pull with nothing new", against=("skopeo",), at_most=2),
-        Bar("requests of a pull with nothing new", "requests", against=("skopeo",), at_most=1),
+        Bar("requests of a pull with nothing new", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("pull-again", "Pull of app1 again", _pulls, bars, again=True)
 
 
 def layout(ground: Ground) -> Row:
-    """From the registry to a layout."""
+    """Copy from the registry to a layout."""
     bars = [
         Bar("registry to layout", against=("skopeo",), at_most=1.3),
         Bar("peak memory, registry to layout", "pss", at_most=150, unit="MiB"),
-        Bar("requests, registry to layout", "requests", against=("skopeo",), at_most=1),
+        Bar("requests, registry to layout", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("copy-layout", "Registry to layout, app1", _layouts, bars, again=False)
 
 
 def layout_again(ground: Ground) -> Row:
-    """When the layout has it."""
+    """Copy when the layout has the image."""
     bars = [
         Bar("registry to layout again", against=("skopeo",), at_most_more=0.1),
-        Bar("requests, registry to layout again", "requests", against=("skopeo",), at_most=1),
+        Bar("requests, registry to layout again", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("copy-layout-again", "Registry to layout again, app1", _layouts, bars, again=True)
 
 
 def push(ground: Ground) -> Row:
-    """From a layout's image in the store to a repository that is empty."""
+    """Push an image of the store, which came from a layout, to an empty repository."""
     bars = [
         Bar("push app1", against=("skopeo",), at_most=1),
         Bar("peak memory, push of app1", "pss", at_most=150, unit="MiB"),
-        Bar("requests of a push", "requests", against=("skopeo",), at_most=1),
+        Bar("requests of a push", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("push-app1", "Push of app1", _pushes, bars, again=False)
 
 
 def push_again(ground: Ground) -> Row:
-    """When the repository has it."""
+    """Push when the repository has the image."""
     bars = [
         Bar("push with nothing new", against=("skopeo",), at_most=2),
-        Bar("requests of a push with nothing new", "requests", against=("skopeo",), at_most=1),
+        Bar("requests of a push with nothing new", "requests", against=("skopeo",), at_most=1, unit="requests"),
     ]
     return _Rows(ground).row("push-again", "Push of app1 again", _pushes, bars, again=True)
 
 
 class _Work:
-    """One program's way: what has to be there before (`begin`), the `command`, and what makes it so again."""
+    """The work of one program: its preparation (`begin`), its `command`, and its undoing."""
 
     def __init__(
         self, label: str, engine: Engine, begin: Callable[[], object], command: Callable[[], Command], fresh: bool
@@ -116,7 +116,7 @@ class _Rows:
     def row(
         self, name: str, title: str, works: Callable[[_Rows, bool], list[_Work]], bars: list[Bar], *, again: bool
     ) -> Row:
-        """The row of these *works*, *again* for what has been done once already."""
+        """The row of these *works*; with *again*, each was done once before."""
         return Row(name, title, [self._contender(work, again) for work in works(self, again)], bars, _NOTE)
 
     @property
@@ -159,7 +159,7 @@ class _Rows:
         return {"seconds": [done.seconds], "cpu": [done.cpu], "requests": [requests], "pss": [memory.pss / _MIB]}
 
     def _fill(self) -> None:
-        """Have app1 in the registry. By skopeo, so that nobody is helped."""
+        """Push app1 to the registry with skopeo, which leaves no help for a contender."""
         source = f"oci-archive:{self.ground.seen(self.ground.archive(_NAME))}"
         words = ("--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", source, f"docker://{self.image}")
         self.ground.execute(self.skopeo.plain(*words))
@@ -187,7 +187,7 @@ def _pulls(rows: _Rows, again: bool) -> list[_Work]:
 
 
 def _beneath(rows: _Rows, again: bool) -> _Work:
-    """What is beneath anything that arstore can do: the bytes alone, or with nothing to fetch its interpreter."""
+    """The lower bound for any client: the bytes alone, or the start of an interpreter if there is nothing to fetch."""
     if again:
         return _Work(rows.bare.label, rows.bare, lambda: None, rows.bare.plain, False)
     return _Work(
@@ -220,7 +220,7 @@ def _pushes(rows: _Rows, again: bool) -> list[_Work]:
     arstore, skopeo = rows.arstore, rows.skopeo
 
     def target(who: str) -> str:
-        # A repository that is not there yet. Even so, docker-registry has the blobs in its common storage.
+        # A repository that does not exist yet. Even so, docker-registry has the blobs in its common storage.
         number = "again" if again else str(next(rows.numbers))
         return f"docker://{rows.registry.address}/{who}/{number}:1"
 

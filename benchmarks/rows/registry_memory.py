@@ -1,4 +1,4 @@
-"""The memory that registries take, with one layer of 10 GiB that is 1 GiB as it travels: pulled, copied and pushed."""
+"""The memory of registry commands, with one layer of 10 GiB that is compressed to 1 GiB: pulled, copied and pushed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from benchmarks.ground import Ground
 
 SIZE, PART = 10 << 30, 10
-"""Bytes of the layer's file, and how many times they shrink."""
+"""Bytes of the layer's file, and its compression ratio."""
 _MIB = 1 << 20
 _INSECURE = "--tls-verify=false"
 
 
 def row(ground: Ground) -> Row:
-    """Each of the three once."""
+    """Each of the three, once."""
     return _Row(ground).row()
 
 

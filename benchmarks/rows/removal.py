@@ -1,4 +1,4 @@
-"""Removing app1: `rm` and `gc` beside `podman rmi`."""
+"""Removing app1: `rm` and `gc`, compared with `podman rmi`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PODMAN = "podman rmi"
 
 
 def row(ground: Ground) -> Row:
-    """Each from a store that has only app1, with nothing left to be written."""
+    """Remove from a store that has only app1, after all writes are on disk."""
     bar = Bar("rm of app1 and gc", against=(_PODMAN,), at_least=10)
     return Row("remove-app1", "Removal of app1", [_arstore(ground), _podman(ground)], [bar])
 

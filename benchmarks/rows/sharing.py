@@ -1,4 +1,4 @@
-"""The memory of containers of one image that all read all of it at once: twenty against one."""
+"""The memory of twenty containers of one image that read all of it at once, compared with one container."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELDS = {
 
 
 def row(ground: Ground) -> Row:
-    """Each from a store of its own, whose trees nobody has read since the caches were dropped."""
+    """Each has its own store, whose trees were not read since the caches were dropped."""
     one, twenty = _COUNTS
     bar = Bar("memory of 20 containers reading all of app1", "memory", twenty, (one,), at_most=1.2, unit="MiB")
     note = (

@@ -1,4 +1,4 @@
-"""The space that an import takes while it runs, beyond what the finished store has: outside the store, and inside."""
+"""Temporary space of an import, beyond that of the finished store: outside the store, and inside."""
 
 from __future__ import annotations
 

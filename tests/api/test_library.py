@@ -236,7 +236,7 @@ def test_importing_loads_nothing():
 
 
 def test_what_is_public_is_what_is_documented():
-    table = DOCUMENT.split("## What is public")[1].split("Stable from")[0]
+    table = DOCUMENT.split("## Public names")[1].split("From version 1.0")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     documented = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(documented) == sorted(arstore.__all__)

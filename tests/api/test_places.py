@@ -1,4 +1,4 @@
-"""Where store and runtime state lie by default."""
+"""Default places of the store and the runtime state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_others_have_xdgs(monkeypatch):
     assert places.default_runroot(environ, 1000) == "/runtime/arstore"
     monkeypatch.setenv("HOME", "/home/somebody")
     assert places.default_root({}, 1000) == "/home/somebody/.local/share/arstore"
-    # basedir-spec: a path that is not absolute is to be ignored.
+    # basedir-spec: a path that is not absolute must be ignored.
     assert places.default_root({"XDG_DATA_HOME": "data"}, 1000) == "/home/somebody/.local/share/arstore"
 
 
@@ -38,7 +38,7 @@ def test_a_root_of_ones_own_has_a_runroot_of_its_own(tmp_path):
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """A place for the private directory, in stead of the one in /tmp."""
+    """A place for the private directory, instead of the one in /tmp."""
     real = places._private
     monkeypatch.setattr(places, "_private", lambda path, uid: real(str(tmp_path / os.path.basename(path)), uid))
     return tmp_path

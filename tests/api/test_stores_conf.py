@@ -1,4 +1,4 @@
-"""Where the list of additional stores comes from: options, the environment, a file; the closest counts alone."""
+"""The list of additional stores: from options, the environment or a file; only the first of them counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def roots(found):
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
-    """Have the file that counts say something."""
+    """Write the configuration file that counts."""
     path = tmp_path / "stores.conf"
     monkeypatch.setattr(stores_conf, "stores_conf", lambda _environ, _uid: str(path) if path.exists() else "")
 

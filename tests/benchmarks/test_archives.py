@@ -1,4 +1,4 @@
-"""Archives made for one measurement: everything in them is what it says it is."""
+"""Archives made for one measurement: their content must be as announced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sha256(data: bytes) -> str:
 
 
 def opened(path: Path) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
-    """The entry of the index, the config, and the layers' tars; all digests, sizes and diff IDs have been compared."""
+    """The entry of the index, the config, and the layers' tars; all digests, sizes and diff IDs were compared."""
     with tarfile.open(path, "r:") as tar:
         files = {member.name: tar.extractfile(member).read() for member in tar}
     for name, data in files.items():

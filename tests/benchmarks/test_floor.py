@@ -1,4 +1,4 @@
-"""The floor does all the work it claims to do, and notices what is wrong."""
+"""The floor does all the work that it claims to do, and detects wrong bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command as a whole, and what it leaves."""
+"""The command as a whole, and the files that it leaves."""
 
 from __future__ import annotations
 

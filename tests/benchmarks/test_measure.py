@@ -1,4 +1,4 @@
-"""How bars are held against samples."""
+"""Comparing samples with bars."""
 
 from __future__ import annotations
 

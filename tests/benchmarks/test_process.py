@@ -1,4 +1,4 @@
-"""Running and timing commands, and ending what they leave."""
+"""Running and timing commands, and ending the processes that they leave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shell(script: str, *arguments: str, root: str = "/") -> Command:
 
 
 def gone(pid: int) -> bool:
-    """Whether *pid* has ended (it may be somebody else's zombie)."""
+    """Whether *pid* has ended (it may be the zombie of another process)."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""The three files: what is in them, and what must never be."""
+"""The three result files: their content, and what they must never contain."""
 
 from __future__ import annotations
 
@@ -89,6 +89,19 @@ def test_the_picture_is_well_formed_and_has_a_bar_for_each_that_was_measured(rep
         assert w > 0
         assert x + w <= width
         assert y + h <= height
+
+
+def test_every_figure_has_its_own_unit(report: Report) -> None:
+    bars = [Bar("pull", against=("skopeo",), at_most=2), Bar("peak", "pss", at_most=150, unit="MiB")]
+    more = Bar("requests of a pull", "requests", against=("skopeo",), at_most=1, unit="requests")
+    sample = {"seconds": [7.0], "cpu": [8.55], "requests": [3.0], "pss": [78.0]}
+    series = [Series("arstore", [sample]), Series("skopeo", [{**sample, "requests": [31.0]}])]
+    report.rows.append(Measured(Row("pull", "Pull", [], [*bars, more]), series))
+    report.rows.append(Measured(Row("memory", "Memory", [], bars[1:]), series))
+    text = report.markdown()
+    assert "| requests of a pull | ≤ 1× | 3 requests | 31 requests | 0.10× | met |" in text
+    for name in ("pull", "memory"):
+        assert f"| {name} | arstore | 1 | seconds 7.00 s, cpu 8.55 s, requests 3 requests, pss 78.0 MiB |" in text
 
 
 def test_no_file_tells_where_it_was_measured(report: Report, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from benchmarks.measure import Contender, MeasurementError, PatienceError, Row
 
 
 def contender(label: str, log: list[str], fails: str = "", error: Exception | None = None) -> Contender:
-    """A contender that writes what is done to it into *log*, and fails in the step *fails*."""
+    """A contender that logs its steps into *log*, and fails in the step *fails*."""
 
     def step(name: str) -> None:
         log.append(f"{label}.{name}")

@@ -30,9 +30,9 @@ os.wait()
 """
     memory = Memory()
     done = execute(python(code), memory)
-    # What is measured begins as a copy of this process, and the kernel's mark of it with what this one had.
+    # A measured process begins as a copy of this process, and its high-water mark begins with this one's memory.
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    # The child shares 40 MiB with its parent and has 40 of its own.
+    # The child shares 40 MiB with its parent and has another 40 itself.
     assert 120 * MIB <= memory.rss < max(200 * MIB, own + MIB)
     assert 80 * MIB <= memory.pss < max(125 * MIB, own + MIB)
     assert memory.high_water >= memory.rss

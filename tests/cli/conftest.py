@@ -1,4 +1,4 @@
-"""The program in this process: a command line in, its exit status and what it wrote out."""
+"""The program in this process: takes a command line, returns its exit status and its output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Program:
         self._capture = capture
 
     def __call__(self, *words, session=None):
-        """Run a command line, whatever becomes of it."""
+        """Run a command line, however it ends."""
         session = session or Session()
         options = ["--root", str(self.root), "--runroot", str(self.runroot)]
         status = guarded(session, lambda: run(session, [*options, *map(str, words)]))
@@ -55,7 +55,7 @@ class Program:
         return Result(status, captured.out, captured.err.decode())
 
     def ok(self, *words):
-        """Run a command line that has to work."""
+        """Run a command line that must succeed."""
         result = self(*words)
         assert result.status == 0, result.err
         return result
@@ -73,7 +73,7 @@ def arstore(store_root, runroot, capfdbinary):
 
 @pytest.fixture
 def storeless(store_root, runroot, capfdbinary):
-    """The program where there is no store."""
+    """The program without a store."""
     return Program(store_root, runroot, capfdbinary)
 
 

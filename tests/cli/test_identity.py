@@ -1,4 +1,4 @@
-"""A store that is not there, and a graph that is not the store's: what every command does, and what mends it."""
+"""A store that is missing, and a graph that belongs to another store: what every command does, and what repairs it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DAMAGED, NO_STORE = StoreDamagedError.exit_code, NoStoreError.exit_code
 
 
 def files(root):
-    """What is under *root* but for the graph: kind, mode and content by path."""
+    """Everything under *root* except the graph: kind, mode and content by path."""
     found = {}
     for directory, names, plain in os.walk(root):
         if Path(directory).name.startswith("graph"):
@@ -45,7 +45,7 @@ def files(root):
 
 
 def kept(root):
-    """The blobs, and what is in containers."""
+    """The blobs, and the content of containers."""
     return {path: one for path, one in files(root).items() if path.startswith(("blobs/", "containers/"))}
 
 
@@ -85,7 +85,7 @@ RUNNING = [("run", "x:1"), ("exec", "x", "true")]
 
 @pytest.fixture
 def nothing(arstore):
-    """The program where there is no store at all."""
+    """The program without a store."""
     shutil.rmtree(arstore.root)
     shutil.rmtree(arstore.runroot)
     return arstore
@@ -288,7 +288,7 @@ def moved_graph(root, other):
 
 
 def graph_of_an_older_arstore(root, other):
-    """What an arstore of format 2 makes where there is no graph."""
+    """Make the empty graph that an arstore of format 2 makes if there is none."""
     empty_graph(root, other)
     with lmdb.open(str(graph_of(root)), map_size=MAP_SIZE) as environment, environment.begin(write=True) as change:
         for key, text in ((b"meta/format", b"2"), (b"meta/created", b"1")):
@@ -344,9 +344,9 @@ LOST = [
     no_file_and_a_foreign_graph,
     no_file_and_no_graph,
 ]
-"""The graph is not what the root's file says: it is made again."""
+"""Harm after which the graph does not match the file in the root: it is made again."""
 UNNAMED = [no_file, garbage, cut_file, no_id]
-"""The graph is the store's, and one of the ids is gone."""
+"""Harm after which the graph still belongs to the store, although one of the ids is lost."""
 
 
 @pytest.fixture
@@ -388,7 +388,7 @@ WITH = [
 
 
 def ends_as_damaged(program, place):
-    """Every command, on a store that is damaged: it says so, and changes nothing."""
+    """Try every command on a damaged store: each must report the damage and change nothing."""
     images.write_oci_archive(place / "new.tar", NEW)
     before = files(program.root)
     for words in WITH:
@@ -412,7 +412,7 @@ def test_nothing_goes_with_a_graph_that_is_not_the_stores(whole, tmp_path, harm)
     ends_as_damaged(whole, tmp_path)
     result = whole("check", "--repair")
     assert "repaired: graph-lost" in result.text or "repaired: store-id" in result.text
-    # What a container stands on is known beside its files.
+    # A container's layers are recorded next to its files.
     assert result.status == 0, result.text
     assert kept(whole.root) == before
     whole.ok("import", tmp_path / "new.tar")
@@ -426,7 +426,7 @@ def test_nothing_goes_with_a_graph_that_is_not_the_stores(whole, tmp_path, harm)
 
 
 def grown(program, place):
-    """A store with an older copy of its graph in *place*, images that this does not know, and a container on one."""
+    """Make a store with an older copy of its graph in *place*, newer images, and a container on one of them."""
     program.ok("import", images.write_oci_archive(place / "one.tar", OTHER))
     shutil.copytree(program.root / "graph", place / "older")
     program.ok("import", images.write_oci_archive(place / "two.tar", NEW))
@@ -501,7 +501,7 @@ def test_graph_and_file_of_another_store_are_not_believed(arstore, tmp_path):
 
 
 def test_a_container_that_no_graph_knows_is_recorded_again(arstore, tmp_path):
-    """A store from before the file told of changes: what was written is never garbage."""
+    """A store from before the file recorded changes: a container's written files are never garbage."""
     grown(arstore, tmp_path)
     with Store(str(arstore.root), str(arstore.runroot)) as store, store.graph.write() as change:
         change.delete("containers", "box")
@@ -573,7 +573,7 @@ def test_images_are_found_and_named_when_the_index_is_lost_too(whole, tmp_path):
 
 @pytest.mark.parametrize("with_container", [True, False])
 def test_what_an_older_arstore_imported_after_the_loss_stays_too(whole, tmp_path, with_container):
-    """The index is that of a graph that knew nothing of what had been there."""
+    """The index was written by a graph that did not know the earlier content."""
     if not with_container:
         whole.ok("container", "rm", "box")
     empty_graph(whole.root, tmp_path)

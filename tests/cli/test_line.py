@@ -1,4 +1,4 @@
-"""Plain command lines: what is read without click is what click reads."""
+"""Plain command lines: the parser without click must read them as click does."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ENVIRONMENTS = ({}, {"ARSTORE_ROOT": "/r"}, {"ARSTORE_ROOT": "", "ARSTORE_RUNROO
 
 
 def forms(one):
-    """Ways of writing an option, right ones and wrong ones."""
+    """Ways to write an option, valid and invalid."""
     kind = one.kind
     values = ["x", "", "-x", "--json"]
     if isinstance(kind, Choice):
@@ -81,7 +81,7 @@ def pieces(declared):
 
 
 def recorded(run):
-    """What the functions of groups and commands were called with, and what the session knows, when *run* runs."""
+    """Calls of the functions of groups and commands, and the state of the session, while *run* runs."""
     calls = []
 
     def recorder(path):
@@ -96,7 +96,7 @@ def recorded(run):
 
 
 def compare(words, environment):
-    """Read *words* in both ways; whether the line was plain."""
+    """Read *words* in both ways; return whether the line was plain."""
     line = parse(cli, words, environment)
     if line is None:
         return False
@@ -216,7 +216,7 @@ def test_completions(tmp_path):
 
 
 def fails(words):
-    """The usage error for this line, which both ways of reading must refuse."""
+    """The usage error for this line; both parsers must refuse it."""
     assert parse(cli, words, {}) is None
     with pytest.raises(UsageError) as caught:
         clicked.run(cli, Session(), words)
@@ -252,7 +252,7 @@ ANY_TEXT = {
     "restart",
     "health_cmd",
 }
-"""Parameters to which an empty word means something, or the same as none."""
+"""Parameters for which an empty word has a meaning, or means the same as leaving it out."""
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)

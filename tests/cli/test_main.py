@@ -37,7 +37,7 @@ IDS = [" ".join(path) for path, _, _ in LEAVES]
 
 
 def program(*words, script="", **options):
-    """Run the program in a process of its own."""
+    """Run the program in a separate process."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})}
     line = [sys.executable, "-m", "arstore", *map(os.fspath, words)]
     if script:

@@ -1,4 +1,4 @@
-"""docs/cli.md is what the program says."""
+"""docs/cli.md matches the help of the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is told, and where the store is."""
+"""Log verbosity, and the place of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something of the wrong kind in a place of the store, a root that leads nowhere, and imports that make no store."""
+"""Files of the wrong kind in the store, a root that leads nowhere, and failing imports that must not make a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dearest genomes once more, as large as a source may be, where what they cost is measured and not reckoned."""
+"""The dearest genomes, made again as large as a source may be, so that their cost is measured and not estimated."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from costfuzz.targets import Target
 
 SIZES = (1 << 20, 4 << 20, 16 << 20)
-"""Bytes that the inputs are made for, one after the other."""
+"""Sizes of the inputs, in bytes, one after the other."""
 LONGEST = 60.0
 """Seconds of processor time for one genome."""
 _REPEATED = 20_000
-"""Times that a genome is repeated, until the input is large enough."""
+"""Repetitions of a genome, until the input is large enough."""
 _SHORTEST = 0.02
-"""Seconds that say something of what a larger one would take."""
+"""The least seconds from which the time of a larger input can be estimated."""
 _ENOUGH = 3.0
-"""Seconds after which no larger one is made."""
+"""Seconds after which no larger input is made."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the largest input made of a genome has cost: itself, and as much as a source of 1 MB may have of it."""
+    """Cost of the largest input made of a genome: itself, and repeated as often as a source of 1 MB may."""
 
     target: str
     size: int
@@ -55,7 +55,7 @@ def dearest(corpus: Corpus, count: int) -> list[Best]:
 
 
 def confirmed(target: Target, one: Best) -> Found | None:
-    """What *one* costs when it is large, measured in a process of its own; None for one that was ended by its timer."""
+    """Measure the cost of *one* at a large size, in a separate process; None if its timer ended it."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -75,7 +75,7 @@ def confirmed(target: Target, one: Best) -> Found | None:
 
 
 def grown(genome: Genome, factor: int) -> Genome:
-    """*genome* with the counts at its top so many times as large."""
+    """Return *genome* with the counts at its top multiplied by *factor*."""
     return [
         (name, {key: max(one, 1) * factor if key == "n" else one for key, one in values.items()})
         for name, values in genome
@@ -86,7 +86,7 @@ def _measured(target: Target, one: Best) -> Found:
     empty = target.make([], 0)
     idle = measured(target.run(empty, 0, DEFAULT_LIMITS), target.size(empty), 20).seconds
     best: tuple[float, Cost, int] | None = None
-    # What ends with an error at once is larger where its counts are, and not where all of it is repeated.
+    # If it ends with an error at once, larger counts make it larger, but repeating all of it does not.
     for grows in (False, True):
         for most in SIZES:
             genome = grown(one.genome, most // one.most) if grows else one.genome * _REPEATED
@@ -114,7 +114,7 @@ def _forget_peak() -> None:
 
 
 def _peak() -> int:
-    """The most memory that this process has had, in bytes."""
+    """The peak memory of this process, in bytes."""
     with open("/proc/self/status", encoding="ascii") as file:
         for line in file:
             if line.startswith("VmHWM"):

@@ -51,7 +51,7 @@ _CONFIG = images.image(_LAYER).config
 
 
 def _padding(shape: str, size: int) -> Any:
-    """A member of about *size* bytes that nobody knows."""
+    """A member of about *size* bytes with an unknown name."""
     if shape == "list":
         return [0] * (size // 2)
     if shape == "objects":
@@ -104,7 +104,7 @@ class Documents:
 
     @property
     def full(self) -> bool:
-        """Whether no more is to be made."""
+        """Whether the limit is reached."""
         return self.size > self._most
 
     def _named(self, data: bytes) -> bytes:
@@ -143,7 +143,7 @@ class Documents:
         return {**found, **_platform(values.get("platform", "none"), number)}
 
     def add(self, name: str, values: Mapping[str, Any]) -> None:
-        """Add what one operation says, `n` times over."""
+        """Add the documents of one operation, `n` times."""
         for _ in range(max(1, values["n"])):
             if self.full:
                 return
@@ -242,7 +242,7 @@ class Documents:
         self.size += 100 + len(target)
 
     def members(self) -> Members:
-        """The table of an archive with all of this."""
+        """The table of an archive with all of these documents."""
         entries = self.top or [self._pointer(*self._pick(["manifest", "index"], 0), {}, 0)]
         files = {**self.blobs, b"oci-layout": images.LAYOUT}
         files[b"index.json"] = images.dump({"schemaVersion": 2, "manifests": entries})
@@ -267,7 +267,7 @@ class Documents:
 
 
 def documents(genome: Genome, most: int) -> Documents:
-    """What *genome* makes; nothing is added to more than *most* bytes."""
+    """Make the documents of *genome*; nothing more is added after *most* bytes."""
     found = Documents(most)
     for name, values in genome:
         found.add(name, values)
@@ -275,7 +275,7 @@ def documents(genome: Genome, most: int) -> Documents:
 
 
 def selected(opened: Callable[[Members, Limits], Medium]) -> Callable[[Documents, int, Limits], Run]:
-    """The choice of images from a source that *opened* makes of a table."""
+    """Choose images from a source that *opened* makes of a table."""
 
     def run_of(source: Documents, how: int, limits: Limits) -> Run:
         def run(charged: dict[str, int]) -> None:

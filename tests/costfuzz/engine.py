@@ -1,7 +1,7 @@
-"""The search: each target's dearest genomes, by what makes them dear and by size, are changed again and again.
+"""The search: each target's dearest genomes, by kind of cost and by size, are changed again and again.
 
-The search runs in a forked process with little memory and a timer, since what it looks for takes both. Its state, a
-corpus that is written every few seconds, outlives it; the genome that ended a process is a finding.
+The search runs in a forked process with little memory and a timer, since the inputs it looks for take both. Its state,
+a corpus that is written every few seconds, outlives it; a genome that ended a process is a finding.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ MEMORY = 2 << 30
 LONGEST = 20.0
 """Seconds of processor time that one execution may take."""
 SIZES = (1 << 10,) * 450 + (2 << 10,) * 380 + (4 << 10,) * 145 + (16 << 10,) * 20 + (64 << 10,) * 5
-"""Bytes of inputs, as often as they are tried."""
+"""Sizes of inputs, in bytes, each as often as it is tried."""
 SLICE = 1200
 """Executions of one kind before the next one's turn."""
 RISE = 1.25
-"""What a maximum has to rise by to be kept and changed further. It is not new for that (`news`)."""
+"""Factor by which a maximum has to rise to be kept and changed further. That alone does not make it new (`news`)."""
 AGAIN = 3
-"""Times that what seems to be a maximum is measured again."""
+"""Measurements of a possible maximum."""
 LOOKED = 50
-"""Executions of which one has its memory measured, whatever it took."""
+"""One execution in so many has its memory measured, whatever it took."""
 
 
 def granted(most: int) -> Limits:
-    """What an input of so many bytes is granted while it is searched for: what is paid for ends soon.
+    """The limits of an input of so many bytes during the search; low, so that charged work ends soon.
 
-    What is not paid for does not end; and what is reckoned is the time for each part of an allowance.
+    Work that is not charged does not end; the result is the time for each part of an allowance.
     """
     return DEFAULT_LIMITS._replace(
         steps=8_192 + 8 * most,
@@ -69,7 +69,7 @@ class Best:
 
 @dataclass
 class Corpus:
-    """What is known of one target, by feature: `best` is what is changed further, `marks` what was new last, at the
+    """The state of one target, by feature: `best` is changed further, `marks` are the last new values, found by the
     execution `last`.
     """
 
@@ -83,7 +83,7 @@ class Corpus:
 
     @classmethod
     def read(cls, path: Path, name: str) -> Corpus:
-        """The corpus at *path*, an empty one where there is none."""
+        """Read the corpus at *path*; an empty one if there is no file."""
         if not path.exists():
             return cls(name)
         found: dict[str, Any] = json.loads(path.read_text())
@@ -108,7 +108,7 @@ class Corpus:
 
 
 def features(cost: Cost, idle: float) -> dict[str, float]:
-    """What is to be as large as possible, by what it is and by the magnitude of the input."""
+    """The values to maximise, by kind and by the magnitude of the input."""
     size = max(cost.size, 1)
     place = (size.bit_length() + 1) // 2
     kind = max(("steps", "parsed", "visits", "references", "listing"), key=lambda name: cost.charged.get(name, 0))
@@ -137,7 +137,7 @@ class Search:
             corpus.idle = measured(target.run(empty, 0, granted(0)), target.size(empty), 50).seconds
 
     def again(self) -> None:
-        """Judge what is known anew: the code, or the machine, may be another one since. Nothing of it is new."""
+        """Measure all known genomes again, since the code or the machine may have changed. No value counts as new."""
         corpus = self._corpus
         known = {(str(one.genome), one.how, one.most): one for one in (*corpus.best.values(), *corpus.marks.values())}
         corpus.best, corpus.marks, last = {}, {}, corpus.last
@@ -147,7 +147,7 @@ class Search:
         corpus.last = last
 
     def step(self, note: int) -> list[str]:
-        """One genome, made, run and judged; *note* has it meanwhile. Returns what was new, as text."""
+        """Make, run and judge one genome; *note* holds it meanwhile. Returns what was new, as text."""
         corpus, chance = self._corpus, self._chance
         known = list(corpus.best.values())
         if not known or chance.random() < 0.05:
@@ -170,7 +170,7 @@ class Search:
         corpus = self._corpus
         size, run = self._run(genome, how, most)
         cost = measured(run, size, memory=corpus.executions % LOOKED == 0)
-        # Again, for what was the clock's.
+        # Again, to remove noise of the clock.
         for _ in range(AGAIN):
             if not self._raised(cost):
                 return []
@@ -196,7 +196,7 @@ class Search:
         return self._target.size(source), self._target.run(source, how, granted(most))
 
     def _held(self, one: Best, feature: str) -> float:
-        """The least time of *one*; 0 when it is not new beside the mark's genome, run in turns with it."""
+        """The least time of *one*; 0 if it is not new compared with the mark's genome, run in turns with it."""
         mark = self._corpus.marks[feature]
         runs = [self._run(each.genome, each.how, each.most) for each in (one, mark)]
         values, is_new = [float("inf"), float("inf")], False

@@ -1,4 +1,4 @@
-"""Genomes: programs of a few operations, each with counts and choices, and how chance changes them.
+"""Genomes: programs of a few operations, each with counts and choices; random making and changing of them.
 
 A genome is a list of operations; an operation is its name and a dict of numbers, words, and perhaps a `body`, which is
 a genome too. All of it is JSON. A grammar says which operations there are, and what each value may be.
@@ -24,7 +24,7 @@ DEEPEST, LONGEST = 2, 8
 
 
 def made(grammar: Grammar, chance: random.Random, depth: int = 0) -> Genome:
-    """A genome of one to three operations."""
+    """Make a genome of one to three operations."""
     return [_operation(grammar, chance, depth) for _ in range(chance.randint(1, 3))]
 
 
@@ -48,7 +48,7 @@ def _number(most: int, chance: random.Random) -> int:
 
 
 def changed(genome: Genome, others: Sequence[Genome], grammar: Grammar, chance: random.Random) -> Genome:
-    """A genome with one to four changes; *others* lend it parts."""
+    """Return a genome with one to four changes; *others* lend it parts."""
     found = _copy(genome)
     for _ in range(1 << chance.choice((0, 0, 1, 2))):
         lists = list(_lists(found))
@@ -95,7 +95,7 @@ def _alter(
 
 
 def scale(genome: Genome, grammar: Grammar, factor: float) -> None:
-    """Multiply all counts, which are the values named `n`, as far as the grammar lets them."""
+    """Multiply all counts, the values named `n`, as far as the grammar allows."""
     for _, some in _lists(genome):
         for name, values in some:
             if "n" in values:
@@ -112,7 +112,7 @@ def _lists(genome: Genome, depth: int = 0) -> Iterator[tuple[int, Genome]]:
 
 
 def _flat(genome: Genome, depth: int) -> Genome:
-    """The operations of *genome* that may stand at this depth."""
+    """The operations of *genome* that are allowed at this depth."""
     found = [one for _, some in _lists(genome) for one in some]
     return [one for one in found if depth < DEEPEST and not _nests(one)] or [found[-1]] if depth else found
 

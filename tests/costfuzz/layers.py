@@ -1,4 +1,4 @@
-"""Layers and outer archives: tar archives of members, extensions, maps and links that are repeated."""
+"""Layers and outer archives: tar archives of repeated members, extensions, maps and links."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ GRAMMAR: Grammar = {
     "repeat": {"n": 2000, "body": ()},
 }  # fmt: skip
 _BYTES = {"length": 1, "size": 1, "blocks": 512, "runs": 4, "deep": 8, "n": 512}
-"""Bytes that one of a value takes, at least."""
+"""The least bytes that one of a value takes."""
 
 
 @functools.lru_cache(4096)
@@ -145,7 +145,7 @@ def archive(genome: Genome, most: int) -> bytes:
 
 
 def checked(data: bytes, _how: int, limits: Limits) -> Run:
-    """The entries of a layer, read for their errors."""
+    """Read the entries of a layer for their errors."""
 
     def run(charged: dict[str, int]) -> None:
         steps = Steps(limits.steps)
@@ -183,7 +183,7 @@ def index(data: bytes, _how: int, limits: Limits) -> Run:
 
 
 def files(data: bytes, _how: int, limits: Limits) -> Run:
-    """The names of a layer, on disk; removing them counts, as a refused layer is removed."""
+    """Extract the names of a layer; removing them counts, because a refused layer is removed."""
     place = scratch("cost-files")
 
     def run(charged: dict[str, int]) -> None:
@@ -212,10 +212,10 @@ class _Spool:
 
 
 def listed(data: bytes, how: int, limits: Limits) -> Run:
-    """The table of an outer archive: in place, or from a stream."""
+    """Read the table of an outer archive: in place, or from a stream."""
 
     def run(charged: dict[str, int]) -> None:
-        # The reader of an outer archive makes steps of its own.
+        # The reader of an outer archive counts its steps itself.
         steps = Steps(limits.steps)
         medium.TarReader = functools.partial(TarReader, steps=steps)  # type: ignore[misc, assignment]
         members = None

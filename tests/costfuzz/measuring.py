@@ -1,8 +1,8 @@
-"""What one input has cost, and what part of its allowance it was charged.
+"""The cost of one input, and the part of its allowance that it was charged.
 
-There are no counters of instructions on many virtual machines, so time is that of the thread, the least of several
-runs. Everything that limits count together bounds how often an input can be repeated: the largest part that any of
-them was charged. Time and memory, divided by that part, are what a source of 1 MB can take at most in this way.
+Many virtual machines have no counters of instructions, so time is that of the thread, the least of several runs. The
+limits together bound how often an input can be repeated: by the largest part that any of them was charged. Time and
+memory, divided by that part, are the most that a source of 1 MB can take in this way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arstore.trees.format import UnrepresentableError
 
 MEGABYTE = 1_000_000
 SHORT = 100e-6
-"""Seconds that say nothing yet: they are taken off, so that no small difference becomes a large one."""
+"""Seconds below the resolution: they are subtracted, so that a small difference does not become a large one."""
 ALLOWED = {
     "steps": 50_000_000 + 8 * MEGABYTE,
     "inflated": 1 << 30,
@@ -31,18 +31,18 @@ ALLOWED = {
     "table": 4 << 20,
     "held": 128 << 20,
 }
-"""What a compressed source of 1 MB may be charged of each."""
+"""The most that a compressed source of 1 MB may be charged of each."""
 
 OFTEN = 10_000
-"""Nothing is taken to be had more often than this of one source: what it has once would count as a loop otherwise."""
+"""Limit of repetitions in one source: without it, work that is done once would count as a loop."""
 
 Run = Callable[[dict[str, int]], None]
-"""Reads one input, and notes what was charged for it, and what was `made` and `written`."""
+"""Reads one input, and notes what it was charged, and the bytes `made` and `written`."""
 
 
 @dataclass
 class Cost:
-    """What an input of *size* bytes has cost: seconds, and bytes of memory at most (0 where nobody looked)."""
+    """Cost of an input of *size* bytes: seconds, and peak memory in bytes (0 if it was not measured)."""
 
     size: int
     seconds: float
@@ -56,14 +56,12 @@ class Cost:
         return 1 / OFTEN + max(max(self.size, 1) / ALLOWED["inflated"], *parts)
 
     def at_most(self, idle: float) -> float:
-        """The seconds that a source can take in this way, less what reading nothing takes, *idle*, and what says
-        nothing.
-        """
+        """The most seconds that a source can take in this way, less the time to read nothing (*idle*) and `SHORT`."""
         return max(self.seconds - idle - SHORT, 0.0) / self.share
 
 
 def measured(run: Run, size: int, repeat: int = 1, *, memory: bool = False) -> Cost:
-    """Run so often; the least time."""
+    """Run *repeat* times; return the cost with the least time."""
     best = Cost(size, float("inf"))
     for _ in range(repeat):
         charged: dict[str, int] = {}

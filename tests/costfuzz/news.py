@@ -1,8 +1,8 @@
-"""What is new, and for how many executions nothing was: the criterion by which a search has run dry.
+"""News of a search: which values are new, and for how many executions none was; a long quiet time ends a search.
 
-A mark is the value of a feature that was new last. A later one is new when it is twice as much, and a feature that
-no input had before is new when it is more than a hundredth of its bar. Clocks are not trusted: a time is compared with
-that of the mark's own genome, measured again in turns with it, so that what slows the machine slows both.
+A mark is the last new value of a feature. A later value is new if it is at least twice the mark; the first value of a
+feature is new if it is more than a hundredth of its bar. Clocks are not trusted: a time is compared with that of the
+mark's genome, measured again in turns with it, so that a slow machine slows both.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 WRONG = 10.0
 """Seconds of processor time that a source of 1 MB may take at most."""
 MEMORY = 300_000_000
-"""Bytes of memory that it may take at most."""
+"""Bytes of memory that such a source may take at most."""
 TIMES = 2.0
-"""What a value has to rise to, in terms of the mark, to be new."""
+"""Multiple of the mark from which a value is new."""
 ROUNDS = 15
-"""Times that an input and the mark's are measured in turns."""
+"""Measurements of an input and of the mark's genome, in turns."""
 _FLOORS = {"whole": WRONG / 100, "memory whole": MEMORY / 100}
 
 
 def floor(feature: str) -> float:
-    """What a value has to be more than to count at all."""
+    """The value that a feature has to exceed to count at all."""
     return next((value for name, value in _FLOORS.items() if feature.startswith(name)), 0.0)
 
 
 def is_time(feature: str) -> bool:
-    """Whether a clock has measured it."""
+    """Whether the feature is measured by a clock."""
     return feature.startswith(("whole", "seconds"))
 
 
 def may_be_new(found: Mapping[str, float], marks: Mapping[str, float]) -> dict[str, float]:
-    """Those of the values *found* that are new if they hold, by feature."""
+    """The values of *found* that are new if they are confirmed, by feature."""
     return {
         feature: value
         for feature, value in found.items()
@@ -51,7 +51,7 @@ def may_be_new(found: Mapping[str, float], marks: Mapping[str, float]) -> dict[s
 
 @functools.cache
 def code() -> str:
-    """A digest of what is searched, and of what searches: with other code nothing is known to be quiet."""
+    """A digest of the searched code and of the search: after a change of either, the quiet time starts again."""
     found = hashlib.sha256()
     for place in (Path(arstore.__file__).parent, Path(__file__).parent):
         for path in sorted(place.rglob("*.py")):
@@ -61,19 +61,19 @@ def code() -> str:
 
 @dataclass
 class Quiet:
-    """How many executions on targets of one kind have brought nothing new since the last that did."""
+    """The number of executions on targets of one kind since the last new value."""
 
     kind: str
     count: int = 0
     executions: int = 0
     news: int = 0
     last: int = 0
-    """The execution that brought the last new value."""
+    """The execution that found the last new value."""
     code: str = ""
 
     @classmethod
     def read(cls, place: Path, kind: str) -> Quiet:
-        """That of *kind*; one that begins where there is none, or was for other code."""
+        """Read that of *kind*; a new one if there is no file, or if it was for other code."""
         path = place / f"{kind}.quiet"
         found = cls(**json.loads(path.read_text())) if path.exists() else cls(kind)
         return found if found.code == code() else cls(kind, code=code())
@@ -85,7 +85,7 @@ class Quiet:
         partial.replace(place / f"{self.kind}.quiet")
 
     def executed(self, *, is_new: bool) -> None:
-        """One more, which brought something new or not."""
+        """Count one more execution, which found something new or not."""
         self.executions += 1
         self.count += 1
         if is_new:

@@ -1,4 +1,4 @@
-"""All targets, by name: a grammar, what a genome is made into, and what then reads it."""
+"""All targets, by name: a grammar, how a genome becomes an input, and the code that reads it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """`make` turns a genome into an input of about so many bytes, and `size` tells how many it has. `run` reads it, in
-    the manner that a number says, within limits.
+    """`make` turns a genome into an input of about so many bytes, and `size` returns its size. `run` reads it within
+    limits, in the manner that a number selects.
     """
 
     name: str
     kind: str
-    """What a person would call the input; targets of one kind are searched together."""
+    """The usual name for the input; targets of one kind are searched together."""
     grammar: Grammar
     make: Callable[[Genome, int], Any]
     run: Callable[[Any, int, Limits], Run]
     size: Callable[[Any], int] = len
     weight: int = 1
-    """How often it is tried, against others of its kind."""
+    """How often it is tried, compared with others of its kind."""
 
 
 def _documents(name: str, kind: str, opened: Callable[[Any, Limits], Any], weight: int = 1) -> Target:

@@ -1,4 +1,4 @@
-"""The search for what costs most: genomes keep to their grammar, targets run, and a loop that nobody pays is found."""
+"""The search for the highest cost: genomes keep to their grammar, targets run, and a loop without charge is found."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_genomes_keep_to_their_grammar(name):
 @pytest.mark.root
 @pytest.mark.parametrize("name", TARGETS)
 def test_targets_take_any_genome(name):
-    """Whatever comes of one is an answer of arstore's own, and most are charged something."""
+    """Every genome must end with an error of arstore or none, and most must be charged something."""
     target, chance = TARGETS[name], random.Random(7)
     charged = 0
     for number in range(60):
@@ -147,14 +147,14 @@ def test_what_doubles_is_new_and_what_is_there_for_the_first_time():
     assert TIMES == 2
     assert may_be_new(doubled, marks) == doubled
     assert may_be_new({"made 5": 1e-9}, marks) == {"made 5": 1e-9}
-    # A hundredth of a bar is nothing yet.
+    # A hundredth of a bar is not new yet.
     assert (floor("whole visits 3"), floor("memory whole 3"), floor("memory 3")) == (WRONG / 100, MEMORY / 100, 0)
     assert may_be_new({"whole visits 3": 0.1, "memory whole 3": 3e6}, marks) == {}
     assert may_be_new({"whole visits 3": 0.11}, marks) == {"whole visits 3": 0.11}
 
 
 def test_a_search_ends_when_nothing_is_new_any_more(tmp_path: Path):
-    """What is quiet is counted over all targets of a kind, and from the start with other code."""
+    """Quiet executions are counted over all targets of a kind; with other code the count starts again."""
     targets = [made_up(paid, "one"), made_up(paid, "two")]
     search(targets, tmp_path, Bounds(3000, 10**6, time.time() + 100), 1)
     found = Quiet.read(tmp_path, "made-up")
@@ -175,7 +175,7 @@ def test_a_search_ends_when_nothing_is_new_any_more(tmp_path: Path):
 
 
 def test_a_slow_moment_is_not_new(tmp_path: Path):
-    """One that is slower in each run until it is looked at again beside the mark's is none."""
+    """A genome that becomes slower is not new if the mark's genome, run in turns with it, is slow too."""
     slow = [False]
 
     def run(count: int, _how: int, _limits: Limits) -> Run:
@@ -190,7 +190,7 @@ def test_a_slow_moment_is_not_new(tmp_path: Path):
     genome = [("one", {"n": 900, "word": "a"})]
     assert looking.judge(genome, 0, 1000)
     slow[0] = True
-    # All of the machine is slower: the mark's genome is, too.
+    # The whole machine is slower: the mark's genome is, too.
     assert [line for line in looking.judge(genome, 0, 1000) if "whole" in line or "seconds" in line] == []
 
 

@@ -1,5 +1,5 @@
-"""Who verifies whose signatures, on which medium: cosign, skopeo, podman and arstore, each asked.
+"""The matrix of signers, verifiers and media: cosign, skopeo, podman and arstore sign and verify, each on each medium.
 
-Each signer signs the same small image on each medium, or arstore carries the signed image to a medium that the signer
-does not write. Each verifier is asked with the signer's key, and with another key. `tools/trust matrix`.
+Each signer signs the same small image on each medium, or arstore copies the signed image to a medium that the signer
+cannot write. Each verifier is run with the signer's key, and with another key. `tools/trust matrix`.
 """

@@ -23,10 +23,10 @@ _PACKAGES = ("cosign", "skopeo", "podman")
 
 
 def main() -> int:
-    """Print the matrix; 1 when a cell has failed."""
+    """Print the matrix; return 1 if a cell has failed."""
     parser = argparse.ArgumentParser(prog="tools/trust matrix", description=about)
     parser.add_argument("--peers", metavar="DIR", default="", help="a root directory with the tools, see tools/peers")
-    parser.add_argument("--write", action="store_true", help=f"put it into {PAGE.relative_to(REPOSITORY)}")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(REPOSITORY)}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ax-", dir="/var/tmp") as place:
         runner = Runner(Path(place), options.peers)
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _versions(runner: Runner) -> dict[str, str]:
-    """Versions of Debian's packages: cosign's own word for it is `devel`."""
+    """Versions of Debian's packages, because cosign prints `devel` as its version."""
     found = {}
     for package in (*_PACKAGES, "gnupg"):
         try:

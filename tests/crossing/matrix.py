@@ -1,4 +1,4 @@
-"""Every signer signs on every medium, and every verifier is asked about what is there."""
+"""Every signer signs on every medium, and every verifier checks the result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GOOD, LIMIT, FAILED = "good", "limit", "failed"
 
 
 class Cell(NamedTuple):
-    """What a verifier said; `why` is the limit or the failure. `carried`: arstore copied the image to the medium."""
+    """A verifier's result; `why` is the limit or the failure. `carried`: arstore copied the image to the medium."""
 
     signer: str
     medium: str
@@ -69,7 +69,7 @@ def _row(signer: Signer, medium: str, asked: Sequence[Verifier]) -> Iterator[Cel
 
 
 def _verdict(signer: Signer, place: Place, verifier: Verifier) -> tuple[str, str]:
-    """The outcome and why. A limit is believed only where the verifier says what is known of it."""
+    """The outcome and why. A limit counts only if the verifier reports what is known of it."""
     limit = verifier.limit(signer.form, place)
     if limit is not None and not limit.said:
         return LIMIT, limit.why

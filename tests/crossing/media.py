@@ -1,4 +1,4 @@
-"""Where a signed image is, and what is known of each form of signature and each medium."""
+"""Places of signed images, and the known limits of each form of signature and each medium."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_PLACE = {
     (BUNDLE, LOOKASIDE): "no tool writes bundles to a lookaside: they are in the registry",
     (BUNDLE, DIR): "a dir: has no place for bundles",
 }
-"""What a medium cannot hold, whatever the tool."""
+"""Forms of signatures that a medium cannot hold, with any tool."""
 
 
 class Place(NamedTuple):

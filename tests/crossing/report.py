@@ -18,7 +18,7 @@ LEGEND = (
 
 
 def table(cells: Sequence[Cell], versions: Mapping[str, str]) -> str:
-    """The whole text; notes are numbered in the order in which they come."""
+    """The whole text; notes are numbered in order of appearance."""
     notes: dict[str, int] = {}
     lines = [LEGEND, "", f"Versions: {', '.join(f'{name} {text}' for name, text in versions.items())}.", ""]
     for verifier in dict.fromkeys(cell.verifier for cell in cells):

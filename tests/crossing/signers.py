@@ -1,4 +1,4 @@
-"""The signers, and how each is asked to sign on a medium."""
+"""The signers, and how each signs on a medium."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Bench:
         self._number = 0
 
     def peer(self, *words: str | Path, **variables: str) -> str:
-        """Run one of the other tools, whose home is ours. Raises FailedError."""
+        """Run one of the other tools, with our home directory. Raises FailedError."""
         settings = {"HOME": str(self.home), "COSIGN_PASSWORD": _SECRET, **variables}
         return self.runner.run("env", *(f"{name}={value}" for name, value in settings.items()), *words)
 
     def arstore(self, *words: str | Path, **variables: str) -> str:
-        """Run arstore on a store that is used once. Raises FailedError."""
+        """Run arstore on a new store. Raises FailedError."""
         store = self.fresh("store")
         places = ("--quiet", "--root", store / "root", "--runroot", store / "run")
         settings = {"HOME": str(self.home), "PYTHONPATH": str(REPOSITORY), **variables}
@@ -68,7 +68,7 @@ class Bench:
 
 
 class Signer:
-    """Signs in a form that it has; `own` are the media that it writes itself."""
+    """Signs in one form; `own` are the media that it writes itself."""
 
     name = ""
     form = ""
@@ -88,7 +88,7 @@ class Signer:
         raise NotImplementedError
 
     def sign(self, medium: str, target: str) -> None:
-        """Put the image to *target*, signed. Raises FailedError."""
+        """Copy the image to *target* and sign it. Raises FailedError."""
         raise NotImplementedError
 
     def place(self, medium: str) -> Place:
@@ -200,7 +200,7 @@ class _Arstore(Signer):
         return Keys(str(self.directory / "good.pub"), str(self.directory / "other.pub"))
 
     def _options(self) -> tuple[Sequence[str | Path], Sequence[str | Path]]:
-        """Those of `sign`, and those of `copy`."""
+        """The options of `sign`, and those of `copy`."""
         key, bundle = self.directory / "good.key", self.form == BUNDLE
         sign = ("--key", key, "--passphrase-file", self.bench.password, *(["--bundle"] if bundle else []))
         copy = ("--sign-by-key", key, "--sign-passphrase-file", self.bench.password)
@@ -242,7 +242,7 @@ class ArstoreGpg(_Arstore):
 
 
 def gpg_keys(bench: Bench, directory: Path, *, ours: bool) -> Keys:
-    """Two keys in a home of gpg's below *directory*, and their public halves in files. Raises FailedError."""
+    """Two keys in a home of gpg below *directory*, and their public halves in files. Raises FailedError."""
     home = directory / "gnupg"
     home.mkdir(mode=0o700)
     found = []

@@ -21,7 +21,7 @@ PAGE = REPOSITORY / "docs/design/trust-matrix.md"
 
 @pytest.fixture
 def runner(tmp_path_factory):
-    """A short path: gpg's sockets are in it."""
+    """A runner with a short path, because it contains gpg's sockets."""
     return Runner(tmp_path_factory.mktemp("x"))
 
 
@@ -30,11 +30,11 @@ OLDEST = {
     "skopeo": ("--help", "generate-sigstore-key"),
     "podman": ("--version", r"podman version [5-9]"),
 }
-"""How each tool shows that it is of the generation that the matrix is about."""
+"""How to recognise that a tool belongs to the generation that the matrix is about."""
 
 
 def is_usable(name: str) -> bool:
-    """Whether this host has the program, in a version that verifies sigstore signatures: Debian 12's do not."""
+    """Whether this host has the program, in a version that verifies sigstore signatures: those of Debian 12 do not."""
     path = programs.program(name)
     if path is None or name not in OLDEST:
         return path is not None
@@ -62,7 +62,7 @@ def test_arstore_verifies_what_arstore_signs(runner, kind):
 
 @pytest.mark.parametrize("kind", SIGNERS, ids=lambda kind: kind.name)
 def test_the_tools_of_this_host(runner, tmp_path, kind):
-    """Both ways: what they sign, and what they say of what arstore signs."""
+    """Both ways: arstore verifies what the tools sign, and they verify what arstore signs."""
     usable = programs.program if kind.form == GPG else is_usable
     peers = [one for one in VERIFIERS if one is not Arstore and all(map(usable, one.programs))]
     missing = [name for name in (*kind.programs, "docker-registry") if not usable(name)]
@@ -81,7 +81,7 @@ def test_the_tools_of_this_host(runner, tmp_path, kind):
 
 
 def test_a_dir_refuses_a_bundle(runner):
-    """What the matrix says of a medium is what arstore says, in an error and not in silence."""
+    """A medium's limit in the matrix must be reported by arstore as an error, not passed over silently."""
     with registry.served() as served:
         bench = Bench(runner, served.host, images.write_layout(runner.work / "image", images.example([NAME])))
         signer = ArstoreBundle(bench)
@@ -90,7 +90,7 @@ def test_a_dir_refuses_a_bundle(runner):
 
 
 def test_a_failure_is_seen(runner, monkeypatch):
-    """A verifier that accepts another key, one that rejects the good one, and a limit with other words."""
+    """Failures of a verifier: it accepts another key, rejects the good one, or reports a limit in other words."""
 
     class Lax(Arstore):
         name = "lax"

@@ -1,4 +1,4 @@
-"""The verifiers: what each says about a signed image, and the limits that each is known to have."""
+"""The verifiers: the result of each for a signed image, and its known limits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ANY_TLOG = ("--insecure-ignore-tlog=true", "--allow-http-registry", "--allow-in
 
 
 class Limit(NamedTuple):
-    """Why a verifier does not accept a good signature; `said` is what it says then, or "" when it is not asked."""
+    """Why a verifier does not accept a good signature; `said` is its message then, or "" if it is not run."""
 
     why: str
     said: str = ""
 
     def fits(self, text: str) -> bool:
-        """Whether *text* is what the verifier says when it meets this limit."""
+        """Whether *text* is the verifier's message for this limit."""
         return bool(self.said) and re.search(self.said, text) is not None
 
 
@@ -40,15 +40,15 @@ class Verifier:
         self.bench = bench
 
     def limit(self, form: str, place: Place) -> Limit | None:
-        """The limit that is known for signatures of this form at *place*."""
+        """The known limit for signatures of this form at *place*."""
         raise NotImplementedError
 
     def verify(self, form: str, place: Place, key: str) -> None:
-        """Accept the image with the key in the file *key*. Raises FailedError where it is rejected."""
+        """Accept the image with the key in the file *key*. Raises FailedError if it is rejected."""
         raise NotImplementedError
 
     def policy(self, form: str, place: Place, key: str, *, any_identity: bool = False) -> str:
-        """A policy file that asks for a signature by *key* for the repository, of everything."""
+        """Write a policy file that requires a signature by *key*, of this repository or with *any_identity* of any."""
         identity = {"type": "exactRepository", "dockerRepository": place.identity}
         if any_identity:
             identity = {"type": "anyIdentity"}
@@ -77,7 +77,7 @@ class Cosign(Verifier):
 
 
 class _Containers(Verifier):
-    """What skopeo and podman share: containers/image."""
+    """The common part of skopeo and podman: containers/image."""
 
     def limit(self, form: str, place: Place) -> Limit | None:
         none = "A signature was required, but no signature exists"
@@ -89,14 +89,14 @@ class _Containers(Verifier):
 
     @staticmethod
     def called(place: Place) -> str:
-        """The reference of *place*, with which image is meant where there are several."""
+        """The reference of *place*, which also selects the image if there are several."""
         if place.medium == LAYOUT and (number := _nameless(place.path)) is not None:
             return f"oci:{place.path}:@{number}"
         return f"{place.reference}:{NAME}" if place.medium in {LAYOUT, ARCHIVE} else place.reference
 
 
 def _nameless(path: str) -> int | None:
-    """The number of the image in a layout where it has no name, as in those that cosign writes."""
+    """The index of the image in a layout where it has no name, as in the layouts that cosign writes."""
     with open(f"{path}/index.json", encoding="utf-8") as file:
         entries = json.load(file)["manifests"]
     name = "org.opencontainers.image.ref.name"

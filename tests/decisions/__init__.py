@@ -1,7 +1,7 @@
-"""Decisions of policies, asked of skopeo and of arstore: `tools/trust decisions`.
+"""Decisions of policies, by skopeo and by arstore: `tools/trust decisions`.
 
-`making` has skopeo, gpg and cosign sign small images; what they made is kept in material.json. `cases` is the table: a
-policy, and an image by the name that a user gives. `skopeo` asks skopeo, and keeps its answers in recorded.json. `ours`
-asks arstore, from material.json alone. `report` prints both side by side; test_decisions.py compares them, without any
-other tool.
+`making` lets skopeo, gpg and cosign sign small images; the result is in material.json. `cases` is the table: a policy,
+and an image by the name that a user gives. `skopeo` runs skopeo, and writes its answers to recorded.json. `ours` runs
+arstore's evaluator, on material.json alone. `report` prints both next to each other; test_decisions.py compares them,
+without any other tool.
 """

@@ -16,10 +16,10 @@ PAGE = REPOSITORY / "docs/design/trust-decisions.md"
 
 
 def main() -> int:
-    """Print the table; 1 when an answer of arstore's differs and nobody has said why."""
+    """Print the table; return 1 if an answer of arstore differs from skopeo's without a recorded reason."""
     parser = argparse.ArgumentParser(prog="tools/trust decisions", description=about)
     parser.add_argument("--peers", metavar="DIR", help="ask skopeo in this root directory, see tools/peers")
-    parser.add_argument("--make", action="store_true", help="make the keys and signatures anew first")
+    parser.add_argument("--make", action="store_true", help="first make new keys and signatures")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(REPOSITORY)}")
     parser.add_argument(
         "--show", metavar="TEXT", help="print the cases with TEXT in their titles, with all that is known"

@@ -1,6 +1,6 @@
-"""Signatures that skopeo and cosign do not make alone: other keys, certificates, entries of a log, bad payloads.
+"""Signatures that skopeo and cosign cannot make: other keys, certificates, entries of a log, bad payloads.
 
-Keys live as long as this process. Everything is in the form that other tools read; no code of arstore is used.
+Keys exist as long as this process. Everything is in the form that other tools read; no code of arstore is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 
 @cache
 def private(name: str) -> Any:
-    """The private key of this name, of the kind that its name begins with; P-256 otherwise."""
+    """The private key of this name; the beginning of the name selects the algorithm, P-256 by default."""
     if name == "p384":
         return ec.generate_private_key(ec.SECP384R1())
     if name == "rsa":
@@ -59,14 +59,14 @@ def files() -> dict[str, bytes]:
 
 @cache
 def authority(name: str) -> tuple[Any, x509.Certificate]:
-    """A root."""
+    """Make a root authority."""
     key = private(f"{name}-ca")
     return key, _certificate(name, key.public_key(), name, key, is_ca=True)
 
 
 @cache
 def between() -> tuple[Any, x509.Certificate]:
-    """An authority below the root `pki`."""
+    """Make an authority below the root `pki`."""
     key = private("between-ca")
     return key, _certificate("between", key.public_key(), "pki", authority("pki")[0], is_ca=True)
 
@@ -111,7 +111,7 @@ def _certificate(
 
 @cache
 def leaf(kind: str) -> tuple[Any, x509.Certificate]:
-    """A signer's certificate: `pki`, `pki-expired`, `pki-between`, `fulcio` (valid for ten minutes)."""
+    """Make a signer's certificate: `pki`, `pki-expired`, `pki-between`, `fulcio` (valid for ten minutes)."""
     key = private(f"{kind}-leaf")
     if kind == "pki-expired":
         return key, _certificate("leaf", key.public_key(), "pki", authority("pki")[0], long=timedelta(days=1))
@@ -124,7 +124,7 @@ def leaf(kind: str) -> tuple[Any, x509.Certificate]:
 
 
 def payload(digest: str, name: str, kind: str = "") -> bytes:
-    """What is signed; *kind* makes it one that no reader may take."""
+    """The signed payload; *kind* makes it one that every reader must refuse."""
     critical: dict[str, Any] = {
         "identity": {"docker-reference": name},
         "image": {"docker-manifest-digest": digest},
@@ -139,7 +139,7 @@ def payload(digest: str, name: str, kind: str = "") -> bytes:
 
 
 def signed(digest: str, key: str, name: str) -> bytes:
-    """The file of a signature, by the key or the certificate that is called *key*."""
+    """The file of a signature by the key or certificate *key*."""
     data = payload(digest, name, key)
     notes: dict[str, str] = {}
     if key.startswith(("pki", "fulcio")):
@@ -163,7 +163,7 @@ def signed(digest: str, key: str, name: str) -> bytes:
 
 
 def entry(data: bytes, made: bytes, pem: bytes, at: datetime) -> str:
-    """What the log `rekor` promises about a signature of *data*."""
+    """The entry of the log `rekor` for a signature of *data*."""
     body = _canonical(
         {
             "apiVersion": "0.0.1",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def files(material: Material) -> Iterator[Case]:
-    """What a policy file may look like."""
+    """Cases about the syntax of a policy file."""
     keys = base64.b64encode(material.keys["k1.pub"]).decode()
     ring = base64.b64encode(material.keys["alice.gpg"]).decode()
     rekor = {"rekorPublicKeyPath": "@K@/rekor.pub"}
@@ -130,7 +130,7 @@ def files(material: Material) -> Iterator[Case]:
         ("sigstoreSigned with empty keyDatas", elsewhere({"type": "sigstoreSigned", "keyDatas": []}), ""),
         ("sigstoreSigned with an empty keyPath", elsewhere(sig(keyPath="")), ""),
         (
-            "an empty keyPath beside keyData",
+            "an empty keyPath with keyData",
             elsewhere({"type": "sigstoreSigned", "keyPath": "", "keyData": keys}),
             STRICT,
         ),
@@ -153,7 +153,7 @@ def files(material: Material) -> Iterator[Case]:
             "",
         ),
         (
-            "fulcio with an empty caPath beside caData",
+            "fulcio with an empty caPath and caData",
             elsewhere({"type": "sigstoreSigned", "fulcio": {**fulcio, "caPath": "", "caData": keys}, **rekor}),
             STRICT,
         ),
@@ -182,7 +182,7 @@ def files(material: Material) -> Iterator[Case]:
         ("identity null", elsewhere(sig() | {"signedIdentity": None}), ""),
         ("identity without a type", elsewhere(sig({})), ""),
         ("identity unknown", elsewhere(sig(rule("matchPrefix"))), ""),
-        ("identity of our own", elsewhere(sig(rule("anyIdentity"))), OWN),
+        ("identity of arstore", elsewhere(sig(rule("anyIdentity"))), OWN),
         ("identity with another key", elsewhere(sig({**rule("matchExact"), "prefix": "x"})), ""),
         ("exactReference without a tag", elsewhere(sig(exact(APP))), ""),
         ("exactReference that is not a name", elsewhere(sig(exact("A b:1"))), ""),
@@ -203,7 +203,7 @@ def files(material: Material) -> Iterator[Case]:
 
 
 def lists() -> Iterator[Case]:
-    """How the requirements of a list work together."""
+    """Cases about how the requirements in a list combine."""
     good, bad = gpg(exact()), gpg(exact(), key="bob.gpg")
     rows: list[tuple[str, list[Any], str]] = [
         ("accept and accept", [ACCEPT, ACCEPT], "bare"),

@@ -1,4 +1,4 @@
-"""Cases about keys and signatures, and about which document is signed."""
+"""Cases about keys and signatures, and about the document that is signed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def keys(material: Material) -> Iterator[Case]:
-    """Keys, and what is wrong with signatures."""
+    """Cases about keys, and about invalid signatures."""
     data = {name: base64.b64encode(content).decode() for name, content in material.keys.items()}
     lined = "\n".join(data["alice.gpg"][start : start + 64] for start in range(0, len(data["alice.gpg"]), 64))
     no_path = without(gpg(exact()), "keyPath")
@@ -156,7 +156,7 @@ def keys(material: Material) -> Iterator[Case]:
 
 
 def indexes() -> Iterator[Case]:
-    """Signatures on an index, or on the image in it that is taken."""
+    """Cases about signatures on an index, or on the image chosen from it."""
     for label in ("index-only", "instance-only", "index-unsigned", "other-instance"):
         repo = f"registry.example:5000/lists/{label}"
         argued = INDEX if label == "index-only" else ""

@@ -68,7 +68,7 @@ class Maker:
         return self.run("skopeo", "--insecure-policy", "--registries.d", self.work / "registries.d", *words)
 
     def make_keys(self) -> None:
-        """All keys but those of certificates."""
+        """Make all keys except those of certificates."""
         gpg = ("gpg", "--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", "")
         for user in PGP_USERS:
             until = "seconds=20" if user == "expired" else "never"
@@ -109,7 +109,7 @@ class Maker:
         self.keys[path.name] = path.read_bytes()
 
     def signed(self, image: str, signer: str, name: str) -> bytes:
-        """The file of a signature: by `pgp:USER`, `skopeo:KEY`, or by `own:KEY` as `certificates` does."""
+        """The file of a signature: by `pgp:USER`, `skopeo:KEY`, or by `own:KEY` as `certificates` makes it."""
         known = self._signatures.get((image, signer, name))
         if known is not None:
             return known
@@ -148,7 +148,7 @@ class Maker:
         return {one.name: one.read_bytes() for one in sorted(place.iterdir())}
 
     def by_cosign(self, repository: str) -> list[bytes]:
-        """What cosign signs in its old form, as skopeo brings it: an image in a registry by its tag."""
+        """The signatures that cosign makes in its old form, as skopeo copies them from a registry by tag."""
         with dockerregistry.served(self._fresh("registry")) as host:
             place = f"{host}/{repository.partition('/')[2]}"
             self.skopeo("copy", "-q", "--dest-tls-verify=false", f"oci:{self._layout}:first:1", f"docker://{place}:1")
@@ -162,7 +162,7 @@ class Maker:
         return Fixture({one.name: one.read_bytes() for one in target.iterdir()}).signatures()
 
     def bundle_by_cosign(self) -> bytes:
-        """The bundle that cosign makes of the first image."""
+        """The bundle that cosign makes for the first image."""
         import urllib.request
 
         with dockerregistry.served(self._fresh("registry")) as host:
@@ -269,7 +269,7 @@ def recipes() -> dict[str, tuple[str, str, tuple[tuple[str, str], ...]]]:
 
 
 def make(runner: Runner, tell: Any = print) -> Material:
-    """Make all of it; a minute."""
+    """Make everything; it takes a minute."""
     maker = Maker(runner)
     tell("keys")
     maker.make_keys()
@@ -302,7 +302,7 @@ def make(runner: Runner, tell: Any = print) -> Material:
 
 
 def _indexes(maker: Maker) -> dict[str, Fixture]:
-    """An index whose index alone, whose chosen instance alone, or both are signed, or of which the other is."""
+    """Indexes that are signed themselves, or whose chosen instance is, or both, or another instance."""
     collection = maker.pictures["index"]
     first = maker.pictures["first"].digest.partition(":")[2]
     found = {}

@@ -14,7 +14,7 @@ SUFFIX = ".signature-"
 
 @dataclass(frozen=True)
 class Fixture:
-    """The files of a `dir:`, and the repository that the image is in when it comes from a registry."""
+    """The files of a `dir:`, and the image's repository in a registry."""
 
     files: dict[str, bytes]
     repository: str = ""
@@ -51,7 +51,7 @@ class Material:
 
 
 def load() -> Material:
-    """What `save` has kept."""
+    """Read the material that `save` has written."""
     kept = json.loads(KEPT.read_text())
     blobs = [base64.b64decode(one) for one in kept["blobs"]]
     return Material(
@@ -65,7 +65,7 @@ def load() -> Material:
 
 
 def save(material: Material) -> None:
-    """Keep *material*; equal contents are kept once."""
+    """Write *material*; equal contents are written once."""
     blobs: dict[bytes, int] = {}
 
     def place(data: bytes) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def identities() -> Iterator[Case]:
-    """Names in signatures."""
+    """Cases about names in signatures."""
     own = "p256.pub"
     named = [
         ("name-no-tag", exact(), exact()),

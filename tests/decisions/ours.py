@@ -1,4 +1,4 @@
-"""Asking arstore: the evaluator of policies, with the material alone."""
+"""The answers of arstore: the evaluator of policies, with the material alone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _subject(source: str) -> Subject:
 
 
 def _signed(fixture: Fixture, places: Places, carries: bool) -> tuple[Signed, list[Signed]]:
-    """The image that a host of the usual kind takes, and the index that it is in."""
+    """The image that a host of the usual platform takes, and the index that contains it."""
     manifest = fixture.files["manifest.json"]
     first = places.pictures["first"].digest
     if f"{first[7:]}.manifest.json" not in fixture.files:

@@ -1,4 +1,4 @@
-"""Where the images of the table lie, and what the placeholders in it stand for."""
+"""Places of the table's images, and the values of its placeholders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Places:
         self._digest = self.pictures["first"].digest
 
     def write(self) -> None:
-        """Write it all."""
+        """Write everything."""
         self.material.write_keys(self.keys)
         for name, fixture in self.material.fixtures.items():
             fixture.write(self.top / "dir" / name)
@@ -38,7 +38,7 @@ class Places:
         images.write_docker_archive(self.top / "docker.tar", first)
 
     def filled(self, text: str) -> str:
-        """*text* without placeholders."""
+        """*text* with all placeholders replaced."""
         found = text.replace("@DIGEST@", self._digest)
         return found.replace("@K@", str(self.keys)).replace("@W@", str(self.top))
 

@@ -1,4 +1,4 @@
-"""A row of the table, and what its policies are made of."""
+"""A row of the table, and the parts of its policies."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from decisions.making import APP
 ACCEPT = {"type": "insecureAcceptAnything"}
 REJECT = {"type": "reject"}
 
-STRICT = (
-    "an empty value is not taken for one that is not there: that would take a key or a name out of the policy silently"
-)
-EARLY = "the other tools read the file and then accept nothing; here the file is refused, and `policy check` says why"
-INDEX = "a good signature on the index names its digest, and so all that it lists"
-SOUND = "what is not text is refused; the other tools put a question mark in its place and go on"
+STRICT = "an empty value does not count as a missing one: that would silently remove a key or a name from the policy"
+EARLY = "the other tools read the file and then accept nothing; here the file is refused, and `policy check` prints why"
+INDEX = "a good signature on the index names its digest, and so covers all images that it lists"
+SOUND = "invalid text is refused; the other tools replace it by a question mark and continue"
 BAD_KEY = "a key file that cannot be read makes its requirement fail, as it does with sigstoreSigned in the other tools"
-OWN = "arstore's own, known only in a file that is given with --policy; the other tools refuse it"
+OWN = "only arstore knows this identity, and only in a file given with --policy; the other tools refuse it"
 TWO_KEYS = "a file with two keys is refused, because only the first would be used"
 
 
 class Case(NamedTuple):
-    """A policy and an image. `argued` says why arstore answers otherwise than skopeo, where it does."""
+    """A policy and an image. `argued` says why arstore's answer differs from skopeo's, where it does."""
 
     group: str
     title: str
@@ -43,12 +41,12 @@ def default(*requirements: Any) -> dict[str, Any]:
 
 
 def of(transport: str, **scopes: Any) -> dict[str, Any]:
-    """A policy that rejects all but what *scopes* say (`_` is "")."""
+    """A policy that rejects everything except what *scopes* allow (`_` is "")."""
     return {"default": [REJECT], "transports": {transport: {("" if k == "_" else k): v for k, v in scopes.items()}}}
 
 
 def under(transport: str, scopes: dict[str, Any]) -> dict[str, Any]:
-    """The same for scopes that are no Python names."""
+    """The same for scopes that are not Python names."""
     return {"default": [REJECT], "transports": {transport: scopes}}
 
 
@@ -65,7 +63,7 @@ def sig(identity: Any = None, key: str = "k1.pub", **more: Any) -> dict[str, Any
 
 
 def trusted(identity: Any = None, **more: Any) -> dict[str, Any]:
-    """A requirement sigstoreSigned with what *more* says."""
+    """A requirement sigstoreSigned with the members *more*."""
     found = {"type": "sigstoreSigned", **more}
     return {
         **found,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def scopes() -> Iterator[Case]:
-    """Which list applies."""
+    """Cases about which list applies."""
     digest = "@DIGEST@"
     app, wild, hub, place = f"docker://{APP}:1", f"docker://{WILD}:1", f"docker://{HUB}", "@W@/dir/app"
     rows: list[tuple[str, Any, str, str]] = [

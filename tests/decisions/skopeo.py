@@ -37,7 +37,7 @@ json.dump(answers, open(f"{work}/answers.json", "w"))
 
 
 def ask(runner: Runner, table: Sequence[Case], material: Material) -> list[tuple[str, str]]:
-    """The answer to each case, and what skopeo said with it."""
+    """The answer to each case, and skopeo's message."""
     work = runner.work
     places = Places(work / "table", material)
     places.write()
@@ -72,7 +72,7 @@ def _slug(domain: str) -> str:
 
 
 def _mapped(host: str, material: Material) -> str:
-    """A registries.conf in which every registry of the table is a part of the one at *host*."""
+    """A registries.conf that maps every registry of the table to a part of the one at *host*."""
     domains = {one.repository.partition("/")[0] for one in material.fixtures.values() if one.repository}
     blocks = [
         f'[[registry]]\nprefix = "{domain}"\nlocation = "{host}/{_slug(domain)}"\ninsecure = true\n'
@@ -82,7 +82,7 @@ def _mapped(host: str, material: Material) -> str:
 
 
 def _pushes(places: Places, host: str) -> list[list[str]]:
-    """What puts each fixture with a repository into the registry, with its signatures, under the tags of the table."""
+    """Commands that push each fixture with a repository, with its signatures, under the tags of the table."""
     found = []
     for name, fixture in places.material.fixtures.items():
         domain, _, path = fixture.repository.partition("/")
@@ -108,13 +108,13 @@ def _answer(code: int, line: str, places: Places) -> tuple[str, str]:
 
 
 def save(table: Sequence[Case], answers: Sequence[tuple[str, str]], versions: dict[str, Any]) -> None:
-    """Keep the answers, by the groups and titles of their cases."""
+    """Write the answers, by the groups and titles of their cases."""
     rows = [[case.group, case.title, *answer] for case, answer in zip(table, answers, strict=True)]
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     RECORDED.write_text(f'{{"versions": {json.dumps(versions)},\n"answers": [\n{lines}\n]}}\n')
 
 
 def load() -> dict[tuple[str, str], tuple[str, str]]:
-    """What `save` has kept: answer and text, by group and title."""
+    """Read the answers that `save` has written: answer and text, by group and title."""
     kept = json.loads(RECORDED.read_text())
     return {(group, title): (answer, said) for group, title, answer, said in kept["answers"]}

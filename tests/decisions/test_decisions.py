@@ -1,4 +1,4 @@
-"""arstore's side of the table of decisions, against what skopeo has answered."""
+"""arstore's answers in the table of decisions, compared with the recorded answers of skopeo."""
 
 import pytest
 from support.programs import program

@@ -1,4 +1,4 @@
-"""Who may use a store: root makes files in another user's store for that user."""
+"""Permission to use a store: in another user's store, root gives new files to that user."""
 
 from __future__ import annotations
 

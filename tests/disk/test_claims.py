@@ -1,4 +1,4 @@
-"""Of several processes that take one layer, one does: claims, and imports of real processes."""
+"""Several processes that need one layer: only one builds it; claims, and imports of real processes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def store(tmp_path):
 
 
 def logged(store, path, log, before=None):
-    """An import in this process, which writes down every layer that it reads; *before* runs ahead of each."""
+    """An import in this process, which logs every layer that it reads; *before* runs ahead of each."""
     own = Store(store.directories.root, store.directories.runroot)
     real = passes.take_layer
 

@@ -1,4 +1,4 @@
-"""Room: an import ends before a file system is full, whatever was announced and however it comes."""
+"""Free space: an import ends before a file system is full, whatever was announced, by any transport."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_blobs_that_leave_no_reserve_are_refused_at_once(store, tmp_path, stream
 
 @pytest.mark.parametrize("tree", ["erofs", "directory"])
 def test_a_layer_that_grows_past_its_announcement_ends_before_the_disk_is_full(store, tmp_path, tree):
-    """Blobs of a few KiB, and trees larger than the disk: the kernel has nothing to say in it."""
+    """Blobs of a few KiB, and trees larger than the disk: arstore must stop before the kernel reports a full disk."""
     path = archive(tmp_path, *(images.layer([images.file(name, bytes(50 * MIB))], "gzip") for name in "ab"))
     before = stores.State(store)
     with pytest.raises(NoSpaceError, match="8388608 are reserved"):
@@ -163,7 +163,7 @@ def test_files_end_at_the_reserve_of_inodes(few_inodes, tmp_path, kind):
             import_reference(store, str(path), ImportOptions(tree="directory"))
         assert "--limit inodes" in caught.value.hint
         before.verify()
-        # An index takes a handful, whatever is in it.
+        # An index takes a handful of inodes, whatever its content.
         free = free_inodes(few_inodes)
         import_reference(store, str(path), ImportOptions(tree="erofs"))
         assert free - free_inodes(few_inodes) < 100
@@ -180,7 +180,7 @@ def test_inodes_are_looked_at_before_they_are_gone(few_inodes):
         room.check()
     with pytest.raises(NoSpaceError, match="199 are free, and 200"):
         room.note_inode()
-    # A blob is not begun either, and what has been let in takes what there is.
+    # A new blob is not begun either, but an accepted one may use the rest.
     Room(str(few_inodes), Limits(inodes=199), "it").check()
     for limits in (Limits(inodes=0), ACCEPTED):
         Room(str(few_inodes), limits, "it").check()
@@ -197,11 +197,11 @@ def test_a_file_system_that_counts_no_inodes_has_enough(tmp_path):
 
 
 def test_without_a_reserve_the_last_byte_may_be_taken(store, tmp_path):
-    path = archive(tmp_path, images.layer([images.file("f", noise(27 * MIB))], "none"))
+    path = archive(tmp_path, images.layer([images.file("f", noise(54 * MIB))], "none"))
     with pytest.raises(NoSpaceError):
         taken(store, path, Limits(reserve=12 * MIB))
     taken(store, path, Limits(reserve=0))
     stores.verify_clean(store)
-    # What is there can be built again, and comes again, whatever is left.
+    # Existing blobs can be built and imported again, whatever space is left.
     assert free(store.directories.root) < 12 * MIB
     taken(store, path, Limits(reserve=40 * MIB))

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.tools("unshare")
 
 INSIDE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 SECOND = (*INSIDE, "sh", "-c", '"$@"; exit $?', "sh")
-"""With another pid than the first process of a namespace has."""
+"""Runs a command with another pid than 1, the first process of a namespace."""
 
 HOLDER = """
 import sys
@@ -58,7 +58,7 @@ def store(tmp_path):
 
 @contextlib.contextmanager
 def held_inside(store):
-    """A process in a pid and a mount namespace of its own that holds all it can; its ingest."""
+    """A process in new pid and mount namespaces that holds all it can; and its ingest."""
     words = [*INSIDE, sys.executable, "-c", HOLDER, store.directories.root, store.directories.runroot]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -124,7 +124,7 @@ def test_a_process_with_the_same_pid_in_another_namespace_is_waited_for(store):
         found = collected(store, *INSIDE)
         timer.join()
         holder.wait()
-        # The kernel lets go of locks one by one: who looks in between may open the graph and find the owner alive.
+        # The kernel releases locks one by one: in between, the graph may open although the owner still seems alive.
         assert "inner" in found or "inner" in collected(store, *INSIDE)
 
 
@@ -143,7 +143,7 @@ def skip_without_time_namespaces():
 
 @contextlib.contextmanager
 def holding(store, prefix):
-    """A process behind *prefix* that holds all it can; its ingest."""
+    """A process behind *prefix* that holds all it can; and its ingest."""
     words = [*prefix, sys.executable, "-c", HOLDER, store.directories.root, store.directories.runroot]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -178,7 +178,7 @@ def test_what_died_is_dead_from_every_time_namespace(store, holder, asker):
 
 @pytest.mark.parametrize("recorded", [1, -1], ids=["started-later", "started-earlier"])
 def test_another_start_time_is_settled_by_the_lock(store, recorded):
-    """What an arstore that did not know of time namespaces has recorded of a process that lives."""
+    """An arstore that did not know time namespaces has recorded another start time of a living process."""
     graph = store.directories.graph
     with subprocess.Popen(["sleep", "60"]) as process:
         owner = Owner(process.pid, start_time(process.pid) + 10_000_000 * recorded, boot_id())
@@ -204,7 +204,7 @@ def test_the_same_identity_whoever_asks():
 
 
 def test_a_symlink_in_the_place_of_the_owners_tells_nothing(store, tmp_path):
-    """Nobody is taken for alive because of a lock on some other file."""
+    """A lock on another file must not make a process count as alive."""
     owners = f"{store.directories.graph}/owners"
     gone = Owner(4_000_000, 1, f"{boot_id()}+1")
     (tmp_path / "other").touch()

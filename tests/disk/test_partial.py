@@ -1,4 +1,4 @@
-"""Beginnings of blobs: kept from ingests, opened when they may be of use, removed the oldest first."""
+"""Partial blobs: kept from ingests, opened when they are useful, removed the oldest first."""
 
 import os
 
@@ -32,7 +32,7 @@ def fetch(ingests, count, digest=DIGEST, size=SIZE, ingest="one"):
 
 
 def kept(ingests, digest=DIGEST, size=SIZE):
-    """The bytes of what is kept; None for nothing."""
+    """The bytes of the partial blob; None if there is none."""
     found = open_beginning(str(ingests), digest, size)
     if found is None:
         return None

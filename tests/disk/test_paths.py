@@ -1,4 +1,4 @@
-"""Where everything lies, and how it is made."""
+"""Paths of the store, and the making of its directories."""
 
 from __future__ import annotations
 

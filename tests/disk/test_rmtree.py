@@ -1,4 +1,4 @@
-"""Deleting trees: however deep, and whatever the modes, with few descriptors, and nothing behind a symlink."""
+"""Deleting trees of any depth and with any modes, with few descriptors, and without following symlinks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_directories_that_their_owner_may_not_open(tmp_path):
     (place / "tree/read only").chmod(0o500)
 
     def gone(_status):
-        # Whatever is opened to be emptied is opened for its owner alone.
+        # A directory is made accessible only to its owner while it is emptied.
         for path in ("tree/closed", "tree/closed/below"):
             with suppress(OSError):
                 assert not os.stat(path).st_mode & 0o077, path

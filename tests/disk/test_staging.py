@@ -1,4 +1,4 @@
-"""What is in flight: whose it is, and that it goes with its process or its context."""
+"""Staged work: its owner, and its removal when its process or its context ends."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ LIMITS = Limits(
     inflated=1 << 16,
     ratio=50, ratio_from=1 << 12,
 )  # fmt: skip
-"""Small ones, that little bytes get past."""
+"""Limits so low that short inputs exceed them."""
 
 
 def read_tar(data: bytes) -> None:
-    """All entries with their content; then by the headers alone, which must show the same."""
+    """Read all entries with their content; then by the headers alone, with the same result."""
     entries = []
     reader = TarReader(io.BytesIO(data), "archive", LIMITS)
     for entry in reader:
@@ -34,18 +34,18 @@ def read_tar(data: bytes) -> None:
 
 
 def seek_tar(data: bytes) -> None:
-    """By the headers alone, in an archive that may be damaged."""
+    """Read by the headers alone, in an archive that may be damaged."""
     for entry in TarReader(io.BytesIO(data), "archive", LIMITS, seekable=True):
         assert entry.size >= 0
 
 
 def read_pax(data: bytes) -> None:
-    """The records of an extended header, and what they say of a member."""
+    """Read the records of an extended header, and apply them to a member."""
     pax.extension(pax.records(data, "archive"), LIMITS, "archive")
 
 
 def read_sparse(data: bytes) -> None:
-    """A map in one of its forms: in the header, in the data, in records."""
+    """Read a map in one of its forms: in the header, in the data, in records."""
     if len(data) < 9:
         return
     form, size, stored = struct.unpack_from("<BII", data)
@@ -55,7 +55,7 @@ def read_sparse(data: bytes) -> None:
         return next(blocks, bytes(512))
 
     if form % 3 == 0:
-        # The map of a header stands late in it, what follows it at the beginning of its blocks.
+        # A header ends with its map; the blocks that follow begin with theirs.
         block = bytes(386) + data[9:135]
         runs, size = sparse.old_gnu(block.ljust(512, b"\0"), following, LIMITS, "archive")
     elif form % 3 == 1:
@@ -67,7 +67,7 @@ def read_sparse(data: bytes) -> None:
 
 
 def inflate(data: bytes) -> None:
-    """A stream of whatever compression, in steps, to its end."""
+    """Inflate a stream of any compression, in steps, to its end."""
     reader = decompressed(io.BytesIO(data), "stream", limit=1 << 17, limits=LIMITS)
     total = 0
     while piece := reader.read(4096):
@@ -76,7 +76,7 @@ def inflate(data: bytes) -> None:
 
 
 def _short(members: list[images.Member]) -> bytes:
-    """Their archive without the zeros that fill it up to 10 KiB."""
+    """The archive of the members without the zeros that pad it to 10 KiB."""
     data = images.tar(members)
     return data[: len(data.rstrip(b"\0")) + 511 & ~511] + tarblocks.END
 

@@ -1,4 +1,4 @@
-"""A target that fails for some inputs, to see that this is found."""
+"""A target that fails for some inputs, to test that failures are found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fuzzing.target import Target
 
 
 class BrokenOnPurposeError(Exception):
-    """What no target may end with."""
+    """An error that no target may end with."""
 
 
 def fail(data: bytes) -> None:

@@ -1,7 +1,7 @@
-"""The checksum of super blocks, quicker: most of what the engine would do is the loop over a block's bytes.
+"""A faster checksum of super blocks: otherwise the engine would spend most time in the loop over a block's bytes.
 
-Checksums are linear: what each byte adds does not depend on the others. So what the product's own function gives for a
-byte at its place is kept, and a block is the sum of its bytes.
+Checksums are linear: the contribution of each byte does not depend on the others. So the result of the product's
+function for each byte at each place is cached, and a block's checksum is the sum over its bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WORDS = struct.Struct(f"<{layout.BLOCK // 8}Q")
 
 
 def summed(slow: Callable[[bytes], int]) -> Callable[[bytes | bytearray], int]:
-    """The function that gives what *slow* gives for a block."""
+    """A function that returns the same as *slow* for a block."""
     blank = slow(bytes(layout.BLOCK))
 
     @functools.cache
@@ -47,5 +47,5 @@ def summed(slow: Callable[[bytes], int]) -> Callable[[bytes | bytearray], int]:
 
 
 def install() -> None:
-    """Let this process take it for the product's."""
+    """Replace the product's function in this process."""
     layout.checksum = summed(layout.checksum)

@@ -1,4 +1,4 @@
-"""Targets that read documents and what users type: manifests, indexes, configs, layouts, archives' tables, names."""
+"""Targets that read documents and user input: manifests, indexes, configs, layouts, archives' tables, names."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 _HOST = platform.Platform("linux", "amd64")
 _SMALL = Bounds(document=1200, json_depth=5, layers=3, manifests=3, index_depth=1, remedy="{} raises it")
-"""Bounds that little bytes get past."""
+"""Bounds so low that short inputs exceed them."""
 
 
 def read_manifest(data: bytes) -> None:
-    """A manifest, and its descriptors written again."""
+    """Read a manifest, and write its descriptors again."""
     bounds = _bounds(data)
     manifest = Manifest.parse(data, "manifest", None if len(data) % 2 else media_type.OCI_MANIFEST, bounds)
     assert isinstance(manifest.is_image, bool)
@@ -48,7 +48,7 @@ def read_manifest(data: bytes) -> None:
 
 
 def read_index(data: bytes) -> None:
-    """An index, a choice by platform, and its names."""
+    """Read an index, choose by platform, and read its names."""
     bounds = _bounds(data)
     index = Index.parse(data, "index", bounds=bounds)
     assert len(index.manifests) <= bounds.manifests
@@ -62,7 +62,7 @@ def read_index(data: bytes) -> None:
 
 
 def read_config(data: bytes) -> None:
-    """A config, and the same with a layer and an instruction more."""
+    """Read a config, and the same with one more layer and instruction."""
     bounds = _bounds(data)
     config = ImageConfig.parse(data, "config", bounds)
     assert len(config.diff_ids) <= bounds.layers
@@ -72,7 +72,7 @@ def read_config(data: bytes) -> None:
 
 
 def read_types(data: bytes) -> None:
-    """What kind of document it is, and the type in front of it as announced."""
+    """Detect the kind of a document, with the announced type in front of it."""
     announced, _, rest = data.partition(b"\n")
     text = announced.decode("utf-8", "replace")
     for ask in (media_type.is_layer, media_type.is_docker, media_type.is_index):
@@ -82,7 +82,7 @@ def read_types(data: bytes) -> None:
 
 
 def read_layout(data: bytes) -> None:
-    """`oci-layout`, a NUL, `index.json`: alone, then as an archive with blobs."""
+    """Read `oci-layout`, a NUL, `index.json`: alone, then as an archive with blobs."""
     layout, _, index = data.partition(b"\0")
     members = _members({b"oci-layout": layout, b"index.json": index, **_BLOBS})
     if is_layout(members):
@@ -94,7 +94,7 @@ def read_layout(data: bytes) -> None:
 
 
 def read_docker_archive(data: bytes) -> None:
-    """`manifest.json`, a NUL, a config."""
+    """Read `manifest.json`, a NUL, a config."""
     table, _, config = data.partition(b"\0")
     members = _members({b"manifest.json": table, b"c.json": config, b"l/layer.tar": b"layer", **_BLOBS})
     members.add(b"link", Member(Kind.SYMLINK, link=b"l/layer.tar"))
@@ -110,7 +110,7 @@ def read_docker_archive(data: bytes) -> None:
 
 
 def read_dir(data: bytes) -> None:
-    """`version`, a NUL, `manifest.json`."""
+    """Read `version`, a NUL, `manifest.json`."""
     version, _, manifest = data.partition(b"\0")
     members = _members({b"version": version, b"manifest.json": manifest})
     if is_dir(members):
@@ -119,7 +119,7 @@ def read_dir(data: bytes) -> None:
 
 
 def read_names(data: bytes) -> None:
-    """What a user types for an image: each grammar takes the text or refuses it."""
+    """Read user input for an image: each grammar accepts the text or refuses it."""
     text = os.fsdecode(data)
     which, text = ord(text[:1] or "0") % 8, text[1:]
     if which == 0:
@@ -148,7 +148,7 @@ def read_names(data: bytes) -> None:
 
 
 def read_platform(data: bytes) -> None:
-    """A platform as typed; normalising it again changes nothing."""
+    """Read a platform as typed; normalising it again changes nothing."""
     found = platform.parse(os.fsdecode(data))
     assert found.normalised() == found
     assert platform.select([found, None], found)[0] == 0
@@ -163,7 +163,7 @@ _IMAGE = images.image(_LAYER, names=["box:1"], config={"Cmd": ["/bin/sh"], "Env"
 
 
 def _members(files: dict[bytes, bytes]) -> Members:
-    """The table of an archive with these files, in a real one."""
+    """The table of a real archive with these files."""
     fd = scratch("archive").put("archive", b"".join(files.values()))
     members = Members("archive")
     file, offset = OpenFile(fd), 0

@@ -1,7 +1,7 @@
-"""Targets that read what an image says of its encryption, and key files.
+"""Targets that read the encryption metadata of an image, and key files.
 
-A JWE and annotations hold JSON in base64 in JSON, which no mutation gets through. So inputs have the inner documents as
-they are, between NULs, and the targets encode them.
+A JWE and annotations have JSON in base64 in JSON, which no mutation survives. So inputs have the inner documents
+unencoded, between NULs, and the targets encode them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _keys() -> tuple[ec.EllipticCurvePrivateKey, ...]:
 
 
 def read_jwe(data: bytes) -> None:
-    """A protected header, a NUL, the other members: read, and tried with a key of each curve."""
+    """Read a protected header, a NUL, the other members; and try a key of each curve."""
     message = jwe.read(_composed(data), "layer")
     assert 1 <= len(message.recipients) <= 256
     assert set(message.algorithms) <= set(jwe.ALGORITHMS)
@@ -46,7 +46,7 @@ def read_jwe(data: bytes) -> None:
 
 
 def read_lock(data: bytes) -> None:
-    """Public options, a NUL, private options, a NUL, the keys of an annotation: what opens the layer."""
+    """Read public options, a NUL, private options, a NUL, the keys of an annotation, and open the layer with them."""
     public, _, rest = data.partition(b"\0")
     inner, _, keys = rest.partition(b"\0")
     notes = {f"{PREFIX}pubopts": b64encode(public).decode(), f"{PREFIX}keys.jwe": keys.decode("utf-8", "replace")}
@@ -62,7 +62,7 @@ def read_lock(data: bytes) -> None:
 
 
 def read_key(data: bytes) -> None:
-    """A key file, read as a private key, or as a public one; or what a user types for one."""
+    """Read a key file as a private and as a public key, and as a user's argument for a key."""
     which, data = data[:1], data[1:]
     if which == b"t":
         text = data.decode("utf-8", "surrogateescape")

@@ -1,10 +1,10 @@
 """`python -m fuzzing.engine TARGET FINDINGS [LIBFUZZER OPTION...]`: one target under atheris, in this process.
 
-TARGET is the name of one, or `MODULE:VARIABLE`.
+TARGET is the name of a target, or `MODULE:VARIABLE`.
 
-An exception that is no answer of arstore's does not end the run: its input goes into the directory FINDINGS, once for
-each place that it comes from, and each occurrence is a line of `FINDINGS/log`. What ends the process (a signal, memory,
-a time limit) leaves libFuzzer's own artifact there.
+An exception that is not documented does not end the run: its input goes into the directory FINDINGS, once for each
+place that raises it, and each occurrence is a line of `FINDINGS/log`. If the process ends (by a signal, lack of
+memory, a time limit), libFuzzer leaves its artifact there.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from fuzzing.target import Target
 
 _UNINSTRUMENTED = ("arstore.trees.erofs.format",)
-"""A checksum in a loop over bytes: as many branches as bytes, and nothing to find."""
+"""A checksum in a loop over bytes: as many branches as bytes, and no faults to find."""
 _EROFS = "arstore.trees.erofs."
 _UNFOLLOWED = {
     "erofs-builder": [_EROFS + name for name in ("verification", "reader")],
     "erofs-merge": [_EROFS + name for name in ("image", "attributes", "directories", "inodes", "superblock")],
 }
-"""By target, what has a target of its own, or only judges what was made: that its ways are new tells nothing there."""
+"""Modules by target that are not followed: they have their own target, or only judge the output of this one."""
 
 
 def load(name: str) -> Target:
-    """The target *name*, with all that it imports instrumented, late imports too."""
+    """Return the target *name*, with all its imports instrumented, late imports too."""
     with atheris.instrument_imports(include=["arstore"], exclude=[*_UNINSTRUMENTED, *_UNFOLLOWED.get(name, ())]):
         from fuzzing import checksum
 
@@ -48,14 +48,14 @@ def load(name: str) -> Target:
             target = TARGETS[name]
         for seed in target.seeds():
             target(seed)
-    # Nothing that is there now will ever be garbage.
+    # Objects that exist now never become garbage.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     return target
 
 
 def watched(target: Target, findings: str) -> object:
-    """*target* as libFuzzer calls it."""
+    """Return *target* as a function that libFuzzer calls."""
     log = os.open(f"{findings}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     known: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Targets that read the store's own files, which may be damaged, and what an image has for the runtime."""
+"""Targets that read the store's files, which may be damaged, and files of an image that the runtime needs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _MAP = 1 << 30
 _RECORDS = 5
-"""Records that lie in leaves of a graph: little to walk, and more than one leaf."""
+"""Records for the leaves of a graph: few, but more than one leaf."""
 
 
 def _parts(kind: type[NamedTuple]) -> tuple[tuple[str, ...], ...]:
@@ -50,11 +50,11 @@ def _parts(kind: type[NamedTuple]) -> tuple[tuple[str, ...], ...]:
 
 
 def read_record(data: bytes) -> None:
-    """Records of a kind, lines of text; the first byte says of which. All at once, and parts of them, are the same."""
+    """Decode records, lines of text of the kind that the first byte selects: all fields, and parts of them, agree."""
     kind = list(KINDS.values())[data[0] % len(KINDS)] if data else BlobRecord
     texts = data[1:].split(b"\n")
     records = [RecordCodec.decode(kind, text) for text in texts]
-    # As text: NaN does not equal itself.
+    # Compared as text: NaN does not equal itself.
     for many in (texts, texts * 2, [*texts, RecordCodec.encode(records[0])]):
         columns = RecordCodec.decode_columns(kind, kind._fields, many)
         assert repr([kind(*row) for row in zip(*columns, strict=True)][: len(records)]) == repr(records)
@@ -64,14 +64,14 @@ def read_record(data: bytes) -> None:
 
 
 def read_answer(data: bytes) -> None:
-    """What a worker answers: a value that can be answered again, and then is the same."""
+    """Decode a worker's answer: encoded and decoded again, it must be the same."""
     found = answers.unpacked(data)
     again = answers.unpacked(answers.packed(found))
     assert again == found or repr(again) == repr(found)
 
 
 def open_seal(data: bytes) -> None:
-    """A sealed value as it stands; and that a seal holds, and one flipped bit of it is mended."""
+    """Open a sealed value as it is; a seal must hold, and one flipped bit of it must be mended."""
     key, _, value = data[1:].partition(b"\0")
     flip = data[0] if data else 0
     if flip % 4 == 1:
@@ -101,7 +101,7 @@ def _texts(rows: _Rows, read: Callable[[_Rows], list[bytes]]) -> list[bytes] | N
 
 @functools.cache
 def _pages() -> tuple[bytes, list[int]]:
-    """A data file with a branch, leaves, a large value and free pages; and the places worth a change."""
+    """A data file with a branch, leaves, a large value and free pages; and the offsets that are worth changing."""
     place = scratch("graph")
     with lmdb.open(place.path, map_size=_MAP) as environment:
         for turn in range(3):
@@ -113,12 +113,12 @@ def _pages() -> tuple[bytes, list[int]]:
                     transaction.put(b"names/a", sealed(b"names/a", b"x" * 5000))
     with open(f"{place.path}/data.mdb", "rb") as file:
         data = file.read()
-    # All of what a page says of itself, and little of what it holds.
+    # Change all of a page's metadata, and little of its content.
     return data, [at for at in mutators.used(data) if data[at : at + 1] not in (b"0", b"1", b"2", b"x")]
 
 
 def walk_pages(data: bytes) -> None:
-    """A walk over damaged pages ends, with faults or with what was there."""
+    """Walk over damaged pages: it must end, with faults or with records."""
     base, places = _pages()
     damaged = mutators.patched(base, places, data)
     place = scratch("walked")
@@ -135,7 +135,7 @@ def walk_pages(data: bytes) -> None:
 
 
 def needs(data: bytes) -> None:
-    """`needs.json` of a tree."""
+    """Read `needs.json` of a tree."""
     place = scratch("needs")
     place.put("needs.json", data)
     found = read_needs(place.path)
@@ -143,13 +143,13 @@ def needs(data: bytes) -> None:
 
 
 def play_listing(data: bytes) -> None:
-    """The listing of a tree of files, and the attributes that it tells."""
+    """Read the listing of a tree of files, with its attributes."""
     for listed in listing.played(listing._HEAD + data).values():
         listing.unpacked(listed.attributes)
 
 
 def find_user(data: bytes) -> None:
-    """A user and a group in /etc/passwd and /etc/group: text, NUL, passwd, NUL, group."""
+    """Find a user and a group in /etc/passwd and /etc/group: text, NUL, passwd, NUL, group."""
     text, _, rest = data.partition(b"\0")
     passwd, _, group = rest.partition(b"\0")
     place = scratch("root")
@@ -161,7 +161,7 @@ def find_user(data: bytes) -> None:
 
 
 def read_mount(data: bytes) -> None:
-    """The record of a mount: what cannot be read is taken for one that says nothing."""
+    """Read the record of a mount; an unreadable one counts as empty."""
     place = scratch("mounts")
     place.put("m.json", data)
     record, busy = mountrecord.read(place.path, "m")

@@ -28,7 +28,7 @@ from fuzzing.archives import LIMITS, tar_seeds
 from fuzzing.target import Scratch, Target, scratch
 
 SAMPLE = int(os.environ.get("ARSTORE_FUZZING_SAMPLE", "0"))
-"""Of the indexes that are built, the kernel and fsck.erofs are asked about each so manieth; 0: about none."""
+"""Every so many built indexes, one is checked by the kernel and fsck.erofs; 0: never."""
 
 _FORM = ErofsFormat()
 _KEYS = ("sha256:" + "0" * 64, "sha256:" + "1" * 64)
@@ -36,7 +36,7 @@ _built = 0
 
 
 def build(data: bytes) -> None:
-    """An index over any tar is one that verification, the kernel and fsck.erofs find nothing wrong with."""
+    """Build an index over any tar: verification, the kernel and fsck.erofs must accept it."""
     place = scratch("built")
     _build(place, data)
     _accepted(place)
@@ -68,7 +68,7 @@ def _accepted(place: Scratch) -> None:
 
 
 def _ask_others(place: Scratch) -> bytes:
-    """One letter for each that was asked."""
+    """Check with the kernel and fsck.erofs; return one letter for each that was run."""
     asked = b""
     path = Path(place.path)
     if not trees.why_no_fsck():
@@ -114,13 +114,13 @@ _MEMBERS = (
         images.file("e/x", b"in the way"),
     ),
 )
-"""Small layers, which take little time and have little that a change could miss."""
+"""Small layers, which take little time and in which few changes go unnoticed."""
 _PATHS = (b"d/f", b"h", b"l", b"c", b"e/x", b"long", _MANY[-1].encode(), b"none/x", b"")
 
 
 @functools.cache
 def _bases() -> tuple[tuple[bytes, list[int]], ...]:
-    """Indexes, each with the places that are worth a change, and a merged one last."""
+    """Indexes, each with the offsets that are worth changing; a merged one is last."""
     place = scratch("bases")
     made = []
     for number, members in enumerate(_MEMBERS):
@@ -135,7 +135,7 @@ def _bases() -> tuple[tuple[bytes, list[int]], ...]:
 
 
 _there: dict[int, tuple[bytes, bool]] = {}
-"""What the members are made of at the moment."""
+"""The present content of the members."""
 
 
 def _member(number: int, data: bytes, sealed: bool = True) -> Scratch:
@@ -155,14 +155,14 @@ def _member(number: int, data: bytes, sealed: bool = True) -> Scratch:
 
 
 def _damaged(data: bytes, number: int = 0) -> Scratch:
-    """The tree whose index is changed as *data* says, the first byte how."""
+    """The tree whose index is changed by *data*; the first byte selects how."""
     how = data[0] if data else 0
     base, places = _bases()[(how >> 1) % len(_MEMBERS)]
     return _member(number, mutators.patched(base, places, data[1:]), how % 11 != 7)
 
 
 def check(data: bytes) -> None:
-    """Verification ends, with a finding or without; what it finds nothing in can be read."""
+    """Verify an index: verification must end, and if it has no finding, the index must be readable."""
     place = _damaged(data)
     verify(place.fd)
     try:
@@ -172,12 +172,12 @@ def check(data: bytes) -> None:
 
 
 def look(data: bytes) -> None:
-    """Look-ups in what nobody has verified."""
+    """Look up in an index that was not verified."""
     _look(_damaged(data), data[:1])
 
 
 def _look(place: Scratch, which: bytes) -> None:
-    """The node at one of the paths, or what can be read there, as the byte *which* says."""
+    """Look up the node at one of the paths, or read what is there; the byte *which* selects."""
     how = which[0] if which else 0
     path = _PATHS[(how >> 3) % len(_PATHS)]
     if how & 1:
@@ -188,7 +188,7 @@ def _look(place: Scratch, which: bytes) -> None:
 
 
 def devices(data: bytes) -> None:
-    """The device table of a merged index."""
+    """Read the device table of a merged index."""
     base, places = _bases()[-1]
     head = [at for at in places if layout.SUPER_OFFSET <= at < 3 * layout.BLOCK]
     files = device_files(scratch("merged").put(MERGED_INDEX, mutators.patched(base, head, data)), "index")
@@ -196,7 +196,7 @@ def devices(data: bytes) -> None:
 
 
 def merge_damaged(data: bytes) -> None:
-    """Two members, either damaged, make an index or are refused; what is made has its devices."""
+    """Merge two members, either damaged: they make an index with its devices, or are refused."""
     one, _, other = data.partition(b"|")
     members = [
         (key, _damaged(part, number).path) for number, (key, part) in enumerate(((_KEYS[0], one), (_KEYS[1], other)))

@@ -1,4 +1,4 @@
-"""Mutations that keep the form of what they mutate, so that the bytes get past its first check."""
+"""Mutations that keep the form of their input, so that the bytes pass its first check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBERS = (
     32768, 65535, 65536, (1 << 28) - 1, 1 << 28, (1 << 28) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 2, (1 << 32) - 1,
     1 << 32, 1 << 33, 1 << 40, (1 << 48) - 1, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 999_999_999, 1 << 30,
 )  # fmt: skip
-"""Where things change: sizes of fields, blocks, pages, limits."""
+"""Numbers at which behaviour changes: sizes of fields, blocks, pages, limits."""
 WIDTHS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 
 
@@ -37,7 +37,7 @@ _NAMES = (
 
 
 def headers(data: bytes | bytearray) -> list[int]:
-    """Where a reader would look for headers, as far as sizes can be told."""
+    """Offsets where a reader would look for headers, as far as sizes are readable."""
     found, place = [], 0
     while place + BLOCK <= len(data) and len(found) < 64:
         found.append(place)
@@ -50,7 +50,7 @@ def headers(data: bytes | bytearray) -> list[int]:
 
 
 def tar(data: bytes, most: int, chance: random.Random, mutate: Mutate) -> bytes:
-    """A tar whose headers have right checksums: fields, whole members or any bytes are changed."""
+    """A tar whose headers have valid checksums: fields, whole members or any bytes are changed."""
     made = bytearray(data)
     places = headers(data)
     what = chance.randrange(8)
@@ -94,7 +94,7 @@ def _field(start: int, length: int, chance: random.Random) -> bytes:
 
 
 def pax(data: bytes, most: int, chance: random.Random, mutate: Mutate) -> bytes:
-    """Extended headers whose records have right lengths, most of the time."""
+    """Extended headers whose records have valid lengths, most of the time."""
     made = mutate(data, most)
     if chance.randrange(5) == 0:
         return made
@@ -139,14 +139,14 @@ _TEXTS = tuple(
         *("sha256:" + "0" * 64, "sha512:" + "0" * 128),
     )
 )
-"""Values, as texts: what is put into a document may be changed there."""
+"""Values, as texts, that are put into a document and may be changed there."""
 
 
 _KEYS = ("mediaType", "manifests", "layers", "config", "subject", "data", "urls")
 
 
 def document(data: bytes, most: int, chance: random.Random, mutate: Mutate) -> bytes:
-    """JSON that stays JSON in half of all cases; where NULs separate several documents, one of them."""
+    """JSON that stays JSON in half of all cases; of several documents separated by NULs, one is changed."""
     if chance.randrange(2):
         return mutate(data, most)
     parts = data.split(b"\0")
@@ -185,7 +185,7 @@ _PATCH = 5
 
 
 def patched(base: bytes, places: list[int], patches: bytes) -> bytes:
-    """*base* with changes: each is five bytes, two for one of *places*, one for the kind, two for a value."""
+    """*base* with changes: each is five bytes, two select one of *places*, one the kind, two give a value."""
     made = bytearray(base)
     for at in range(0, len(patches) - _PATCH + 1, _PATCH):
         where, kind, value = struct.unpack_from("<HBH", patches, at)
@@ -213,7 +213,7 @@ def patched(base: bytes, places: list[int], patches: bytes) -> bytes:
 
 
 def used(data: bytes) -> list[int]:
-    """The places of *data* that hold something, and those around them."""
+    """The offsets of *data* that are not zero, and those around them."""
     found: dict[int, None] = {}
     for place, byte in enumerate(data):
         if byte:

@@ -39,7 +39,7 @@ _SUBJECTS = (
 
 
 def read_policy(data: bytes) -> None:
-    """A policy file after a line with a name: its words, its doubts, its scopes, and what it decides."""
+    """Read a policy file after a line with a name: its words, its doubts, its scopes, and its decisions."""
     line, _, document = data.partition(b"\n")
     policy = read(document, "policy", explicit=len(data) % 2 == 0)
     assert policy.default
@@ -71,9 +71,9 @@ def _named(name: str) -> list[Subject]:
 
 
 def _decide(policy: Policy, subject: Subject) -> None:
-    """No list accepts an unsigned image, or one with a signature that nobody made, unless it accepts everything."""
+    """No list may accept an unsigned image, or one with a forged signature, unless it accepts everything."""
     requirements = scope.find(policy, subject).requirements
-    # Files with any name could be opened, and gpg be started, a million times.
+    # Otherwise files with any name could be opened, and gpg started, a million times.
     if any(source.paths for source in sources(policy)) or any(isinstance(one, SignedBy) for one in requirements):
         signatures: list[SigstoreSignature] = []
     else:
@@ -113,7 +113,7 @@ def _seeds() -> list[bytes]:
     ]
     names = (_NAME, "busybox", "", "a@b", f"r.example/a@{Digest.of(b'')}")
     seeds = [f"{names[number % len(names)]}\n{json.dumps(one)}".encode() for number, one in enumerate(lists)]
-    # Both lengths: a file that the user has given, and one that was found.
+    # Both lengths: a file that the user gave, and one that was found.
     return [*seeds, *(seed + b" " for seed in seeds)]
 
 
@@ -129,7 +129,7 @@ _WORDS = (
 
 
 def _mutated(data: bytes, most: int, chance: random.Random, mutate: Mutate) -> bytes:
-    """The name changed, or the document, as a document."""
+    """Mutate the name, or the document as a document."""
     name, _, document = data.partition(b"\n")
     if chance.random() < 0.1:
         name = mutate(name, 80).replace(b"\n", b"")

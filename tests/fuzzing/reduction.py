@@ -1,4 +1,4 @@
-"""Which inputs are worth keeping: those that take steps, from line to line of arstore, that no other takes."""
+"""Choice of inputs to keep: those that take steps, from line to line of arstore, that no other input takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_LOOKED_AT = 1500
 
 
 def reached(target: Target, data: bytes) -> frozenset[tuple[str, int, int]]:
-    """The steps from line to line, by file, that *target* takes with *data*, and what it fails with as one."""
+    """The steps from line to line, by file, that *target* takes with *data*; an error counts as one step."""
     steps: set[tuple[str, int, int]] = set()
 
     def follow(frame: FrameType, event: str, _: Any) -> Any:
@@ -47,7 +47,7 @@ def reached(target: Target, data: bytes) -> frozenset[tuple[str, int, int]]:
 
 
 def grow(target: Target, found: Path, corpus: Path, most: int) -> int:
-    """Copy up to *most* files of *found* that reach what the seeds and *corpus* do not; how many it were."""
+    """Copy up to *most* files of *found* that reach more than the seeds and *corpus*; return their number."""
     corpus.mkdir(exist_ok=True)
     known: set[tuple[str, int, int]] = set()
     for data in (*target.seeds(), *(path.read_bytes() for path in target.corpus())):

@@ -1,4 +1,4 @@
-"""Targets that read what registries answer, and the files that configure them."""
+"""Targets that read replies of registries, and the files that configure them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _BASE = Url.parse("https://h.example:5000/v2/a/b/tags/list?n=1")
 
 
 def read_challenges(data: bytes) -> None:
-    """Lines of WWW-Authenticate."""
+    """Read lines of WWW-Authenticate."""
     for one in challenges(_text(data).split("\n")):
         assert one.scheme == one.scheme.lower()
         assert all(isinstance(value, str) for value in one.parameters.values())
 
 
 def read_link(data: bytes) -> None:
-    """Lines of Link, and the URL that they lead to."""
+    """Read lines of Link, and the URL that they lead to."""
     target = next_link(_text(data).split("\n"))
     url = _BASE.resolve(target)
     assert str(url).isascii()
@@ -43,7 +43,7 @@ def read_link(data: bytes) -> None:
 
 
 def read_ranges(data: bytes) -> None:
-    """Content-Range, and the Range of an upload."""
+    """Read Content-Range, and the Range of an upload."""
     text = _text(data)
     found = content_range(text)
     if found is not None and found.first is not None:
@@ -56,7 +56,7 @@ def read_ranges(data: bytes) -> None:
 
 
 def read_retry_after(data: bytes) -> None:
-    """Retry-After."""
+    """Read Retry-After."""
     seconds = retry_after(_text(data), lambda: 1e9)
     if seconds is None:
         raise ValueError(data)
@@ -64,7 +64,7 @@ def read_retry_after(data: bytes) -> None:
 
 
 def read_reference(data: bytes) -> None:
-    """A reference, which reads the same when it is written again."""
+    """Read a reference; written again, it must read the same."""
     found = DockerReference.parse(_text(data))
     assert DockerReference.parse(str(found)) == found
     assert str(found).isprintable()
@@ -72,7 +72,7 @@ def read_reference(data: bytes) -> None:
 
 
 def read_auth_file(data: bytes) -> None:
-    """A file of credentials."""
+    """Read a file of credentials."""
     place = scratch("auth-file")
     place.put("auth.json", data)
     places = Places({"PATH": "/nowhere"}, 1000, place.path, place.path, place.path)
@@ -82,7 +82,7 @@ def read_auth_file(data: bytes) -> None:
 
 
 def read_registries(data: bytes) -> None:
-    """A registries.conf, and what a name means by it."""
+    """Read a registries.conf, and resolve a name with it."""
     found = parse_registries(data, "registries.conf", is_main=bool(len(data) % 2))
     conf = RegistriesConf(tuple(found["tables"].values()))
     for name in ("h.example/a/b:1", "docker.io/library/x", "x.h.example:5000/a"):
@@ -92,7 +92,7 @@ def read_registries(data: bytes) -> None:
 
 
 def read_error(data: bytes) -> None:
-    """The body of a refusal, and a header of warnings."""
+    """Read the body of a refusal, and a header of warnings."""
     codes, message = error_body(data)
     assert "".join((*codes, message)).isprintable()
     assert len(message) <= 1000

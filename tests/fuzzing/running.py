@@ -1,4 +1,4 @@
-"""Targets around running containers: what a user types for one, the files that are left of it, the kernel's mounts."""
+"""Targets around running containers: user input, the files that a container leaves, the kernel's mounts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BLANK = re.compile(rb"[ \t\n\\]")
 
 
 def read_options(data: bytes) -> None:
-    """What a user types for a run or a limit: each grammar takes the text or refuses it."""
+    """Read user input for a run or a limit: each grammar accepts the text or refuses it."""
     text = os.fsdecode(data)
     which, text = ord(text[:1] or "0") % 10, text[1:]
     if which == 0:
@@ -62,7 +62,7 @@ def read_options(data: bytes) -> None:
 
 
 def read_state(data: bytes) -> None:
-    """The state of a container: what is taken for one can be shown, written again, and asked for its processes."""
+    """Read the state of a container: a valid one can be shown, written again, and asked for its processes."""
     place = scratch("state")
     place.put(STATE_NAME, data)
     found = status(place.path)
@@ -73,7 +73,7 @@ def read_state(data: bytes) -> None:
 
 
 def read_log(data: bytes) -> None:
-    """A log that may be damaged; and that what a container writes, of which a little is enough, comes back from it."""
+    """Read a log that may be damaged; and a few bytes written by a container must be read back from it."""
     place = scratch("log")
     fd = place.put(LOG_NAME, data)
     everything = _log_lines(place.path, Wanted())
@@ -99,14 +99,14 @@ def _log_lines(directory: str, wanted: Wanted) -> list[LogLine]:
 
 
 def explain_failure(data: bytes) -> None:
-    """What a runtime says when it fails, its log and its standard error with a NUL between: one line comes of it."""
+    """Explain a runtime's failure, its log and its standard error with a NUL between: the result must be one line."""
     log, _, printed = data.partition(b"\0")
     error = OciRuntime("/usr/bin/runc").failure(log, printed, "box")
     assert str(error).isprintable()
 
 
 def read_runtime_cache(data: bytes) -> None:
-    """What is remembered of runtimes: whatever it says, it makes one that is there, or none."""
+    """Read the cache of runtimes: any content must give a runtime that exists, or none."""
     place = scratch("cache")
     place.put(discovery.CACHE_NAME, data)
     found = discovery._cached(place.path, [_PROGRAM], cgroups=True)
@@ -116,7 +116,7 @@ def read_runtime_cache(data: bytes) -> None:
 
 
 def read_mountinfo(data: bytes) -> None:
-    """A line of the kernel's table of mounts: names that it escapes come back; any other bytes are a line or none."""
+    """Read a line of the kernel's mount table: escaped names are restored; other bytes are a line or are ignored."""
     root, point, source, options = (data.split(b"\0") + [b""] * 3)[:4]
     if b"-" not in options:
         words = (
@@ -141,7 +141,7 @@ def read_mountinfo(data: bytes) -> None:
 
 
 def _escaped(text: bytes) -> bytes:
-    """As seq_escape() of the kernel writes it."""
+    """Escape as seq_escape() of the kernel does."""
     return _BLANK.sub(lambda found: b"\\%03o" % ord(found[0]), text)
 
 

@@ -1,5 +1,5 @@
-"""Targets that read signatures, what carries them, and keys. Where a key decides, it takes everything, so that what is
-read after it is reached too."""
+"""Targets that read signatures, their containers, and keys. A key accepts everything, so that the code behind it is
+reached too."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _PAYLOAD = write_statement(_STATEMENT, COSIGN)
 
 
 class _Gullible(PublicKey):
-    """A key that has made every signature."""
+    """A key that accepts every signature."""
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Return, whatever is asked."""
+        """Accept every signature."""
 
 
 _KEY = _Gullible("ECDSA P-256", b"key", None)
 
 
 def read_payload(data: bytes) -> None:
-    """A payload of either type, which reads the same when it is written again."""
+    """Read a payload of either type; written again, it must read the same."""
     found = None
     for kind in (SIMPLE, COSIGN):
         try:
@@ -50,7 +50,7 @@ def read_payload(data: bytes) -> None:
 
 
 def read_bundle(data: bytes) -> None:
-    """A bundle, and its statement."""
+    """Read a bundle and its statement."""
     found = verify_bundle(Bundle(data), [_KEY])
     assert found.subjects
     assert all(isinstance(one, Digest) for one in found.subjects)
@@ -58,13 +58,13 @@ def read_bundle(data: bytes) -> None:
 
 
 def read_entry(data: bytes) -> None:
-    """An entry of a log."""
+    """Read an entry of a log."""
     found = rekor.verify_entry(data.decode("latin-1"), [_KEY], b"key", b"signature", _PAYLOAD)
     assert found.tzinfo is not None
 
 
 def read_signature_file(data: bytes) -> None:
-    """A file of a `dir:` image, and the signature in it."""
+    """Read a signature file of a `dir:` image, and the signature in it."""
     found = dir_file.read_file(data)
     assert dir_file.read_file(dir_file.write_file(found)) == found
     if isinstance(found, SigstoreSignature):
@@ -72,7 +72,7 @@ def read_signature_file(data: bytes) -> None:
 
 
 def read_manifest(data: bytes) -> None:
-    """A manifest that carries signatures, to which one more is added."""
+    """Read a manifest with signatures, and add one to it."""
     slots = cosign.read_slots(data)
     cosign.read_bundle_slots(data)
     assert len(slots) <= MOST
@@ -81,7 +81,7 @@ def read_manifest(data: bytes) -> None:
 
 
 def read_keys(data: bytes) -> None:
-    """A public key, a certificate, a chain, roots: whichever of them it is."""
+    """Read a public key, a certificate, a chain or roots: whichever it is."""
     try:
         found = read_public_key(data, "key")
     except Exception:
@@ -96,7 +96,7 @@ def read_keys(data: bytes) -> None:
 
 
 def read_status(data: bytes) -> None:
-    """What gpg says."""
+    """Read the status output of gpg."""
     lines = data.decode("utf-8", "replace").split("\n")
     status.imported(lines)
     assert len(status.signer_of(lines, 0)) in {40, 64}

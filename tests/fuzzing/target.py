@@ -1,4 +1,4 @@
-"""Targets: what each runs, where it begins, and what it may end with."""
+"""Targets: the function that each runs, its seeds, and the errors that it may end with."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from arstore.errors import ArstoreError
 CORPUS = Path(__file__).parent / "corpus"
 
 Mutate = Callable[[bytes, int], bytes]
-"""The engine's own mutation: bytes, and the most bytes that may come out."""
+"""The engine's default mutation: bytes, and the most bytes that may come out."""
 Mutator = Callable[[bytes, int, random.Random, Mutate], bytes]
-"""A mutation that knows the form: bytes, the most bytes that may come out, chance, and the engine's own."""
+"""A mutation that knows the form: bytes, the most bytes that may come out, a source of chance, and the default one."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """`run` may raise an ArstoreError, of one line, and what is in `documented`; anything else is a finding."""
+    """`run` may raise an ArstoreError with a text of one line, or a class in `documented`; the rest are findings."""
 
     name: str
     run: Callable[[bytes], object]
@@ -50,7 +50,7 @@ class Target:
 
 
 class Scratch:
-    """A directory with files that are written anew for each execution."""
+    """A directory with files that are rewritten for each execution."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -67,18 +67,18 @@ class Scratch:
         return fd
 
     def put(self, name: str, data: bytes) -> int:
-        """Let the file *name* hold *data*; its descriptor."""
+        """Write *data* to the file *name*; return its descriptor."""
         fd = self.file(name)
         os.ftruncate(fd, len(data))
         os.pwrite(fd, data, 0)
         return fd
 
     def keep(self, name: str, data: bytes) -> int:
-        """Let the file *name* hold *data*, which it is given once; its descriptor."""
+        """Write *data*, which never changes, to the file *name* once; return its descriptor."""
         return self._fds[name] if name in self._fds else self.put(name, data)
 
     def forget(self, name: str) -> None:
-        """The file is somebody else's from now on, or gone."""
+        """Forget the file: another process has it, or it is gone."""
         fd = self._fds.pop(name, -1)
         if fd >= 0:
             os.close(fd)
@@ -88,7 +88,7 @@ class Scratch:
 
 @functools.cache
 def scratch(name: str) -> Scratch:
-    """The directory of this name for this process, gone when it ends."""
+    """The directory of this name for this process, removed when it ends."""
     place = tempfile.mkdtemp(prefix=f"fuzzing-{name}-")
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return Scratch(place)

@@ -1,4 +1,4 @@
-"""Every target on its corpus and its seeds; and, where atheris is there, a short run of it that finds nothing."""
+"""Every target on its corpus and its seeds; and a short run under atheris, if it is installed, without findings."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class _Layers(NamedTuple):
 
 
 def test_what_many_records_have_is_held_once(graph):
-    """A store of 200,000 layers with one blob and one tree would be 200,000 strings of each."""
+    """A store of 200,000 layers with one blob and one tree would otherwise have 200,000 strings of each."""
     number = [f"sha256:{digit:064x}" for digit in range(300)]
     with graph.write() as change:
         for one in number:
@@ -89,7 +89,7 @@ def test_what_many_records_have_is_held_once(graph):
     with graph.read() as snapshot:
         keys, layers = snapshot.columns("layers", _Layers)
         layers_of_image = snapshot.every("images", NamedTuple("Part", [("layers", tuple)]))[A].layers
-    # In each list that was decoded together, of which the first are short.
+    # In each list that was decoded together; the first ones are short.
     assert len(set(map(id, layers.blobs))) == len(set(map(id, layers.tree))) == len(set(map(id, layers.size))) == 1
     assert (keys, layers.parent) == (number, number)
     assert (set(layers.blobs), set(layers.tree), set(layers.size)) == ({(C,)}, {A}, {100_000})
@@ -108,7 +108,7 @@ def test_records_with_lists_in_lists_are_read_as_before(graph):
 
 
 def test_large_records_are_decoded_a_few_at_a_time(graph):
-    """Of 20 images with 10,000 layers each, all at a time would take 100 MB."""
+    """All of 20 images with 10,000 layers each at once would take 100 MB."""
     layers = tuple(f"sha256:{number:064x}" for number in range(4000))
     with graph.write() as change:
         for digit in range(20):
@@ -233,7 +233,7 @@ def test_readers_never_wait(graph):
 
 
 def growth(graph):
-    """Bytes that the file grows by when processes, one after the other, change the same record a hundred times."""
+    """The growth of the file in bytes when processes, one after the other, change the same record a hundred times."""
     path = f"{graph.path}/data.mdb"
     sizes = []
     for number in range(120):
@@ -256,7 +256,7 @@ def test_what_a_killed_reader_saw_is_not_kept_for_it(graph):
 
     with stores.in_child(read, -signal.SIGKILL) as pid:
         os.read(reading, 1)
-        # Each change takes new pages, because the reader may still look at the old ones.
+        # Each change takes new pages, because the reader may still read the old ones.
         assert growth(graph) >= 100 * 4096
         os.kill(pid, signal.SIGKILL)
     os.close(reading)

@@ -1,4 +1,4 @@
-"""Ids of stores, format 3: how older stores get theirs, and what dies on the way; records of a newer arstore; hints."""
+"""Ids of stores, format 3: ids for older stores, kills on the way; records of a newer arstore; hints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def again(store, create=True):
 
 
 def raw(store, changes):
-    """Change the graph behind arstore's back."""
+    """Change the graph without arstore."""
     store.graph.release()
     with lmdb.open(store.graph.path, map_size=MAP_SIZE) as environment, environment.begin(write=True) as change:
         for key, value in changes.items():
@@ -89,7 +89,7 @@ def test_the_id_is_there_before_the_first_blob(tmp_path):
 
 @pytest.mark.parametrize("point", STORE_POINTS)
 def test_making_a_store_that_is_killed(tmp_path, point):
-    """Nothing, or a store: what reads makes neither, and an import ends well."""
+    """There is no store, or a whole one: reading makes neither, and an import succeeds."""
     place, seen = (str(tmp_path / "root"), str(tmp_path / "run")), []
 
     def make():
@@ -235,7 +235,7 @@ def test_a_migration_that_is_killed(store, tmp_path, point, copied):
 def test_an_older_arstore_goes_on_after_a_migration_that_was_killed(store, point):
     stores.make_older(store)
     killed_at(store, point)
-    # What an arstore of format 2 does: it reads the format, and changes records.
+    # Act as an arstore of format 2: read the format, and change records.
     assert unsealed(b"meta/format", rows(store)[b"meta/format"]) == b"2"
     raw(store, {b"names/older:1": sealed(b"names/older:1", EXAMPLE.digest.encode())})
     with again(store) as now:
@@ -261,7 +261,7 @@ def test_a_graph_that_an_older_arstore_made_anew_is_not_believed(store, point):
 
 @pytest.mark.parametrize("harm", ["lost", "empty"])
 def test_an_older_store_whose_graph_is_lost(store, tmp_path, harm):
-    """It has no id: what is under the root, and index.json, tell."""
+    """The store has no id: index.json and the files under the root must show which store it is."""
     stores.make_older(store)
     shutil.rmtree(store.directories.graph)
     if harm == "empty":
@@ -382,7 +382,7 @@ def test_an_unknown_field_without_a_seal_is_damage(store):
 
 
 def test_records_of_a_newer_arstore_in_a_graph_that_is_lost(store):
-    """The old one is kept aside, whatever is in it."""
+    """The old graph is set aside, whatever is in it."""
     newer_field(store)
     store.close()
     Path(store.directories.root, "store.json").write_bytes(b"")
@@ -435,7 +435,7 @@ def test_check_and_repair_leave_hints_alone(store):
         now.close()
         data = Path(now.graph.path, "data.mdb")
         pages = bytearray(data.read_bytes())
-        # The header of a page is gone: the graph is made again.
+        # The header of a page is lost: the graph is made again.
         pages[18] ^= 1
         pages[4096 + 18] ^= 1
         data.write_bytes(pages)

@@ -1,4 +1,4 @@
-"""Numbers for keys: of the recorded ones their places, and one more for each that has no record."""
+"""Numbers for keys: recorded keys get their positions, and each unrecorded key gets another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walk over LMDB's pages: nothing is found in what LMDB has written, and flipped bits are."""
+"""The walk over LMDB's pages: it finds no fault in pages that LMDB wrote, and finds flipped bits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def data(tmp_path):
 
 
 def look(path):
-    """What a walk finds, and the keys of the records whose seals are broken."""
+    """The findings of a walk, and the keys of the records whose seals are broken."""
     broken = []
     done = walk(path, SIZE, lambda key, value: None if is_sealed(key, value) else broken.append(key))
     return done, broken
@@ -56,7 +56,7 @@ def test_an_empty_environment_is_well(tmp_path):
 
 
 def test_nothing_in_a_page_that_is_read_can_flip_unseen(data):
-    """Each used page gets flips all over; what is not found must leave what LMDB reads as it was."""
+    """Bits are flipped all over each used page; a flip that is not found must not change what LMDB reads."""
     original = Path(data).read_bytes()
     with lmdb.open(os.path.dirname(data), map_size=SIZE) as environment, environment.begin() as transaction:
         wanted = dict(transaction.cursor())
@@ -94,9 +94,9 @@ def test_the_moment_changes_with_a_write(data):
 
 
 def test_pages_at_the_end_that_were_never_written_are_no_damage(tmp_path):
-    """A transaction may take pages at the end of the file and give them back: LMDB counts them, and writes nothing.
+    """A transaction may take pages at the end of the file and return them: LMDB counts them, and does not write them.
 
-    Here they are cut off once they are free, which comes to the same.
+    Here they are cut off once they are free, which has the same effect.
     """
     path = tmp_path / "data.mdb"
     small, large = ([b"%s/%d" % (kind, n) for n in range(40)] for kind in (b"a", b"z"))
@@ -124,7 +124,7 @@ def test_a_branch_whose_header_is_lost_is_a_fault_and_no_crash(data, start):
 
 
 def test_a_page_number_beyond_all_files_is_found(data):
-    """Times the size of a page it is more than a place in a file can be."""
+    """Multiplied by the size of a page, the number exceeds the largest offset of a file."""
     original = bytearray(Path(data).read_bytes())
     root = 16 + 24 + 48 + 40
     for number in (0, 1):
@@ -134,7 +134,7 @@ def test_a_page_number_beyond_all_files_is_found(data):
 
 
 def test_each_node_of_a_damaged_branch_is_read_once(data, monkeypatch):
-    """Its bounds may say that every second byte is the place of a node, and nodes lead from one to the next."""
+    """A damaged branch may list a node at every second byte, and nodes may lead from one to the next."""
     content = bytearray(Path(data).read_bytes())
     branches = [page for page in range(2, len(content) // 4096) if content[page * 4096 + 10] == 1]
     assert branches
@@ -155,12 +155,12 @@ def test_each_node_of_a_damaged_branch_is_read_once(data, monkeypatch):
 
     monkeypatch.setattr(pages, "_NODE", Counted)
     assert look(data)[0].faults
-    # Once as what the page should be, once more in search of what can be saved.
+    # Once as a page of its expected kind, and again in search of records to save.
     assert max(read.values()) <= 2
 
 
 def test_damaged_branches_that_lead_to_one_another_are_gone_through_once(data):
-    """Where each leads to both, there are more ways through them than can be counted."""
+    """Each branch leads to both, so there are more paths than can be counted."""
     content = bytearray(Path(data).read_bytes())
     main = 16 + 24 + 48
     for number in (0, 1):
@@ -187,7 +187,7 @@ def walker(data, **changes):
 
 @pytest.mark.parametrize("key", [b"", b"\1", b"\1" + bytes(8), bytes(8), b"\xff" * 8])
 def test_a_list_of_free_pages_by_an_impossible_key(data, key):
-    """It names no transaction, or one that has not been yet."""
+    """The key is not a transaction, or a transaction that has not happened yet."""
     with pytest.raises(pages.PageError, match="impossible key"):
         walker(data)._take_free(key, (1).to_bytes(8, "little") + (5).to_bytes(8, "little"))
 

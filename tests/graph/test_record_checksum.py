@@ -1,4 +1,4 @@
-"""Seals: what was sealed comes back, every flipped bit is found, and put right."""
+"""Seals: sealed values are restored, and every flipped bit is found and repaired."""
 
 from __future__ import annotations
 

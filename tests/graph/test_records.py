@@ -1,4 +1,4 @@
-"""Records as bytes: what is written is what is read, and anything else is refused."""
+"""Records as bytes: written records read the same, and anything else is refused."""
 
 from __future__ import annotations
 

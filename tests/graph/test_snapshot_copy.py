@@ -1,4 +1,4 @@
-"""Graphs that are only read: of others, who write to them meanwhile; and of nobody, where there is no store."""
+"""Graphs that are only read: of other users, who write to them meanwhile, and the empty one without a store."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_nothing_is_written_beside_it(theirs):
 
 
 def test_what_is_read_is_of_one_moment(theirs):
-    """A writer changes two records together, as fast as it can; no reader sees one of them alone."""
+    """A writer changes two records together, as fast as it can; a reader must never see only one of the changes."""
     child = os.fork()
     if child == 0:
         try:

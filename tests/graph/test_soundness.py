@@ -1,4 +1,4 @@
-"""Who deletes reads the whole graph first: what a damaged page hides is no garbage."""
+"""Deletion reads the whole graph first: records that a damaged page hides must not count as garbage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def store(tmp_path):
 
 
 def hide(store):
-    """Have the root of the main database lead to one of its leaves: all that is on the others is gone to LMDB."""
+    """Make the root of the main database point to one of its leaves: LMDB no longer sees what the others hold."""
     data = Path(store.directories.graph, "data.mdb")
     original = data.read_bytes()
     for number in range(2, len(original) // 4096):
@@ -39,7 +39,7 @@ def hide(store):
             continue
         altered = bytearray(original)
         for meta in (0, 4096):
-            # Of the main database: depth, then the root.
+            # The depth of the main database, then its root.
             altered[meta + 16 + 24 + 48 + 6 : meta + 16 + 24 + 48 + 8] = b"\1\0"
             altered[meta + 16 + 24 + 48 + 40 : meta + 16 + 24 + 96] = number.to_bytes(8, "little")
         data.write_bytes(altered)
@@ -93,7 +93,7 @@ def busy(store):
 
 def test_keys_between_those_of_a_table_are_damage(store):
     with store.graph.write() as change:
-        # As if a byte of a key were altered in its page: it still stands among the others.
+        # As if one byte of a key were altered in its page: the record is still there, among the others.
         change.put_raw(b"blobs/sha256:" + b"0" * 64, b"x")
     with store.graph.read() as snapshot:
         assert "sha256:" + "0" * 64 in snapshot.keys("blobs")

@@ -1,4 +1,4 @@
-"""Hostile images, each a case of a table: what they try, where they come in, and how that has to end.
+"""Hostile images, each a case of a table: the attack, the entry point, and the expected outcome.
 
-Classes have the names of what is attacked. Registries and signatures have no code in arstore, and so no cases.
+Classes are named after the target of the attack. Registries and signatures have separate tests.
 """

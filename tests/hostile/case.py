@@ -1,4 +1,4 @@
-"""A case: what a trial attempts. Helpers make many of one table: layers or documents, an entry point, a form."""
+"""A case: one attempt of a trial. Helpers make many cases of one table: layers or documents, an entry point, a form."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ NAME = "hostile:1"
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that is tried on a store of its own."""
+    """One attempt, with its own store."""
 
     group: str
-    """The class of hostile.md: what is attacked."""
+    """The class of attacks in hostile.md."""
     name: str
     form: str
     attempt: Callable[[Trial], None]
     runs: bool = False
-    """Whether it runs a container."""
+    """True if the case runs a container."""
 
     @property
     def title(self) -> str:
-        """What identifies it."""
+        """Name of the case, which is unique."""
         return f"{self.group}: {self.name}, {self.form}"
 
     def tried(self, directory: Path | None = None) -> Faults:
-        """Try it in a new place below *directory* and return what was wrong."""
+        """Run the case in a new place below *directory* and return what was wrong."""
         trial = Trial(Path(tempfile.mkdtemp(prefix="hostile-", dir=directory)), self.form)
         try:
             self.attempt(trial)
@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Source:
-    """What is given to `import`: words, and what stdin has."""
+    """Input of `import`: words, and the files for stdin."""
 
     words: tuple[str | Path, ...]
     data: tuple[Path, ...] = ()
@@ -70,10 +70,10 @@ def written(entry: str, place: Path, picture: images.Picture, **more: Any) -> So
 
 @dataclass(frozen=True)
 class Row:
-    """Layers, bottom first, that *make* gives for the victim's path; what comes of them.
+    """Layers, bottom first, that *make* returns for the victim's path, and the expected outcome.
 
-    With *kinds* it is refused with one of these. Otherwise *inside* has what a mount and a copy then show: `{out}` in
-    names and targets stands for the victim's path.
+    With *kinds* they must be refused with one of these errors. Otherwise a mount and a copy must show *inside*: `{out}`
+    in names and targets is replaced by the victim's path.
     """
 
     make: Callable[[str], list[Any]]
@@ -98,7 +98,7 @@ def stack(make: Callable[[str], list[Any]], *kinds: str, inside: Mapping[str, An
 
 
 def layer_cases(group: str, rows: Mapping[str, Row]) -> Iterator[Case]:
-    """Each row in both forms, by entry points in turn: the two forms of one row come in by different ones."""
+    """Each row in both forms, with entry points in turn: the two forms of one row use different ones."""
     for number, (name, row) in enumerate(rows.items()):
         for shift, form in enumerate(FORMS):
             entry = ENTRIES[(number + 2 * shift) % len(ENTRIES)]
@@ -122,7 +122,7 @@ def _layers(row: Row, entry: str) -> Callable[[Trial], None]:
 
 
 def bring(trial: Trial, source: Source, kinds: tuple[str, ...], inside: Mapping[str, Any], *options: str) -> None:
-    """Import what has to be refused with one of *kinds*, or else to be contained and show *inside*."""
+    """Import: it must be refused with one of *kinds*, or else be contained and show *inside*."""
     words = ("import", "--tree", trial.form, *options, *source.words)
     if kinds:
         trial.refused(kinds, *words, data=source.data)
@@ -142,12 +142,12 @@ def filled(what: Any, out: str) -> Any:
 def every(
     group: str, names: Mapping[str, Callable[[Trial], None]], forms: Iterable[str] = FORMS, *, runs: bool = False
 ) -> Iterator[Case]:
-    """Attempts that differ in nothing but the form."""
+    """Attempts that differ only in the form."""
     for name, attempt in names.items():
         for form in forms:
             yield Case(group, name, form, attempt, runs)
 
 
 def up(out: str) -> str:
-    """A relative way to *out* from wherever one is."""
+    """A relative path to *out* from any directory."""
     return "../" * 40 + os.fspath(out).lstrip("/")

@@ -1,4 +1,4 @@
-"""What holds the blobs: archives and directories whose members are no files, come twice, come late, or end early."""
+"""Containers of blobs: archives and directories whose members are not files, come twice, come late, or end early."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def member(files: images.Files, name: str) -> images.Member:
     return next(one for one in files if one.info.name == name)
 
 
-# --- members of archives that are no files --------------------------------------------------------------------------
+# --- members of archives that are not files -------------------------------------------------------------------------
 
 KINDS = {
     "a symlink": tarfile.SYMTYPE,
@@ -73,7 +73,7 @@ def kinds() -> Iterator[Case]:
         yield Case("containers", f"{place} that is a symlink, oci-archive", "erofs", attempt)
 
 
-# --- files of directories that are no files ---------------------------------------------------------------------------
+# --- files of directories that are not files --------------------------------------------------------------------------
 
 
 def _link(path: Path, trial: Trial) -> None:

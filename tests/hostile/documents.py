@@ -24,17 +24,17 @@ def layers() -> list[images.Layer]:
 
 
 def manifest(edit: Callable[[dict[str, Any]], Any]) -> images.Picture:
-    """An image whose manifest was changed."""
+    """An image with an edited manifest."""
     return images.image(*layers(), names=[NAME], edit_manifest=edit)
 
 
 def first_layer(**fields: Any) -> images.Picture:
-    """An image whose first layer's descriptor was changed."""
+    """An image with edited fields in the descriptor of its first layer."""
     return manifest(lambda one: one["layers"][0].update(fields))
 
 
 def config(edit: Callable[[dict[str, Any]], Any]) -> images.Picture:
-    """An image whose config was changed."""
+    """An image with an edited config."""
     return images.image(*layers(), names=[NAME], edit_config=edit)
 
 
@@ -94,7 +94,7 @@ LIES: dict[str, tuple[Callable[[], images.Picture], tuple[str, ...]]] = {
     ),
 }
 OF_DOCKER = {"docker-archive"}
-"""Has no manifest of OCI: what lies there cannot lie here."""
+"""An entry point without a manifest of OCI: lies about manifests cannot be tried there."""
 
 
 def _lie(make: Callable[[], images.Picture], kinds: tuple[str, ...], entry: str) -> Callable[[Trial], None]:
@@ -105,7 +105,7 @@ def _lie(make: Callable[[], images.Picture], kinds: tuple[str, ...], entry: str)
 
 
 def lies() -> Iterator[Case]:
-    """Each lie at two entry points, which are other ones for the next."""
+    """Each lie at two entry points; the next lie uses others."""
     entries = [entry for entry in ENTRIES if entry not in OF_DOCKER]
     for number, (name, (make, kinds)) in enumerate(LIES.items()):
         for shift, form in enumerate(FORMS):
@@ -143,7 +143,7 @@ DOCKER: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
 
 
 def docker() -> Iterator[Case]:
-    """Each at the one entry point there is."""
+    """Each at the only entry point that takes it."""
     for number, (name, (edit, kinds)) in enumerate(DOCKER.items()):
 
         def attempt(trial: Trial, edit: Callable[[dict[str, Any]], Any] = edit, kinds: tuple[str, ...] = kinds) -> None:
@@ -156,7 +156,7 @@ NAMES = {"up": "../../x:1", "with a newline": "a\nb:1", "of an option": "--all:1
 
 
 def names() -> Iterator[Case]:
-    """Names that are none are left out; the image goes by its file's."""
+    """Invalid names are left out; the image gets the name of its file."""
     for number, (name, text) in enumerate(NAMES.items()):
 
         def attempt(trial: Trial, text: str = text) -> None:
@@ -168,13 +168,13 @@ def names() -> Iterator[Case]:
         yield Case("identity", f"a name {name}, docker-archive", FORMS[number % 2], attempt)
 
     def refused(trial: Trial) -> None:
-        # No text of a document may hold one: it could end a path or an argument.
+        # No text of a document may contain one: it could end a path or an argument.
         bring(trial, _docker(lambda one: one.update(RepoTags=["a\0b:1"]))(trial), ("Manifest",), {})
 
     yield Case("identity", "a name with a NUL, docker-archive", "erofs", refused)
 
 
-# --- documents that are none ------------------------------------------------------------------------------------------
+# --- invalid documents ------------------------------------------------------------------------------------------------
 
 DOCUMENTS: dict[str, bytes] = {
     "nothing": b"",
@@ -212,7 +212,7 @@ def _document(place: str, document: bytes, entry: str) -> Callable[[Trial], None
 
 
 def of_files(entry: str, place: Path, files: images.Files) -> Source:
-    """The files of a layout, as one of three entry points takes them."""
+    """The files of a layout, for one of the three entry points that take them."""
     if entry == "layout":
         return Source((images.write_files(place / "layout", files),))
     archive = images.write_archive(place / "hostile.tar", files)
@@ -242,7 +242,7 @@ def _layerless(entry: str) -> Callable[[Trial], None]:
 
 
 def layerless() -> Iterator[Case]:
-    """An image without a layer, everywhere."""
+    """An image without a layer, at every entry point."""
     for number, entry in enumerate(ENTRIES):
         yield Case("layerless", f"no layers at all, {entry}", FORMS[number % 2], _layerless(entry))
 

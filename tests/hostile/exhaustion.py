@@ -1,4 +1,4 @@
-"""What is small to send and large to take: refused by a limit, or taken within the memory that is allowed."""
+"""Sources that are small to send and large to read: refused by a limit, or read within the allowed memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from hostile.trial import Trial
 
 PATIENCE = 200.0
-"""Seconds for what is large; nobody waits without end."""
+"""Seconds for large sources, after which a command counts as hanging."""
 REFUSED = ("Limit", "NoSpace", "Tar", "Host")
-"""Kinds that say that something is too much: the last two where a file system, or a form, has no room for it."""
+"""Kinds of errors for something too large: the last two if a file system, or a form, has no room for it."""
 
 
 def apart(make: Callable[[], None]) -> None:
-    """Do *make* in a process of its own: the kernel counts this one's size in those of the commands that it starts."""
+    """Run *make* in a separate process: the kernel counts this one's size in the commands that it starts."""
     pid = os.fork()
     if not pid:
         status = 1
@@ -39,7 +39,7 @@ def apart(make: Callable[[], None]) -> None:
 
 
 def limited(trial: Trial, source: Source, *options: str, kinds: tuple[str, ...] = REFUSED) -> None:
-    """Import what may come in, within memory and time, or be refused with one of *kinds* and leave nothing."""
+    """Import: it must succeed within memory and time, or be refused with one of *kinds* and leave nothing."""
     words = ("-q", "import", "--tree", trial.form, *options, *source.words)
     done = trial.run(*words, data=source.data, timeout=PATIENCE)
     if done.status:
@@ -47,7 +47,7 @@ def limited(trial: Trial, source: Source, *options: str, kinds: tuple[str, ...] 
         if trial.state() != trial.before:
             trial.wrong("the store is not as before")
     elif not done.hung:
-        # What came in has to be usable, and to go again, within the same limits.
+        # The imported image must be usable and removable within the same limits.
         mounted = trial.run("mount", NAME, timeout=PATIENCE)
         trial.expect("the status of mount", mounted.status, 0)
         trial.run("umount", "--all")
@@ -56,7 +56,7 @@ def limited(trial: Trial, source: Source, *options: str, kinds: tuple[str, ...] 
 
 
 def streamed(path: Path, *made: Iterable[bytes], compression: str = "gzip") -> Path:
-    """An OCI layout at *path* with a layer for each of these runs of blocks, written as they come, gzip or zstd."""
+    """Write an OCI layout to *path* with a layer for each of these runs of blocks, as they come, in gzip or zstd."""
     place = path / "blobs/sha256"
     place.mkdir(parents=True)
     packed = [_packed(place, blocks, Compression(compression)) for blocks in made]
@@ -75,7 +75,7 @@ def streamed(path: Path, *made: Iterable[bytes], compression: str = "gzip") -> P
 
 
 def _packed(place: Path, blocks: Iterable[bytes], compression: Compression) -> tuple[str, str, int]:
-    """A blob in *place* under its digest: the diff ID, the digest and the size."""
+    """Write a blob to *place* under its digest; return the diff ID, the digest and the size."""
     diff, digest = hashlib.sha256(), hashlib.sha256()
     with open(place / "layer", "wb") as file:
 
@@ -111,21 +111,21 @@ def empty_members(count: int) -> Iterator[bytes]:
 
 
 def long_names(count: int) -> Iterator[bytes]:
-    """Members whose names are as long as names may be."""
+    """Members whose names are as long as allowed."""
     for number in range(count):
         yield tarblocks.pax((b"path", b"%0250d" % number)) + tarblocks.header()
     yield tarblocks.END
 
 
 def deep_paths(count: int, depth: int) -> Iterator[bytes]:
-    """Members each at the end of a path of its own."""
+    """Members, each at the end of a separate path."""
     for number in range(count):
         yield tarblocks.pax((b"path", b"%d/" % number + b"d/" * depth + b"f")) + tarblocks.header()
     yield tarblocks.END
 
 
 def large_attributes(count: int) -> Iterator[bytes]:
-    """Members each with attributes of its own."""
+    """Members, each with different attributes."""
     for number in range(count):
         value = b"%060000d" % number
         yield tarblocks.pax((b"SCHILY.xattr.trusted.a", value)) + tarblocks.header(b"f%d" % number)
@@ -133,7 +133,7 @@ def large_attributes(count: int) -> Iterator[bytes]:
 
 
 def maze(count: int) -> Iterator[bytes]:
-    """Symlinks that each lead through the next, and members through all that may be followed."""
+    """Symlinks that each lead through the next, and members through as many as may be followed."""
     for number in range(39):
         target = b"m%d" % (number + 1) if number < 38 else b"end"
         yield tarblocks.header(b"m%d" % number, b"2", link=b"././././././" * 4 + target)
@@ -143,7 +143,7 @@ def maze(count: int) -> Iterator[bytes]:
 
 
 def many_symlinks(count: int) -> Iterator[bytes]:
-    """Symlinks with targets of 4,000 bytes, each another."""
+    """Symlinks, each with a different target of 4,000 bytes."""
     for number in range(count):
         yield tarblocks.pax((b"linkpath", b"%04000d" % number)) + tarblocks.header(b"l%d" % number, b"2")
     yield tarblocks.END
@@ -158,7 +158,7 @@ def hard_links(count: int) -> Iterator[bytes]:
 
 
 def whiteouts(count: int) -> Iterator[bytes]:
-    """Marks, each in a directory of its own."""
+    """Marks, each in a separate directory."""
     for number in range(count):
         yield tarblocks.header(b"w%d/.wh.f" % number)
     yield tarblocks.END
@@ -173,7 +173,7 @@ def pax_of(size: int, letter: bytes) -> Iterator[bytes]:
 
 
 def sparse(size: int, runs: int = 1) -> Iterator[bytes]:
-    """A sparse file of *size* bytes, with that many runs of nothing (GNU.sparse 0.1)."""
+    """A sparse file of *size* bytes, with that many empty runs (GNU.sparse 0.1)."""
     numbers = b",".join(b"%d,0" % (size // runs * number) for number in range(runs))
     records = [(b"GNU.sparse.size", b"%d" % size), (b"GNU.sparse.numblocks", b"%d" % runs)]
     yield tarblocks.pax(*records, (b"GNU.sparse.map", numbers)) + tarblocks.header(b"sparse")
@@ -190,7 +190,7 @@ def many_sparse(count: int) -> Iterator[bytes]:
 
 
 def versions(count: int) -> Iterator[bytes]:
-    """One name, again and again, of other kinds by turns."""
+    """One name again and again, of alternating kinds."""
     for number in range(count):
         yield tarblocks.header(b"x", b"05"[number % 2 : number % 2 + 1])
     yield tarblocks.END
@@ -229,7 +229,7 @@ def _layer(blocks: Callable[[], Iterator[bytes]], kinds: tuple[str, ...]) -> Cal
 
 
 def void(_value: object) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 def layers() -> Iterator[Case]:
@@ -278,7 +278,7 @@ TOGETHER: dict[str, tuple[Callable[[], Iterator[bytes]], ...]] = {
 
 
 def _marked(number: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """A layer that is another one by its first member."""
+    """A layer made different by its first member."""
     yield tarblocks.header(b"number-%d" % number)
     yield from blocks
 
@@ -361,7 +361,7 @@ def _nested(depth: int) -> images.Files:
 
 
 def _circle() -> images.Files:
-    """An index that names itself, as far as digests let it."""
+    """An index that names itself, as far as digests allow it."""
     lie = images.sha256(b"an index that is not written yet")
     entry = {"mediaType": images.OCI_INDEX, "digest": lie, "size": 500}
     circle = images.dump({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [entry] * 3})

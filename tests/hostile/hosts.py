@@ -1,4 +1,4 @@
-"""Where the host itself reads or changes what an image holds: users, directories, commands, mounts, commits."""
+"""Cases where the host reads or changes the content of an image: users, directories, commands, mounts, commits."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ AGAIN: dict[str, Callable[[Trial], None]] = {
     "a volume holds symlinks outside": _again("ln -s {out} /data/l; ln -s {out}/precious /data/p"),
 }
 
-# --- containers whose upper directory is somebody's work --------------------------------------------------------------
+# --- containers whose upper directory holds a user's work -------------------------------------------------------------
 
 
 def _upper(
@@ -299,7 +299,7 @@ COMMITS: dict[str, Callable[[Trial], None]] = {
 
 
 def void(_value: object) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 # --- at rest, and at the same time ------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def _others_read_nothing(trial: Trial) -> None:
 
 
 def _removed_through_a_mount(trial: Trial) -> None:
-    """What containerd 10704 lost: something of the host is mounted in a container that is removed."""
+    """A container is removed that has a directory of the host mounted in it, which containerd 10704 deleted."""
     picture = images.image(images.layer([directory("data"), file("f")]), names=[NAME])
     trial.must("import", "--tree", trial.form, *written("layout", trial.source, picture).words)
     root = trial.must("mount", NAME, "--rw", "--name", "box").out.decode().strip()
@@ -413,11 +413,11 @@ while True:
                 continue
     time.sleep(0.001)
 """
-"""Stands for another container that was given descriptors of these, and writes once the last image was written."""
+"""Plays another container that was given descriptors of these, and writes after the last image was written."""
 
 
 def _passed_on(trial: Trial) -> None:
-    """A process outside holds descriptors of the images directory and of what is in it, and uses them."""
+    """A process outside holds descriptors of the images directory and of its content, and uses them."""
     good = images.image(images.layer([file("f", b"f" * 300_000)], "none"), names=["good:1"])
     shared = trial.store.root / "pipelines"
     shared.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Layers that reach for what is outside: paths, links, hard links, whiteouts, metadata, what tarfile fell for."""
+"""Layers that try to reach files outside: paths, links, hard links, whiteouts, metadata, and attacks on tarfile."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ METADATA: dict[str, Row] = {
 
 
 def _pax_realpath(out: str) -> list[Any]:
-    """CVE-2025-4517: a path that grows past PATH_MAX when it is resolved, so that realpath gives up half way."""
+    """CVE-2025-4517: a path that exceeds PATH_MAX when it is resolved, so that realpath gives up half way."""
     long = "d" * 200
     members, path = [], ""
     for letter in "abcdefghijklmnop":

@@ -1,8 +1,8 @@
-"""A command to its end, with the memory that it took, or to the end of its time.
+"""Running a command to its end or to its timeout, and measuring its memory.
 
-Memory is told twice: of the largest process, by the kernel, and of all processes of the command together, each page
-counted once (the Pss of /proc/PID/smaps_rollup), looked at twenty times a second. So is what it has on disk, less often
-where that takes long. The processor's seconds are the kernel's, of all processes.
+Memory is measured twice: the kernel's value for the largest process, and the sum over all processes of the command,
+with each page counted once (the Pss of /proc/PID/smaps_rollup), sampled twenty times a second. Disk space is sampled
+too, less often if that takes long. CPU seconds are the kernel's, for all processes.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if code < 0:
     os.kill(os.getpid(), -code)
 os._exit(code)
 """
-"""Starts a command from a small process: the kernel counts in the size of the one that starts another."""
+"""Starts a command from a small process: the kernel counts the size of the parent in that of its children."""
 
 
 _EVERY = 50
-"""Milliseconds between two looks at the memory of a command."""
+"""Milliseconds between two samples of a command's memory."""
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a command ended. `memory` is the largest resident size of it or of one of its children, in bytes, `together`
-    what all its processes had at a time; `processor` its seconds; `disk` and `inodes` the most that it had on disk."""
+    the peak of all its processes at once; `processor` CPU seconds; `disk` and `inodes` the peaks of both."""
 
     words: tuple[str, ...]
     status: int
@@ -65,7 +65,7 @@ class Ended:
 
 @contextmanager
 def piped(data: Sequence[Path]) -> Iterator[IO[bytes]]:
-    """A pipe with what these files hold, one after the other; nothing when there are none."""
+    """A pipe with the content of these files, one after the other; None without files."""
     if not data:
         with open(os.devnull, "rb") as nothing:
             yield nothing
@@ -87,7 +87,7 @@ def ended(
 ) -> Ended:
     """Run *words*, with a pipe of the files *data* as stdin, at most *timeout* seconds; then its session is killed.
 
-    What it has on disk is looked for below *place*.
+    Disk space is measured below *place*.
     """
     with (
         tempfile.TemporaryFile() as out,
@@ -142,7 +142,7 @@ def ended(
 
 
 class _Files:
-    """The most that a command has had below *place*, in bytes on disk and in inodes, beyond what was there before."""
+    """Peaks of the bytes on disk and of the inodes below *place*, beyond what was there before."""
 
     def __init__(self, place: Path | None) -> None:
         self._place = place
@@ -151,7 +151,7 @@ class _Files:
         self.bytes = self.inodes = 0
 
     def look(self, *, at_once: bool = False) -> None:
-        """Look, unless that was done just now or takes too long to be done again so soon."""
+        """Take a sample, unless the last one is too recent for the time that it takes."""
         start = time.monotonic()
         if start < self._next and not at_once:
             return
@@ -165,7 +165,7 @@ def _used(place: Path | None) -> tuple[int, int]:
     used = inodes = 0
     todo = [os.fspath(place)] if place is not None else []
     while todo:
-        # Any of them may go meanwhile.
+        # Any of them may disappear meanwhile.
         with suppress(OSError), os.scandir(todo.pop()) as listing:
             for each in listing:
                 with suppress(OSError):
@@ -177,10 +177,10 @@ def _used(place: Path | None) -> tuple[int, int]:
 
 
 def _sizes(session: int) -> int:
-    """What the processes of *session* have in memory together, in bytes, but for the one that leads it."""
+    """Memory of the processes of *session* together, in bytes, without that of its leader."""
     total = 0
     for name in filter(str.isdecimal, os.listdir("/proc")):
-        # Any of them may go meanwhile.
+        # Any of them may disappear meanwhile.
         with suppress(OSError):
             if int(name) != session and os.getsid(int(name)) == session:
                 with open(f"/proc/{name}/smaps_rollup", "rb") as file:

@@ -1,5 +1,5 @@
-"""What is small because it repeats itself: lists of lists, one document for thousands of images, one layer thousands of
-times. Each is refused by a count, or taken in the time that its documents take once."""
+"""Sources that are small because they repeat themselves: lists of lists, one document for thousands of images, one
+layer thousands of times. Each must be refused by a count, or take no longer than reading its documents once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hostile.trial import Trial
 
 REFUSED_IN, TAKEN_IN = 20.0, 120.0
-"""Seconds on a machine that does other things as well: what is refused is read before, and what is taken is synced."""
+"""Seconds on a machine with other load: a refused source is read before, and an imported one is synced."""
 READERS = (("images",), ("layers",), ("layers", "--json"), ("inspect", NAME), ("history", NAME), ("du",), ("gc",))
 LAYER = images.layer([images.file("f")], "none")
 
@@ -28,7 +28,7 @@ LAYER = images.layer([images.file("f")], "none")
 
 
 def blob(data: bytes) -> images.Member:
-    """The member of a layout that has *data*."""
+    """The member of a layout with the blob *data*."""
     return images.file("blobs/" + images.sha256(data).replace(":", "/"), data)
 
 
@@ -39,20 +39,20 @@ def pointer(kind: str, data: bytes, name: str = "", **more: Any) -> dict[str, An
 
 
 def listing(entries: Sequence[dict[str, Any]], number: int = 0) -> bytes:
-    """An index, another one for each number."""
+    """An index, different for each number."""
     document = {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": list(entries)}
     return images.dump({**document, "annotations": {"number": str(number)}})
 
 
 def layout(entries: Sequence[dict[str, Any]], *blobs: bytes, table: Sequence[dict[str, Any]] = ()) -> images.Files:
-    """A layout, with a `manifest.json` beside it where there is a *table*."""
+    """A layout; with a *table*, it has a `manifest.json` too."""
     files = [images.file("oci-layout", images.LAYOUT), images.file("index.json", listing(entries))]
     files += map(blob, blobs)
     return [*files, images.file("manifest.json", images.dump(list(table)))] if table else files
 
 
 def manifests(count: int, config: bytes, layers: Sequence[images.Layer] = (LAYER,)) -> list[bytes]:
-    """Manifests that differ in a number, with one config."""
+    """Manifests with one config that differ in a number."""
     one = {
         "schemaVersion": 2,
         "config": pointer(images.OCI_CONFIG, config),
@@ -62,7 +62,7 @@ def manifests(count: int, config: bytes, layers: Sequence[images.Layer] = (LAYER
 
 
 def name(number: int) -> str:
-    """NAME for the first, and other ones."""
+    """NAME for the first, other names for the rest."""
     return f"n{number}:1" if number else NAME
 
 
@@ -88,7 +88,7 @@ def indexes(outer: int, inner: int, *, with_table: bool, depth: int = 1) -> imag
 
 
 def platforms(entries: int, inner: int) -> images.Files:
-    """One index at the top again and again, each time for another platform, of things that are no images."""
+    """One index at the top again and again, each time for another platform; its entries are not images."""
     some = [
         {**pointer("", images.dump({"layers": [], "config": {"mediaType": "a/b"}})), "annotations": {"n": str(number)}}
         for number in range(inner)
@@ -111,7 +111,7 @@ def one_config(count: int, *, with_table: bool) -> images.Files:
 
 
 def types(count: int) -> images.Files:
-    """One manifest with a large config under many types, sizes and platforms."""
+    """One manifest with a large config, under many types, sizes and platforms."""
     config = large_config()
     (one,) = manifests(1, config)
     entries = []
@@ -124,7 +124,7 @@ def types(count: int) -> images.Files:
 
 
 def embedded(count: int) -> images.Files:
-    """Descriptors that each have a manifest in them."""
+    """Descriptors with an embedded manifest each."""
     config = images.image(LAYER).config
     (one,) = manifests(1, config)
     data = base64.b64encode(one).decode()
@@ -143,7 +143,7 @@ def items(count: int) -> images.Files:
 
 
 def spelt_items(count: int) -> images.Files:
-    """Items that name one large config, and one layer, in other ways."""
+    """Items that spell the paths of one large config and one layer in different ways."""
     table = [
         {"Config": "./" * (number % 60) + "c", "RepoTags": [name(number)], "Layers": ["./" * (number % 50) + "l"]}
         for number in range(count)
@@ -156,7 +156,7 @@ def spelt_items(count: int) -> images.Files:
 
 
 def tags(entries: int, names: int) -> images.Files:
-    """Images with one config, and many names of that."""
+    """Images with one config, and many names for it."""
     config = images.image(LAYER).config
     some = manifests(entries, config)
     row = {"Config": f"{images.sha256(config)[7:]}.json", "RepoTags": [f"n{n}:1" for n in range(names)], "Layers": []}
@@ -171,7 +171,7 @@ def one_name(count: int) -> images.Files:
 
 
 def layers(count: int, depth: int) -> images.Files:
-    """Images that have one layer again and again, on layers of their own."""
+    """Images that use one layer again and again, on different layers."""
     some = []
     for number in range(count):
         own = images.layer([images.file(f"f{number}")], "none")
@@ -195,7 +195,7 @@ def _put_layers(layers: list[dict[str, Any]], document: dict[str, Any]) -> None:
 
 
 def docker_layers(count: int, depth: int) -> images.Files:
-    """The same in a docker-archive, where the config of all images is one."""
+    """The same in a docker-archive, where all images share one config."""
     config = images.image(edit_config=partial(_put, "rootfs", {"diff_ids": [LAYER.diff_id] * depth})).config
     table = [
         {"Config": "c", "RepoTags": [name(number)], "Layers": ["l"] * (depth - 1) + [f"l{number}"]}
@@ -207,14 +207,14 @@ def docker_layers(count: int, depth: int) -> images.Files:
 
 
 def configs(count: int) -> images.Files:
-    """Large configs, each another."""
+    """Large configs, each different."""
     some = [large_config(number) for number in range(count)]
     entries = [pointer(images.OCI_MANIFEST, manifests(1, one)[0], name(n)) for n, one in enumerate(some)]
     return layout(entries, LAYER.blob, *some, *(manifests(1, one)[0] for one in some))
 
 
 def distinct(count: int) -> images.Files:
-    """Images that share nothing but their layer: the counter-test."""
+    """Images that share only their layer: the counter-test."""
     some = [
         images.image(LAYER, names=[name(number)], edit_config=partial(dict.update, author=str(number)))
         for number in range(count)
@@ -242,7 +242,7 @@ SOURCES: dict[str, tuple[Callable[[], images.Files], str, tuple[str, ...]]] = {
     "30 configs of 4 MiB": (partial(configs, 30), "parsed", ()),
     "2,000 images of their own": (partial(distinct, 2000), "", ()),
 }
-"""What makes a source; the limit that refuses it, "" where it comes in or is refused for something else; options."""
+"""A function that makes a source; the limit that refuses it, "" if it is imported or has other faults; options."""
 
 
 def _attempt(files: Callable[[], images.Files], limit: str, options: tuple[str, ...]) -> Callable[[Trial], None]:
@@ -261,7 +261,7 @@ def _attempt(files: Callable[[], images.Files], limit: str, options: tuple[str, 
                 trial.wrong("the store is not as before")
             return
         for reader in READERS:
-            # An index of other platforms has no image that could be told about.
+            # An index of other platforms has no image to inspect.
             read = trial.run("-q", *reader, timeout=REFUSED_IN)
             if read.status and json.dumps(reader).find(NAME) < 0:
                 trial.wrong(f"{reader} ended with {read.status}: {read.last[-300:]}")
@@ -273,7 +273,7 @@ def _attempt(files: Callable[[], images.Files], limit: str, options: tuple[str, 
 
 
 def listed_notes(note: Callable[[int], str], count: int, features: int = 0) -> images.Files:
-    """A layout whose `index.json` has just under 16 MiB of entries of no image, each with so many annotations."""
+    """A layout whose `index.json` has just under 16 MiB of entries without images, each with so many annotations."""
     picture = images.image(LAYER, names=[NAME])
     top = pointer(images.OCI_MANIFEST, picture.manifest, NAME)
     platform = {"os": "linux", "architecture": "s390x", "os.features": [str(number) for number in range(features)]}
@@ -299,7 +299,7 @@ LARGE: dict[str, tuple[Callable[[], images.Files], bool]] = {
         True,
     ),
 }
-"""What makes a source; whether it comes in."""
+"""A function that makes a source; whether the import succeeds."""
 
 
 def _large(files: Callable[[], images.Files], *, comes_in: bool) -> Callable[[Trial], None]:
@@ -316,11 +316,11 @@ def _large(files: Callable[[], images.Files], *, comes_in: bool) -> Callable[[Tr
 
 
 def void(_value: object) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 def cases() -> Iterator[Case]:
-    """Each in one form: nothing of them is about trees."""
+    """Each in one form: trees do not matter here."""
     for number, (title, (files, limit, options)) in enumerate(SOURCES.items()):
         yield Case("repetition", title, FORMS[number % 2], _attempt(files, limit, options))
     for number, (title, (files, comes_in)) in enumerate(LARGE.items()):

@@ -1,4 +1,4 @@
-"""All cases, and the spread of them that every run of the tests takes."""
+"""All cases, and the selection of them that every run of the tests takes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES: list[Case] = [
 
 
 def spread() -> list[Case]:
-    """One case of each class, in the two forms by turns."""
+    """One case of each class, with alternating tree formats."""
     found: dict[str, Case] = {}
     for case in CASES:
         if case.form == ("erofs", "directory")[len(found) % 2]:

@@ -1,4 +1,4 @@
-"""One case on a store of its own: commands with what they cost, and everything that has to hold around them."""
+"""One case with its own store: commands with their cost, and all conditions that must hold around them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MEMORY = 300 << 20
-"""Bytes that all processes of a command together may not go over, whatever the image."""
+"""The most bytes of memory of all processes of a command together, for any image."""
 PROCESSOR = 10.0
-"""Seconds that a command may have the processor for an input of up to a MB, and for each MB of a larger one."""
+"""CPU seconds of a command for an input of up to a MB, and for each further MB."""
 DISK = 2_000_000_000
-"""Bytes that it may have on disk for it."""
+"""The most bytes of a command on disk for it."""
 TIMEOUT = 60.0
 OWN = {"root", "run", "target", "source"}
-"""What a trial and its commands have in its directory."""
+"""Names in the directory of a trial that it and its commands make."""
 
 _PRETENDED = """
 import os
@@ -36,14 +36,14 @@ os.sched_getaffinity = lambda pid: set(range({}))
 from arstore.__main__ import main
 main()
 """
-"""arstore where there seem to be so many processors."""
+"""Runs arstore as on a machine with so many processors."""
 
 Inside = "bytes | tuple[str, ...] | str | None"
 
 
 @dataclass
 class Faults:
-    """What went wrong, in words, by what it is."""
+    """All faults in words, by kind."""
 
     escapes: list[str] = field(default_factory=list)
     hangs: list[str] = field(default_factory=list)
@@ -62,11 +62,11 @@ class Faults:
     """Bytes that were given to the commands."""
 
     def share(self) -> float:
-        """The part of what this input may cost in processor time or on disk that it did cost."""
+        """The part of the allowed CPU time or disk space for this input that was used."""
         return max(self.processor / PROCESSOR, self.disk / DISK) / max(1.0, self.input / 1e6)
 
     def all(self) -> list[str]:
-        """Everything in one list."""
+        """All faults in one list."""
         kinds = {"escape": self.escapes, "hang": self.hangs, "traceback": self.tracebacks, "wrong": self.wrong}
         said = [f"{kind}: {one}" for kind, ones in kinds.items() for one in ones]
         most = max(self.memory, self.together)
@@ -76,9 +76,9 @@ class Faults:
 
 
 class Trial:
-    """A store with one image of its own in *place*, a victim beside it, and the commands of one case.
+    """A store with one image in *place*, a victim next to it, and the commands of one case.
 
-    `processors` may be set to have commands take the machine for one with so many.
+    `processors` makes commands see a machine with so many processors.
     """
 
     def __init__(self, place: Path, form: str) -> None:
@@ -116,31 +116,31 @@ class Trial:
         return done
 
     def must(self, *words: str | Path, data: Sequence[Path] = ()) -> Ended:
-        """Run a command that has to end well."""
+        """Run a command that must succeed."""
         done = self.run(*words, data=data)
         if done.status:
             self.wrong(f"{words[0]} ended with {done.status}: {done.last[-300:]}")
         return done
 
     def fails(self, kinds: tuple[str, ...], *words: str | Path, data: Sequence[Path] = ()) -> Ended:
-        """Run a command that has to fail with one of *kinds*, in one line."""
+        """Run a command that must fail with one of *kinds*, in one line."""
         done = self.run("-q", *words, data=data)
         self.judge(done, kinds)
         return done
 
     def judge(self, done: Ended, kinds: tuple[str, ...]) -> None:
-        """Note when *done* is not one of *kinds*, told in one line."""
+        """Note a fault if *done* did not end with one of *kinds*, in one line."""
         if done.status not in {exit_status(kind) for kind in kinds}:
             self.wrong(f"{done.words[7:9]} ended with {done.status}, not {' or '.join(kinds)}: {done.last[-300:]}")
         elif len(done.err.splitlines()) != 1 or not done.err.startswith("arstore: "):
             self.wrong(f"not one line for people: {done.err[-300:]!r}")
 
     def wrong(self, said: str) -> None:
-        """Note an outcome that is not what it has to be."""
+        """Note an unexpected outcome."""
         self.faults.wrong.append(said)
 
     def expect(self, what: str, found: object, expected: object) -> None:
-        """Note when *found* is not what was *expected*."""
+        """Note a fault if *found* is not *expected*."""
         if found != expected:
             self.wrong(f"{what} is {found!r}, not {expected!r}"[:500])
 
@@ -152,18 +152,18 @@ class Trial:
     # --- outcomes ---------------------------------------------------------------------------------------------------
 
     def state(self) -> tuple[object, ...]:
-        """What a refusal must leave as it was: paths and sizes, images and layers as the graph has them."""
+        """State that a refusal must not change: paths and sizes, and the graph's images and layers."""
         sizes = {name: (self.store.root / name).lstat().st_size for name in self.store.files()}
         return sizes, self.must("images", "--json").out, self.must("layers", "--json").out
 
     def refused(self, kinds: tuple[str, ...], *words: str | Path, data: Sequence[Path] = ()) -> None:
-        """A command that has to be refused, and to leave nothing."""
+        """Run a command that must be refused and leave nothing."""
         self.fails(kinds, *words, data=data)
         if self.state() != self.before:
             self.wrong("the store is not as before")
 
     def looked_into(self, name: str, inside: Mapping[str, Inside], *, mounted: bool = True) -> None:
-        """Mount image *name* and unpack it: both show *inside*, and nothing else than what an image may hold."""
+        """Mount image *name* and unpack it: both must show *inside*, and only what an image may contain."""
         if mounted:
             done = self.must("mount", name)
             if not done.status:
@@ -174,7 +174,7 @@ class Trial:
             shutil.rmtree(self.target)
 
     def look(self, root: Path, inside: Mapping[str, Inside], where: str) -> None:
-        """Compare *root* with *inside*, opening nothing that is no file, and follow nothing."""
+        """Compare *root* with *inside*, opening regular files only, and following no links."""
         for name, expected in inside.items():
             found = seen(root, name)
             if found != expected:
@@ -183,7 +183,7 @@ class Trial:
             self.faults.escapes.append(f"{where} is at {root}")
 
     def finish(self) -> Faults:
-        """What has to hold in any case: nobody outside was touched, and the store is whole."""
+        """Check what must hold in any case: nothing outside was touched, and the store is whole."""
         done = self.run("check")
         if done.status:
             self.wrong(f"check ended with {done.status}: {done.out[-400:]!r} {done.last[-200:]}")
@@ -193,7 +193,7 @@ class Trial:
         return self.faults
 
     def close(self) -> None:
-        """Take down what a fault has left mounted, and remove the place."""
+        """Unmount what a fault has left mounted, and remove the place."""
         if str(self.place) in Path("/proc/self/mountinfo").read_text(errors="surrogateescape"):
             self.wrong("a mount was left behind")
             self.run("umount", "--all")
@@ -201,7 +201,7 @@ class Trial:
 
 
 def seen(root: Path, name: str) -> Inside:
-    """What is at *name*, component by component: bytes, ("link", target), "directory", another kind, or None."""
+    """Content of *name*, component by component: bytes, ("link", target), "directory", another kind, or None."""
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     *parents, last = [part for part in name.split("/") if part] or ["."]
     try:

@@ -1,4 +1,4 @@
-"""What an image must not reach: files beside the store, whose state is compared; and whatever else lies around."""
+"""Files that an image must not reach: a directory next to the store, and the host's directories around it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 State = dict[str, tuple[object, ...]]
 
 WATCHED = ("/", "/etc", "/root", "/var", "/usr", "/usr/bin")
-"""Directories of the host whose names must stay; what hostile members aim at first."""
+"""Directories of the host whose names must stay; hostile members aim at these first."""
 NAMES = ("escaped", "victim-copy", ".wh.escaped")
-"""What members that want to get out are called, wherever they end."""
+"""Names of members that try to escape, wherever they end."""
 
 
 class Victim:
@@ -36,7 +36,7 @@ class Victim:
         self.before = state(path)
 
     def changes(self) -> list[str]:
-        """What is no more as it was."""
+        """List the changes since the beginning."""
         now = state(self.path)
         return [f"the victim's {name or 'directory'} changed" for name in sorted(_differing(self.before, now))]
 
@@ -46,7 +46,7 @@ def _differing(one: State, other: State) -> set[str]:
 
 
 def state(directory: Path) -> State:
-    """All that can be seen of *directory* and what is below it, by relative path, without reading times."""
+    """Everything visible of *directory* and below it, by relative path, except access times."""
     found = {"": _state(directory)}
     for each in directory.rglob("*"):
         found[str(each.relative_to(directory))] = _state(each)
@@ -75,6 +75,6 @@ def surroundings(place: Path, spared: set[str]) -> dict[str, set[str]]:
 
 
 def intruders(before: dict[str, set[str]], now: dict[str, set[str]], place: Path) -> list[str]:
-    """What is new: anything in *place*; elsewhere, where others may work too, what a hostile member is called."""
+    """New names: any in *place*; elsewhere, where others may work too, only names of hostile members."""
     new = [Path(where, name) for where, names in now.items() for name in names - before.get(where, set())]
     return [f"{path} was made outside" for path in new if path.parent == place or path.name in NAMES]

@@ -1,7 +1,7 @@
-"""What is small to send and long to work on: files of up to a MiB, refused or taken at a bounded cost.
+"""Sources that are small to send and long to read: files of up to a MiB, refused or read at a bounded cost.
 
-The price of each thing that is gone through is in `arstore.tar.steps`; here are floods of each of them, and of several
-at a time. `trial.Faults` has the bars.
+`arstore.tar.steps` has the price of each step. Here are floods of each kind of step, and of several at a time.
+`trial.Faults` has the bars.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OWNER = tarblocks.pax((b"uid", b"1"), letter=b"g")
 
 
 def records(keyword: Callable[[int], bytes], value: bytes, letter: bytes = b"x", first: bytes = b"") -> bytes:
-    """An extended header of just under a MiB, of the record *first* and such whose keywords *keyword* gives."""
+    """An extended header of just under a MiB: the record *first*, then records whose keywords *keyword* makes."""
     data = bytearray(first)
     number = 0
     while len(data) < MIB - 600:
@@ -43,7 +43,7 @@ def repeated(extension: bytes, count: int, letter: bytes = b"0") -> Iterator[byt
 
 
 def before_all(extension: bytes, count: int) -> Iterator[bytes]:
-    """This extension once, and so many files."""
+    """This extension once, then so many files."""
     yield extension
     for number in range(count):
         yield tarblocks.header(b"f%d" % number)
@@ -51,7 +51,7 @@ def before_all(extension: bytes, count: int) -> Iterator[bytes]:
 
 
 def beside_many(count: int, extension: bytes, *, members: bool = False) -> Iterator[bytes]:
-    """A MiB of global records, and so many of these extensions after it, each with a member or all for one."""
+    """A MiB of global records, then so many of these extensions, each with a member or all for one."""
     yield attributes(b"g")
     for number in range(count):
         yield extension
@@ -61,7 +61,7 @@ def beside_many(count: int, extension: bytes, *, members: bool = False) -> Itera
 
 
 def encoded(piece: bytes, letter: bytes = b"x") -> bytes:
-    """A MiB of an attribute as libarchive writes it, its value made of this piece."""
+    """A MiB of an attribute as libarchive writes it; its value consists of this piece."""
     return tarblocks.pax((b"LIBARCHIVE.xattr.user.a", piece * (MIB // len(piece) - 100)), letter=letter)
 
 
@@ -71,14 +71,14 @@ def attributes(letter: bytes = b"x") -> bytes:
 
 
 def files(count: int, first: int = 0) -> Iterator[bytes]:
-    """Files without content, a thousand in a directory that no entry is for."""
+    """Files without content, a thousand in a directory that has no entry."""
     for number in range(first, first + count):
         yield tarblocks.header(b"d%d/f%d" % (number // 1000, number))
     yield tarblocks.END
 
 
 def zeros(number: int, size: int) -> Iterator[bytes]:
-    """A file of so many MiB of zeros, another one by its name."""
+    """A file of so many MiB of zeros, different by its name."""
     yield tarblocks.header(b"zeros-%d" % number, b"0", size * MIB)
     for _ in range(size):
         yield bytes(MIB)
@@ -106,28 +106,28 @@ def hard_links(count: int) -> Iterator[bytes]:
 
 
 def marks_deep_down(count: int, depth: int) -> Iterator[bytes]:
-    """Whiteouts in one directory that lies deep."""
+    """Whiteouts in one deep directory."""
     for number in range(count):
         yield tarblocks.pax((b"path", b"d/" * depth + b".wh.%d" % number)) + tarblocks.header()
     yield tarblocks.END
 
 
 def marks_in_headers(count: int) -> Iterator[bytes]:
-    """Whiteouts as deep as a header alone can say."""
+    """Whiteouts as deep as a header alone can express."""
     for number in range(count):
         yield tarblocks.header(b"d/" * 45 + b".wh.%d" % number, prefix=(b"d/" * 77)[:-1])
     yield tarblocks.END
 
 
 def back_and_forth(count: int, depth: int) -> Iterator[bytes]:
-    """Files by turns in so many directories that lie deep: more than a builder keeps at hand."""
+    """Files in so many deep directories in turn: more than a builder caches."""
     for number in range(count):
         yield tarblocks.pax((b"path", b"d/" * depth + b"%d/f%d" % (number % 9000, number))) + tarblocks.header()
     yield tarblocks.END
 
 
 def through_links(count: int) -> Iterator[bytes]:
-    """Hard links whose targets run through symlinks as long as these may be."""
+    """Hard links whose targets run through symlinks of the maximum length."""
     for number in range(39):
         yield tarblocks.pax((b"linkpath", b"./" * 2000 + b"l%d" % (number + 1))) + tarblocks.header(
             b"l%d" % number, b"2"
@@ -150,7 +150,7 @@ def maps_in_one_header(count: int) -> Iterator[bytes]:
 
 
 def old_sparse(count: int, blocks: int) -> Iterator[bytes]:
-    """Sparse files as GNU tar has long written them: the map in blocks behind the header."""
+    """Sparse files in the old form of GNU tar: the map is in blocks after the header."""
     pair = b"%011o\0%011o\0" % (0, 0)
     more = (pair * 21 + b"\1").ljust(512, b"\0")
     last = (pair * 21).ljust(512, b"\0")
@@ -164,7 +164,7 @@ def old_sparse(count: int, blocks: int) -> Iterator[bytes]:
 
 
 def with_one_sparse(count: int) -> Iterator[bytes]:
-    """As many files as fit in an index, and then one that no index takes."""
+    """As many files as fit in an index, and then one that does not fit into any index."""
     for number in range(count):
         yield tarblocks.header(b"d%d/f%d" % (number // 1000, number))
     yield tarblocks.pax((b"GNU.sparse.size", b"4096"), (b"GNU.sparse.map", b"0,0")) + tarblocks.header(b"sparse")
@@ -237,7 +237,7 @@ def _layer(*made: Callable[[], Iterator[bytes]]) -> Callable[[Trial], None]:
 
 
 def _tiny_layers(trial: Trial) -> None:
-    """Layers of some hundred bytes, each another."""
+    """Layers of some hundred bytes, each different."""
     path = trial.source / "hostile.tar"
 
     def make() -> None:
@@ -249,7 +249,7 @@ def _tiny_layers(trial: Trial) -> None:
 
 
 def _adapted(count: int, *members: images.Member) -> Callable[[Trial], None]:
-    """One layer that has to be made again for each of many images, whose bottom layers have another symlink each."""
+    """One layer that is made again for each of many images, because their bottom layers have different symlinks."""
 
     def attempt(trial: Trial) -> None:
         path = trial.source / "hostile.tar"

@@ -1,5 +1,5 @@
-"""Which tool reads what which tool has written: archives, layouts, dir: and registries, for each pair of tools.
+"""Interoperability: every tool reads archives, layouts, dir: and registries that every tool has written.
 
-`tools/interop` runs all, compares digests, and prints docs/interop.md. Nothing here reads images by arstore but arstore
-itself, which takes part as one of the tools.
+`tools/interop` runs everything, compares digests, and prints docs/interop.md. Only arstore itself, which takes part as
+one of the tools, reads images with arstore's code.
 """

@@ -17,10 +17,10 @@ PAGE = REPOSITORY / "docs/interop.md"
 
 
 def main() -> int:
-    """Print the matrix; 1 when a cell has failed."""
+    """Print the matrix; return 1 if a cell has failed."""
     parser = argparse.ArgumentParser(prog="tools/interop", description=about)
     parser.add_argument("--peers", metavar="DIR", default="", help="a root directory with the tools, see tools/peers")
-    parser.add_argument("--write", action="store_true", help=f"put it into {PAGE.relative_to(REPOSITORY)}")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(REPOSITORY)}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="arstore-interop-", dir="/var/tmp") as place:
         runner = Runner(Path(place), options.peers)

@@ -1,4 +1,4 @@
-"""Every tool writes every kind, and every tool reads what each has written."""
+"""Every tool writes every kind, and every tool reads what each of them wrote."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SAME, ANEW, CANNOT, FAILED = "same", "anew", "cannot", "failed"
-"""Outcomes: every digest is that of the source, or only the configs' are; the tool has no way; it is wrong."""
+"""Outcomes: every digest is that of the source; only the configs' are; the tool has no way; the result is wrong."""
 
 
 class Cell(NamedTuple):
-    """What a reader made of what a writer wrote; `why` explains all outcomes but SAME."""
+    """Result of a reader on a writer's output; `why` explains all outcomes but SAME."""
 
     several: bool
     kind: str
@@ -60,7 +60,7 @@ def _named(part: images.Picture | images.Collection, name: str) -> images.Pictur
 
 
 PROGRAMS = {REGISTRY: "docker-registry", CRANE: "crane"}
-"""What serves each kind of registry."""
+"""Functions that serve each kind of registry."""
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def registry(kind: str, runner: Runner) -> Iterator[str]:
 
 
 def run(runner: Runner, kinds: Sequence[str] = KINDS, tell: Callable[[str], object] = print) -> Iterator[Cell]:
-    """Try all; what is written is removed with the runner's directory. A registry that is not installed is left out."""
+    """Try everything. Output is removed with the runner's directory; registries that are not installed are left out."""
     tools = {tool.name: tool(runner) for tool in TOOLS if all(map(runner.has, tool.programs))}
     kinds = [kind for kind in kinds if kind not in REGISTRIES or runner.has(PROGRAMS[kind])]
     with ExitStack() as stack:
@@ -100,7 +100,7 @@ def run(runner: Runner, kinds: Sequence[str] = KINDS, tell: Callable[[str], obje
 
 
 def _written(writer: Tool, sample: Sample, kind: str, place: Path | str, beside: Path) -> tuple[str, str]:
-    """Why nothing was written, and which outcome that is; two empty texts when something was."""
+    """Why nothing was written, and the outcome; two empty texts if it was written."""
     scratch = beside.with_name(f"{beside.name}.scratch")
     scratch.mkdir()
     try:
@@ -130,7 +130,7 @@ def _read(
     except (FailedError, OSError, ValueError, KeyError) as error:
         return Cell(*about, FAILED, str(error) or type(error).__name__)
     written = seen(kind, place)
-    # A tool that takes one platform of several may go by the index's digest all the same, as podman does.
+    # A tool that takes one platform of several may still use the digest of the index, as podman does.
     right = (sample.seen.configs, sample.mine.configs, frozenset())
     if found.top in {sample.seen.top, sample.mine.top} and found.configs in right:
         return Cell(*about, SAME)

@@ -1,4 +1,4 @@
-"""What a file, a directory or a registry holds, read without any of the tools."""
+"""Content of a file, a directory or a registry, read without any of the tools."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _ACCEPT = ", ".join(
 
 
 class Seen(NamedTuple):
-    """An image as a tool sees it: digests of what is named (a manifest or an index) and of the configs below it.
+    """An image as a tool sees it: digests of the named document (a manifest or an index) and of the configs below it.
 
-    `top` is "" where there is none: a docker-archive has no manifest. `configs` is empty where a tool does not tell.
+    `top` is "" for a docker-archive, which has no manifest. `configs` is empty if a tool does not report them.
     """
 
     top: str
@@ -43,7 +43,7 @@ def sha256(data: bytes) -> str:
 
 
 def seen(kind: str, place: Path | str) -> Seen:
-    """The one image, or index, that is at *place*: a path, or HOST/NAME:TAG in a registry."""
+    """The only image, or index, at *place*: a path, or HOST/NAME:TAG in a registry."""
     if kind in REGISTRIES:
         return _of_registry(str(place))
     path = Path(place)
@@ -61,7 +61,7 @@ def seen(kind: str, place: Path | str) -> Seen:
 
 
 def _of_registry(name: str) -> Seen:
-    """Read manifests by plain http; every one has the digest that it was asked for by."""
+    """Read manifests by plain http; each must have the digest by which it was requested."""
     repository, _, tag = name.rpartition(":")
     host, _, path = repository.partition("/")
 

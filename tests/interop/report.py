@@ -30,7 +30,7 @@ def table(cells: Sequence[Cell], versions: Mapping[str, str]) -> str:
 
 
 def _rows(cells: Sequence[Cell], notes: dict[str, int]) -> list[str]:
-    """A row for each kind and writer; those who cannot write a kind have none, but a place in the line below."""
+    """A row for each kind and writer; tools that cannot write a kind are named in the line below the table instead."""
     readers = list(dict.fromkeys(cell.reader for cell in cells))
     lines = [f"| kind | written by | read by {' | '.join(readers)} |", "|---|---|" + "---|" * len(readers)]
     left = []

@@ -1,7 +1,7 @@
-"""The tools, and how each is told to write and to read.
+"""The tools, and how each of them writes and reads.
 
-A tool that cannot do a thing says why: a text that becomes a note below the table. The place of an image is a path, and
-in a registry HOST:PORT/NAME:TAG.
+A tool that cannot do something says why: a text that becomes a note below the table. The place of an image is a path,
+or HOST:PORT/NAME:TAG in a registry.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ NO_TLS = "--tls-verify=false"
 ONE_PLATFORM = "a docker-archive holds images of one platform"
 
 
-class Cannot(Exception):  # noqa: N818 - it is no error
+class Cannot(Exception):  # noqa: N818 - not an error
     """The tool has no way to do this; the text says why."""
 
 
 class FailedError(Exception):
-    """The tool ended with a status other than 0; the text is the end of what it said."""
+    """The tool ended with a status other than 0; the text is the end of its output."""
 
 
 def reference(kind: str, place: Path | str) -> str:
-    """What skopeo, podman, buildah and arstore call it."""
+    """The reference for skopeo, podman, buildah and arstore."""
     return f"docker://{place}" if kind in REGISTRIES else f"{TRANSPORTS[kind]}:{place}"
 
 
 class Sample(NamedTuple):
-    """An image to be carried around, in a layout: of one platform, or an index of several."""
+    """An image to copy, in a layout: of one platform, or an index of several."""
 
     layout: Path
     name: str
     several: bool
     seen: Seen
     mine: Seen
-    """What a tool sees that takes this host's platform alone."""
+    """The image as a tool sees it that takes this host's platform alone."""
 
 
 class Runner:
@@ -57,7 +57,7 @@ class Runner:
         self._peers = peers
 
     def has(self, name: str) -> bool:
-        """Whether there is such a program."""
+        """Whether the program exists."""
         if not self._peers:
             return shutil.which(name) is not None
         return any(os.path.exists(f"{self._peers}/{place}/{name}") for place in ("usr/bin", "usr/sbin", "bin"))
@@ -91,13 +91,13 @@ class Tool:
     name = ""
     programs: tuple[str, ...] = ()
     rewrites = ""
-    """Why manifests that it writes are not those that it has read; "" when they are."""
+    """Why it writes other manifests than it has read; "" if it writes the same."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     def version(self) -> str:
-        """The line that says which version it is."""
+        """The line with its version."""
         return self._runner.run(self.programs[0], "--version").splitlines()[0]
 
     def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
@@ -105,7 +105,7 @@ class Tool:
         raise NotImplementedError
 
     def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
-        """What is at *place*; *scratch* is a new directory. Raises Cannot, FailedError."""
+        """The image at *place*; *scratch* is a new directory. Raises Cannot, FailedError."""
         raise NotImplementedError
 
 
@@ -132,7 +132,7 @@ class Skopeo(Tool):
 
 
 class Podman(Tool):
-    """`podman pull` and `podman save`, with a storage of its own for each step."""
+    """`podman pull` and `podman save`, with a new storage for each step."""
 
     name = "podman"
     programs = ("podman",)
@@ -171,7 +171,7 @@ class Podman(Tool):
 
 
 class Buildah(Tool):
-    """`buildah pull` and `buildah push`, with a storage of its own for each step."""
+    """`buildah pull` and `buildah push`, with a new storage for each step."""
 
     name = "buildah"
     programs = ("buildah",)
@@ -209,7 +209,7 @@ class Umoci(Tool):
     _NO_INDEX = "umoci does not choose from an index of several platforms"
 
     def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
-        """Tag the image in a copy of its layout: what umoci writes of others' images is `index.json`."""
+        """Tag the image in a copy of its layout: umoci writes only `index.json` of images that it did not build."""
         if kind != LAYOUT:
             raise Cannot(self._ONLY)
         if sample.several:

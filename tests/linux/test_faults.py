@@ -1,4 +1,4 @@
-"""Faults end a process as its handler says, and as usual where the handler says nothing."""
+"""Faults end a process as its handler says, and as usual if the handler says nothing."""
 
 from __future__ import annotations
 

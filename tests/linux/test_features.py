@@ -12,7 +12,7 @@ CLONE_NEWUSER = 0x10000000
 
 
 def in_child(action):
-    """What *action* prints of itself in a child process, as text."""
+    """Run *action* in a child process and return its output."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -123,7 +123,7 @@ def test_reasons_are_words(monkeypatch, code, words):
 
 @pytest.mark.parametrize("raised", ["Unknown parameter 'lowerdir+'", None])
 def test_kernels_without_lowerdir_append(monkeypatch, raised):
-    """Linux 6.5 does not know the parameter; before, it is taken down unread."""
+    """Linux 6.5 does not know the parameter; older kernels accept it without reading it."""
 
     def flag(_fd, _key):
         if raised:

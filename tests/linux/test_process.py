@@ -163,7 +163,7 @@ def test_an_unknown_option_raises():
 @pytest.mark.tools("unshare")
 @pytest.mark.parametrize("offset", ["100000", "12345"])
 def test_a_time_namespace_changes_no_start_time(child, offset):
-    """/proc shows every start time shifted there; a running container must not look dead for that."""
+    """/proc shows shifted start times there; a running container must not look dead because of that."""
     code = (
         "import sys; from arstore.linux import process; pid, start = map(int, sys.argv[1:]);"
         "print(process.start_time(pid) == start, process.is_alive(pid, start, process.boot_id()), process.runs(pid))"

@@ -70,7 +70,7 @@ def test_an_interrupted_call_is_made_again():
 
     helper = threading.Thread(target=disturb)
     try:
-        # SA_RESTART would hide what is tested.
+        # SA_RESTART would hide the tested behaviour.
         signal.siginterrupt(signal.SIGUSR1, True)
         helper.start()
         assert libc("poll", (reader).to_bytes(4, "little") + b"\1\0\0\0", 1, 5000) == 1

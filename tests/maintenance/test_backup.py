@@ -1,4 +1,4 @@
-"""Backups of a living store: complete, of one moment, incremental, and never worse than the one before."""
+"""Backups of a store in use: complete, of one moment, incremental, and never worse than the one before."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def target(tmp_path):
 
 
 class Watched(NoProgress):
-    """Does something when work on a blob begins."""
+    """Runs an action when work on a blob begins."""
 
     def __init__(self, action, at=0):
         self._action = action
@@ -60,7 +60,7 @@ def contents(store):
 
 
 def restored(tmp_path, target):
-    """A fresh store with what the backup holds; it must be whole."""
+    """A new store restored from the backup; it must be whole."""
     with Store(str(tmp_path / "restored"), str(tmp_path / "restored-run")) as other:
         import_reference(other, str(target), ImportOptions(wanted=Wanted(None, True)))
         assert [finding for finding in check(other) if not finding.harmless] == []
@@ -108,7 +108,7 @@ def test_nobody_else_can_reach_it(store, target):
 
 
 def test_a_directory_that_was_open_to_all_is_closed(store, target, tmp_path):
-    """Before anything is copied there; an earlier backup that was opened is closed again."""
+    """It is closed before anything is copied into it; an earlier backup that was opened is closed again."""
     target.mkdir()
     target.chmod(0o755)
     seen = []
@@ -123,7 +123,7 @@ def test_a_directory_that_was_open_to_all_is_closed(store, target, tmp_path):
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_a_symlink_in_a_blobs_place_is_replaced(store, target, tmp_path, verify):
-    """It leads to the right bytes today: another disk may hold them, or the store itself."""
+    """It leads to the right bytes today, but they may be on another disk, or in the store itself."""
     make(store, target)
     path = blob_in(target, TWO.layers[0].digest)
     elsewhere = tmp_path / "elsewhere"
@@ -252,7 +252,7 @@ def test_a_killed_one_leaves_the_earlier_backup(store, target, tmp_path):
     partial = target / "blobs/sha256/.partial-0123456789abcdef"
     partial.write_text("what a killed one has left")
     make(store, target)
-    # Nothing is left to collect of the killed one, neither here nor there.
+    # The killed backup has left no garbage, neither here nor there.
     assert not collect(store).leases
     assert not partial.exists()
     (tmp_path / "restored").rename(tmp_path / "old")

@@ -1,4 +1,4 @@
-"""Converting trees: the same files in the other form, nothing that is in use touched, whole wherever it dies."""
+"""Converting trees: the same files in the other format, no tree in use touched, and whole after a kill at any point."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def verify(store):
 
 
 def sparse_layer():
-    """A layer with a GNU sparse file, whose header tells one region: an index cannot say that."""
+    """A layer with a GNU sparse file whose header has one region, which an index cannot represent."""
     header = bytearray(512)
     for offset, value in (
         (0, b"holes"),
@@ -183,7 +183,7 @@ def test_a_plan_changes_nothing(store):
 
 
 def test_holders_are_looked_for_only_where_a_tree_is_to_change(store, monkeypatch):
-    """All containers and mounts were looked at twice for each image, whatever there was to do."""
+    """Holders are looked up only for trees that change, not twice for each image."""
     asked = []
     monkeypatch.setattr(conversion, "tree_holders", lambda *given: asked.append(given) or tree_holders(*given))
     for number in range(5):
@@ -258,7 +258,7 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
 
 
 def test_a_mount_that_comes_right_before_the_replacement_stays_whole(store, monkeypatch):
-    """It was opened before; the trees' records have lost their trust by now, and get it back."""
+    """The mount was opened before; the trees' records have lost their trust by now, and get it back."""
     stores.bring(store, EXAMPLE)
     converted(store, "directory")
     before, records = shown(store, "example:1"), stores.records(store)
@@ -346,7 +346,7 @@ def test_a_mount_that_meets_a_conversion_shows_whole_trees(store, monkeypatch, f
 
 
 def test_a_tree_that_was_exchanged_back_is_not_called_durable(store, monkeypatch):
-    """Of two exchanges a power cut may undo the second alone."""
+    """Of two exchanges, a power cut may undo only the second."""
     stores.bring(store, stores.simple("a", "b", names=("a:1",)))
     converted(store, "directory")
     collect(store)

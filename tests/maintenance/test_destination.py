@@ -1,4 +1,4 @@
-"""Backups that would lose something: whose backup is there, and what stands where it is to go."""
+"""Backups that would lose something: backups of other stores, and other files at the destination."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make(store, target, **options):
 
 
 def held(target):
-    """All that is in the backup."""
+    """All content of the backup."""
     return {path.relative_to(target): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 
@@ -86,7 +86,7 @@ def test_a_name_that_moves_is_nothing_lost(store, target):
 
 @pytest.mark.parametrize("prune", [False, True])
 def test_a_store_without_images(store, target, tmp_path, prune):
-    """New, or emptied: both are a reason to ask."""
+    """New, or emptied: both are a reason to refuse."""
     with stores.made(tmp_path / "new", tmp_path / "new-run") as new:
         refused(new, target, "no images; 2 of its 2 images and 3 names would", prune=prune)
     remove_images(store, ["one:1", "one:latest", "two:1"])
@@ -105,7 +105,7 @@ def test_another_store(store, target, other):
 
 
 def test_another_store_with_all_that_is_there(target, other):
-    """Whoever goes on there would not know what the other one removes."""
+    """A store that goes on with this backup would not know what the other store removes."""
     stores.bring(other, TWO)
     refused(other, target, "another store .*; 0 of its 2 images and 0 names")
 
@@ -122,7 +122,7 @@ def test_a_store_whose_graph_was_made_again(store, target):
 
 
 def test_a_store_that_is_older_than_its_backup(store, target, tmp_path):
-    """Put back from a copy of the disk: what was imported since is in the backup alone."""
+    """The store was restored from a copy of the disk: later imports are in the backup alone."""
     kept = tmp_path / "kept.mdb"
     store.close()
     data, identity = Path(store.directories.graph, "data.mdb"), Path(store.directories.root, "store.json")
@@ -131,7 +131,7 @@ def test_a_store_that_is_older_than_its_backup(store, target, tmp_path):
     stores.bring(store, THREE)
     make(store, target)
     store.close()
-    # The same file, as a file system's snapshot gives it back.
+    # The same file, as restored from a snapshot of the file system.
     data.write_bytes(kept.read_bytes())
     identity.write_bytes(known)
     refused(store, target, "older than the backup; 1 of its 3 images and 1 name would")
@@ -139,7 +139,7 @@ def test_a_store_that_is_older_than_its_backup(store, target, tmp_path):
 
 
 def test_a_copy_of_the_store(store, target, tmp_path):
-    """It goes on with the backup, and loses nothing that the store itself has brought there since."""
+    """The copy goes on with the backup, and must not lose what the store itself has added since."""
     store.close()
     shutil.copytree(store.directories.root, tmp_path / "copy")
     with Store(str(tmp_path / "copy"), str(tmp_path / "copy-run")) as copy:
@@ -168,7 +168,7 @@ def test_what_another_tool_has_put_there_since(store, target):
 
 
 def test_a_backup_without_a_record(store, target):
-    """Of an older arstore: it goes on where nothing is lost, and says so in the record then."""
+    """A backup of an older arstore: arstore goes on if nothing is lost, and then writes the record."""
     (target / "backup.json").unlink()
     make(store, target)
     assert (target / "backup.json").exists()
@@ -218,7 +218,7 @@ def test_a_layout_of_another_tool(store, tmp_path):
 
 
 def test_other_platforms_of_an_index_are_not_pruned(store, tmp_path):
-    """A tool has brought all of them, and the store has one."""
+    """A tool has copied all of them, and the store has one."""
     members = [stores.simple(name, names=(), architecture=name) for name in ("amd64", "arm64")]
     many = images.index(*members, names=["many:1"])
     target = images.write_layout(tmp_path / "layout", many)

@@ -1,4 +1,4 @@
-"""The bill: its parts, its sum, and what each image would free."""
+"""Disk usage: its parts, its sum, and the bytes that removing each image would free."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The collector against a model of who holds what: after each collection exactly what the model says is there.
+"""The collector against a model of all holders: each collection must leave exactly what the model expects.
 
 Images are held by names, indexes, containers, mounts, and leases; ingests, leases and containers belong to this process
-or to another one, which may be killed at any time. Imports share layers, commits stand on them, and a collection may
-come in the middle of an import. The model knows images by their bytes alone.
+or to another one, which may be killed at any time. Imports share layers, commits build on them, and a collection may
+run in the middle of an import. The model knows images by their bytes alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ IN_THE_MIDDLE = ["take.claimed", "take.layers-read", "take.prepared", "layout.co
 
 @dataclass(frozen=True)
 class Shape:
-    """What an image takes: blobs, layers by chain ID, diff IDs bottom first; or the images of an index."""
+    """The parts of an image: blobs, layers by chain ID, diff IDs bottom first; or the images of an index."""
 
     blobs: frozenset[str]
     chains: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ SHAPES = shapes(*POOL.values())
 
 
 def read_shape(root, digest):
-    """The shape of an image that was made here, by its documents."""
+    """Read the shape of an image that was made here from its documents."""
 
     def blob(one):
         return json.loads(Path(root, "blobs", *one.split(":")).read_bytes())
@@ -105,7 +105,7 @@ def read_shape(root, digest):
 
 
 class Held(Naming):
-    """A store, and who holds what in it. Owners are "me", "other", or "dead"; "" stands for nobody but the store."""
+    """A store, and the holders of everything in it. Owners are "me", "other" or "dead"; "" is the store itself."""
 
     def __init__(self):
         super().__init__()
@@ -144,7 +144,7 @@ class Held(Naming):
                 self.store.graph.release()
                 stores.forked(self._collect_elsewhere)
 
-        # The name stands for what it stood for until the image is there.
+        # The name keeps its meaning until the image is there.
         old = {self.names[name]} if name in self.names and point != "layout.committed" else set()
         trace.listen(listener)
         try:
@@ -162,7 +162,7 @@ class Held(Naming):
     @precondition(lambda self: self.names)
     @rule()
     def untag_all_and_collect(self):
-        """What stays is held by others than names."""
+        """Only images with other holders than names remain."""
         for name in self.names:
             self.store.untag(name)
         self.names = {}
@@ -193,10 +193,10 @@ class Held(Naming):
                 return gone
             gone |= more
 
-    # --- who holds them ---------------------------------------------------------------------------------------------
+    # --- holders ----------------------------------------------------------------------------------------------------
 
     def _picture(self, data):
-        """An image to be held, perhaps by nothing else any more."""
+        """An image to hold, which perhaps nothing else holds any more."""
         digest = self._chosen(data)
         if data.draw(st.booleans()):
             for name in [name for name, one in self.names.items() if one == digest]:
@@ -219,7 +219,7 @@ class Held(Naming):
             return
         digest = self._picture(data)
         if self.containers.get(name, ("", ""))[1] == "dead":
-            # Its name is free, and with it whatever else is abandoned goes.
+            # Its name is free; with it goes everything else that is abandoned.
             self.containers = {c: held for c, held in self.containers.items() if held[1] != "dead"}
             rootfs.remove_abandoned(self.store)
         if owner == "other":
@@ -256,7 +256,7 @@ class Held(Naming):
         if stays:
             self.mounts[record.id] = digest
         else:
-            # Behind the store's back: the record stays until somebody finds it stale.
+            # Without the store: the record stays until a command finds it stale.
             umount(record.target)
             self._await_release(record.id)
 
@@ -273,7 +273,7 @@ class Held(Naming):
         del self.mounts[chosen]
 
     def _await_release(self, mount_id):
-        """A test beside this one may have copied the mount namespace, and uses the mount until it ends its copy."""
+        """A parallel test may have copied the mount namespace, and uses the mount until it ends its copy."""
         deadline = time.monotonic() + 20
         states = {}
         while time.monotonic() < deadline:
@@ -347,7 +347,7 @@ class Held(Naming):
         assert self._runs() == runs & self._wanted_runs()
         assert not plan_collection(self.store)
         self._verify()
-        # Mounts of the trees that stay still show them.
+        # Mounts of the remaining trees still show them.
         for mount_id, digest in self.mounts.items():
             path = Path(self.store.directories.targets, mount_id)
             marker = self.shapes[digest].marker
@@ -362,7 +362,7 @@ class Held(Naming):
         return {str(run_key(stack)) for stack in stacks if len(stack) >= FEWEST}
 
     def _verify(self):
-        """Records and files are what the model says, and nothing else."""
+        """Records and files must be exactly those of the model."""
         store = self.store
         known = [self.shapes[digest] for digest in self.images]
         blobs = {blob for one in known for blob in one.blobs}

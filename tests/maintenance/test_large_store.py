@@ -1,4 +1,4 @@
-"""A store of a thousand layers: what the quick ways of looking at all of it say is what a slow look says."""
+"""A store of a thousand layers: the fast ways of reading all of it give the same as a slow one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPE = Shape(100, common=3)
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """Filled once; a test that changes it puts it right again."""
+    """A store that is filled once; a test that changes it restores it."""
     place = tmp_path_factory.mktemp("large")
     with stores.opened(place) as store:
         fill(store, SHAPE, place)
@@ -75,7 +75,7 @@ def test_the_bill_is_what_adding_up_gives(filled):
     users = Counter(blob for needs in blobs.values() for blob in needs)
     usage = {item.digest: item for item in measure(filled).images}
     for digest, needs in blobs.items():
-        # A layer's tree has its blob's digest here; the merged index is the image's own.
+        # A layer's tree has its blob's digest here; each image has a separate merged index.
         layers = [blob for blob in needs if blob in found.trees]
         own = sum(found.blobs[blob] for blob in needs if users[blob] == 1)
         own += sum(found.trees[blob] for blob in layers if users[blob] == 1)

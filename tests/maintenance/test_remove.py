@@ -1,4 +1,4 @@
-"""Removal by name and by digest: what goes, what stays, what is refused; and on a disk that is full."""
+"""Removal by name and by digest: what is removed, kept, refused; and removal on a full disk."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_an_abandoned_container_does_not_hold(store):
 
 @pytest.fixture
 def small(tmp_path):
-    """A store on a file system of its own, of 4 MiB."""
+    """A store on a separate file system of 4 MiB."""
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=True)
@@ -141,7 +141,7 @@ def small(tmp_path):
 
 
 def fill(store):
-    """Leave not one block; returns the file that took them."""
+    """Fill the disk to the last block; return the file that took the blocks."""
     path = os.path.join(os.path.dirname(store.directories.root), "ballast")
     with open(path, "wb", buffering=0) as file:
         for size in (1 << 16, 4096):
@@ -199,7 +199,7 @@ def test_a_full_disk_is_no_reason_not_to_remove(small, tmp_path, way):
 
 @pytest.mark.mounts
 def test_a_full_disk_and_a_new_store(tmp_path):
-    """LMDB maps its lock file: pages that cannot be had there would be a SIGBUS."""
+    """LMDB maps its lock file: if the disk has no page for it, a write would raise SIGBUS."""
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)
@@ -220,7 +220,7 @@ def test_a_full_disk_and_a_new_store(tmp_path):
 
 
 def test_a_name_that_is_given_meanwhile_keeps_its_image(store):
-    """Two processes, interleaved where `rm` is about to look what the name means."""
+    """Two processes, interleaved where `rm` is about to look up the name."""
     stores.bring(store, stores.simple("a", names=("x:1",)))
 
     def tagged(point):

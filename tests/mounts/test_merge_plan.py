@@ -1,4 +1,4 @@
-"""Runs: which trees are merged, that mounts use it and show the same, and that it is a cache like any tree."""
+"""Runs: which trees are merged; mounts use the merged index and show the same; it is a cache like any tree."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def key(number: int, algorithm: str = "sha256") -> str:
 
 
 def stack(*entries: int, form: str = "erofs", algorithm: str = "sha256") -> list[tuple[str, TreeRecord]]:
-    """A stack with so many entries a tree, given from the bottom, whose keys tell how high they stand."""
+    """A stack with so many entries in each tree, from the bottom; the keys show the height."""
     found = [
         (key(place, algorithm), TreeRecord(form, "boot", True, count, 0, False)) for place, count in enumerate(entries)
     ]
@@ -48,7 +48,7 @@ def stack(*entries: int, form: str = "erofs", algorithm: str = "sha256") -> list
 
 
 def shape(parts: list[str | Run]) -> list[int]:
-    """How many trees each part is, from the bottom."""
+    """The number of trees of each part, from the bottom."""
     return [len(part.members) if isinstance(part, Run) else 1 for part in reversed(parts)]
 
 
@@ -136,7 +136,7 @@ def picture(count, name="many:1"):
 
 
 def lowers(store, name="many:1"):
-    """How many layers an overlay of the image has."""
+    """The number of layers that an overlay of the image has."""
     with rootfs.lowers(store, store.find(name), writable=True) as found:
         return len(found)
 
@@ -348,7 +348,7 @@ def test_it_goes_with_the_images_that_hold_it(store, one):
             names.append(
                 {os.path.realpath(f"{store.directories.tree(run)}/{n}") for n in device_files(file.fileno(), "")}
             )
-    # Both lie over the very same tars.
+    # Both are over the same tars.
     assert len(names[0] & names[1]) >= 14
     remove_images(store, ["many:1"])
     assert set(merged(store)) == {other}

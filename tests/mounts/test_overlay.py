@@ -87,7 +87,7 @@ def test_both_methods_show_the_same(stack, target, count):
     views = []
     for method in (Method.LAYERS, Method.PAGE):
         perform(Overlay(lowers), target, method)
-        # Reading every file would look each up in all the layers above it.
+        # Reading every file would look up each of them in all the layers above it.
         views.append((sorted(os.listdir(target)), [Path(target, name).read_text() for name in sampled]))
         mount.umount(target)
     assert views[0] == views[1]
@@ -154,7 +154,7 @@ def test_whiteouts_and_opaque_directories_count(tmp_path, opened, target, method
 
 @BOTH
 def test_metacopy_and_redirects_in_a_layer_are_not_followed(tmp_path, opened, target, method):
-    """A layer that names another layer's file by xattr must not be believed, whatever the kernel's default is."""
+    """A layer that names another layer's file by xattr must not be followed, whatever the kernel's default is."""
     bottom, top = tmp_path / "bottom", tmp_path / "top"
     (bottom / "secret").mkdir(parents=True)
     (bottom / "secret" / "key").write_text("secret")
@@ -171,7 +171,7 @@ def test_metacopy_and_redirects_in_a_layer_are_not_followed(tmp_path, opened, ta
 @BOTH
 @pytest.mark.parametrize("name", ["colon:comma,back\\slash", "two words\n", "流水线", "x" * 255])
 def test_names_need_no_escape(tmp_path, opened, method, name):
-    """The last one makes every path longer than fsconfig can pass as a string."""
+    """With the last name, every path is longer than fsconfig accepts as a string."""
     place = tmp_path / name / name
     for part in ("0", "1", "upper", "work", "target"):
         (place / part).mkdir(parents=True)
@@ -395,13 +395,13 @@ def test_a_kernel_without_overlay(stack, target, monkeypatch):
 
 
 def in_child(action):
-    """What *action* returns or raises, as text, in a child process."""
+    """Run *action* in a child process; return its result or its error as text."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.write(writer, repr(action()).encode())
-        except BaseException as error:  # it is what the test looks at
+        except BaseException as error:  # the test checks it
             os.write(writer, f"{type(error).__name__}: {error}".encode())
         finally:
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Which forms can be mounted: tried once a boot and file system, and each form's answer stays."""
+"""Which tree formats can be mounted: tried once for each boot and file system, and each result is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Named:
-    """A form, as far as its name goes."""
+    """A format that has only a name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the forms that were tried; those that can be mounted begin with "yes"."""
+    """The names of the tried formats; those that can be mounted begin with "yes"."""
     names: list[str] = []
 
     def attempt(_directories: object, form: TreeFormat) -> bool:

@@ -78,7 +78,7 @@ def test_a_record_that_was_made_anew_while_its_lock_was_waited_for(tmp_path, mon
 
 
 def test_a_target_that_is_no_path_is_not_believed(tmp_path):
-    """Half of a surrogate pair: every call with it would fail, and the mount could not be ended."""
+    """Half of a surrogate pair: every call with it would fail, and the mount could not be unmounted."""
     (tmp_path / "web.json").write_text(json.dumps({**record()._asdict(), "target": "/\ud800"}))
     assert read(str(tmp_path), "web")[0].target == f"{tmp_path}/web"
 

@@ -392,7 +392,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def mounted_elsewhere(description, directories, root="/"):
-    """The id of a mount in a mount namespace of its own, for the length of the context; its process has *root*."""
+    """The id of a mount in a new mount namespace, for the length of the context; its process has *root*."""
     paths = [lower.path for lower in description.lowers]
     command = [sys.executable, "-c", IN_A_PRIVATE_NAMESPACE, *directories, root, *paths]
     where = Path(module.__file__).parents[2]
@@ -441,7 +441,7 @@ def wait_for(condition):
 
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_while_mounting(table, description, monkeypatch, after):
-    """While it lives its record is pending, so that nobody cleans it away; afterwards the record tells the truth."""
+    """While the process lives, its record is pending and must not be removed; afterwards the record must be correct."""
     real = overlay.perform
 
     def stopped(*arguments):

@@ -1,4 +1,4 @@
-"""Mounts that nobody answers for are found by the collector, and those in use are left."""
+"""Mounts without an owner are found by the collector; those in use are left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an upper directory is in use, asked of the kernel: real file systems, other namespaces, no traces."""
+"""Whether an upper directory is in use, according to the kernel: real file systems, other namespaces, no traces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILE_SYSTEMS = [
 
 @pytest.fixture
 def place(tmp_path, request):
-    """Directories on a file system of the kind that is asked for."""
+    """Directories on a file system of the requested kind."""
     kind = getattr(request, "param", "")
     made = tmp_path / "disk"
     made.mkdir()
@@ -58,7 +58,7 @@ def hide(place, *options):
 
 
 def is_free(place):
-    """Whether the upper directory comes free: a mount namespace that was made meanwhile has a copy of the mount."""
+    """Wait until the upper directory is free: a parallel mount namespace may have a copy of the mount."""
     for _ in range(200):
         if is_in_use(str(place / "upper")) is False:
             return True

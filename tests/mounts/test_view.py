@@ -1,4 +1,4 @@
-"""Whether what was mounted still lives, where it cannot be seen, and where its device number is another's by now."""
+"""Whether a mounted file system still exists: where it cannot be seen, and where its device number was reused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def silent(monkeypatch):
-    """A kernel that does not say whether a file system lives."""
+    """A kernel that does not report whether a file system exists."""
     monkeypatch.setattr(mountview, "look", lambda device: None)
 
 
@@ -55,7 +55,7 @@ def mounted(store):
 
 @contextmanager
 def elsewhere(store, *options):
-    """A mount of x:1 in a mount namespace of its own, as long as its process lives; the process."""
+    """Mount x:1 in a new mount namespace, which exists as long as its process; return the process."""
     words = [sys.executable, "-m", "arstore", "--root", store.directories.root, "--runroot", store.directories.runroot]
     script = f"{' '.join(words)} mount x:1 && exec sleep 600"
     command = ["unshare", "-m", *options, "sh", "-c", script]
@@ -116,7 +116,7 @@ def test_a_namespace_without_processes_is_held_by_a_bind_mount(store, silent, tm
         place.touch()
         with elsewhere(store) as process:
             mount.mount(f"/proc/{process.pid}/ns/mnt", str(place), flags=mount.MS_BIND)
-        # The process may still be on its way out.
+        # The process may still be exiting.
         wait_for(lambda: state(store) == [MountState.PENDING])
         mount.umount(str(place))
     wait_for(lambda: state(store) == [MountState.STALE])
@@ -133,7 +133,7 @@ def test_in_another_pid_namespace_what_cannot_be_seen_is_held(store, silence):
     with elsewhere(store):
         assert told() == "['pending']"
     wait_for(lambda: state(store) == [MountState.STALE])
-    # The namespace that asks may have got the number of the one that has ended, and then knows that this is so.
+    # The asking namespace may have got the number of the one that has ended, and then knows that it ended.
     assert told() in ({"['pending']", "['stale']"} if silence else {"['stale']"})
 
 
@@ -153,7 +153,7 @@ def test_a_number_that_a_mounted_file_system_has_by_now(store, tmp_path):
 
 
 def test_a_number_that_an_invisible_index_has_by_now(store):
-    """EROFS under a mounted overlay is to be seen nowhere, for as long as that is mounted."""
+    """EROFS below a mounted overlay is visible nowhere as long as that is mounted."""
     with store.graph.read() as snapshot:
         key = next((key for key, record in snapshot.trees() if record.form == "erofs"), "")
     if not key:

@@ -1,4 +1,4 @@
-"""Tags of attachments, manifests united, and signatures as files and as manifests."""
+"""Tags of attachments, merged manifests, and signatures as files and as manifests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_tags_tell_the_subject(suffix, algorithm):
 
 def test_a_tag_of_a_list_has_no_suffix():
     assert parse_tag(f"sha256-{HEX}") == (SUBJECT.digest, "")
-    # Tags end after 64 digits, which is half of a sha512.
+    # Tags have at most 64 digits, half of a sha512.
     assert parse_tag(f"sha512-{'a' * 64}") == (None, "")
 
 

@@ -1,4 +1,4 @@
-"""Chain IDs, against hashes worked out apart and against the specification's recursion."""
+"""Chain IDs, compared with independently computed hashes and with the specification's recursion."""
 
 from hypothesis import given
 from hypothesis import strategies as st

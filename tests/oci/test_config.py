@@ -1,4 +1,4 @@
-"""Image configs as real tools write them, bad ones, and one layer more."""
+"""Image configs as real tools write them, invalid ones, and adding a layer."""
 
 import json
 

@@ -79,7 +79,7 @@ def test_what_is_none(text):
 def test_the_limits():
     assert DockerReference.parse("h.com/" + "x" * 249).path == "x" * 249
     assert DockerReference.parse("a:" + "x" * 128).tag == "x" * 128
-    # The whole name counts, with what is put before it.
+    # The whole name counts, including the default prefix.
     with pytest.raises(InvalidReferenceError):
         DockerReference.parse("x" * 250)
 

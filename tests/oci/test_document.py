@@ -1,4 +1,4 @@
-"""Strict JSON and typed fields: everything else is one of arstore's own errors, in one line."""
+"""Strict JSON and typed fields: everything else must be an error of arstore, in one line."""
 
 import json
 import time
@@ -26,7 +26,7 @@ JSON = st.recursive(
 
 
 def outcome(call):
-    """What *call* returns and None, or None and the error of arstore's that it raises; any other error passes."""
+    """The result of *call* and None, or None and the ArstoreError that it raises; other errors pass through."""
     try:
         return call(), None
     except ArstoreError as error:
@@ -132,7 +132,7 @@ def test_a_document_of_brackets_is_refused_before_it_is_decoded(unit):
 @pytest.mark.parametrize("window", [1, 2, 3, 7, 64])
 @given(st.text('"\\[]{}a,é', max_size=60))
 def test_brackets_are_counted_whatever_is_looked_at_together(window, text):
-    """Windows cut strings, never escapes: the answer is that of the whole."""
+    """Windows may cut strings but not escapes: the count must be that of the whole."""
     data = text.encode()
     with pytest.MonkeyPatch.context() as patch:
         whole = list(document._brackets(data))

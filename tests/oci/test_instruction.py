@@ -1,4 +1,4 @@
-"""Instructions: the Dockerfile's forms, and configs that keep everything else."""
+"""Instructions: the Dockerfile's forms, and configs that keep all other fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests as real tools write them, and as nobody should."""
+"""Manifests as real tools write them, and invalid ones."""
 
 import json
 

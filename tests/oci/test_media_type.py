@@ -1,4 +1,4 @@
-"""What kind of document a JSON object is, and that no document is of two kinds."""
+"""The kind of document that a JSON object is; no document may be of two kinds."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Documents built here, as other tools read them."""
+"""Documents built by arstore, as other tools read them."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ def put(layout, data, media_type):
 
 @pytest.fixture
 def layout(tmp_path):
-    """A layout of one image, named `1.0`, whose second layer came by `with_layer`."""
+    """A layout of one image, named `1.0`, whose second layer was added by `with_layer`."""
     root = tmp_path / "layout"
     (root / "blobs" / "sha256").mkdir(parents=True)
     diff_id = Digest.of(EMPTY_TAR)

@@ -1,4 +1,4 @@
-"""Platforms: spellings made equal, and the best of several candidates."""
+"""Platforms: normalised spellings, and the best of several candidates."""
 
 import os
 
@@ -124,7 +124,7 @@ def test_text_of_hostile_or_absent_parts_is_one_word():
 
 
 def chosen(wanted, *texts):
-    """The texts of the candidates chosen, best first; `-` is a candidate of no known platform."""
+    """The texts of the chosen candidates, best first; `-` is a candidate of an unknown platform."""
     candidates = [None if text == "-" else Platform(*text.split("/")) for text in texts]
     return [texts[position] for position in select(candidates, Platform(*wanted.split("/")))]
 
@@ -208,6 +208,6 @@ def test_what_is_chosen_suits(candidates, wanted):
             have, target = candidate.normalised(), wanted.normalised()
             assert (have.os, have.architecture) == (target.os, target.architecture)
     known = {p: c.normalised() for p, c in enumerate(candidates) if c is not None and c.is_known}
-    # Version and features of the operating system decide what suits, and not what comes first.
+    # Version and features of the operating system decide what matches, not the order.
     exact = [position for position in sorted(found) if known.get(position, ())[:3] == wanted.normalised()[:3]]
     assert found[: len(exact)] == exact

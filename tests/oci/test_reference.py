@@ -1,4 +1,4 @@
-"""Names of images: the grammar, what tools write, and what users type."""
+"""Names of images: the grammar, as tools write them, and as users type them."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Descriptors that outlive a container: what is held meanwhile, and what a process outside can still do with them."""
+"""Descriptors that outlive a container: the lock is held meanwhile, and a process outside can do no harm with them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fds(place):
 
 @contextmanager
 def descriptor(path):
-    """What a container has passed on."""
+    """A descriptor that a container has passed on."""
     fd = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         yield fd
@@ -64,7 +64,7 @@ def make(fd, name, content=b"late"):
 
 
 def tree(top):
-    """Everything below, but what is in the store's blobs of a layout."""
+    """Everything below, except the store's blobs in a layout."""
     return {
         os.path.relpath(os.path.join(at, name), top)
         for at, directories, files in os.walk(top)
@@ -103,7 +103,7 @@ def test_names_that_are_made_meanwhile_are_neither_listed_nor_deleted(place):
             with Custody(*both) as held:
                 for fd in (inner, layout, top):
                     make(fd, "late.tar")
-                # What was there cannot be removed, renamed or replaced either.
+                # Existing files cannot be removed, renamed or replaced either.
                 with pytest.raises(FileNotFoundError):
                     os.unlink("b.tar", dir_fd=inner)
                 make(inner, "b.tar", b"another")
@@ -150,7 +150,7 @@ def test_what_a_killed_load_had_taken_is_given_back(place):
         held = Custody(*both)
         held.__enter__()
         os.close(held.fd)
-        # In the meantime something comes in the place of a file, and of a directory.
+        # In the meantime something takes the place of a file, and of a directory.
         (place / "images/top.tar").write_bytes(b"another")
         (place / "images/group/more").rmdir()
         (place / "images/group/more").symlink_to("/etc")
@@ -158,7 +158,7 @@ def test_what_a_killed_load_had_taken_is_given_back(place):
         assert (place / "images/top.tar").read_bytes() == b"another"
         assert tree(place / TAKEN) == {"top.tar", "group", "group/more", "group/more/b.tar"}
         assert not is_empty(both[0])
-        # Both are taken by the next load.
+        # The next load takes both.
         (place / "images/group/more").unlink()
         (place / "images/top.tar").unlink()
         with Custody(*both):
@@ -346,7 +346,7 @@ def test_an_import_while_another_process_writes(store, tmp_path, how):
             work_in(store, place, loaded)
         except SubImageError:
             assert loaded.failed
-    # Names that came before the files were taken were empty archives; the rest was never looked at.
+    # Names that came before the files were taken were empty archives; the rest was never examined.
     names = {name for image in loaded.imported for name in image.names}
     assert names <= {"noise:1", "quiet:1"}
     assert how == "content" or names == {"noise:1", "quiet:1"}
@@ -407,7 +407,7 @@ def test_the_limit_that_ends_first_is_named(total, part, said):
 
 @pytest.mark.tools("strace")
 def test_what_was_deleted_is_durable_before_the_last_run_is_forgotten(tmp_path):
-    """After a power cut, images that are back and a run that is not known would be taken for those of a failed run."""
+    """After a power cut, restored images with an unknown run would count as those of a failed run."""
     place = tmp_path / "place"
     images.write_layout(place / "images/group/layout", images.example())
     script = (

@@ -1,4 +1,4 @@
-"""What a hostile container may leave: found without following, opened without trusting, deleted without harm."""
+"""Files that a hostile container may leave: found without following, opened without trusting, deleted without harm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def found(place):
 
 
 def cleared(place, meanwhile=lambda: None):
-    """Look at what is there, do what happens *meanwhile*, and delete what was looked at."""
+    """Take stock, run *meanwhile*, and delete what was in stock."""
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
         seen = Seen()
@@ -56,7 +56,7 @@ def emptied(place):
 
 
 def deep(place, depth, name="d"):
-    """A chain of directories, made from within; the descriptor of the last."""
+    """A chain of directories, made from within; return the descriptor of the last."""
     fd = os.open(place, os.O_RDONLY)
     for _ in range(depth):
         os.mkdir(name, dir_fd=fd)
@@ -242,7 +242,7 @@ def test_an_image_directory_that_is_too_deep_is_refused(place):
 
 
 def test_only_what_was_looked_at_goes(place):
-    """A process outside may have a descriptor of what the container left, and go on writing."""
+    """A process outside may have a descriptor of a file that the container left, and go on writing."""
     for name in ("same.tar", "grown.tar", "replaced.tar", "touched.tar"):
         (place / name).write_bytes(b"content")
     (place / "group").mkdir()

@@ -1,4 +1,4 @@
-"""`load` from end to end with a real runtime, and what it does when any part of that fails."""
+"""`load` from end to end with a real runtime, and its behaviour when any part of that fails."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_pipeline_without_a_name_goes_by_its_digest():
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory, busybox):
-    """The pipeline image of tools/, named `builder:1` by its archive's file."""
+    """The pipeline image of tools/; the archive's file gives it the name `builder:1`."""
     path = tmp_path_factory.mktemp("pipeline") / "builder.tar.gz"
     subprocess.run(["python3", TOOL, path], check=True)
     return path
@@ -133,7 +133,7 @@ def test_what_is_no_image_in_what_it_leaves_is_skipped(store, tmp_path):
 
 
 def test_encrypted_leavings_stay_where_they_are(store, tmp_path):
-    """The user's keys are not for images that a pipeline chooses."""
+    """The user's keys must not decrypt images that a pipeline chooses."""
     (tmp_path / "left").mkdir()
     images.write_oci_archive(tmp_path / "left" / "a.tar", encryption.picture(images.example(), encryption.rsa_key()))
     with pytest.raises(SubImageError, match=r"a\.tar"):
@@ -143,14 +143,14 @@ def test_encrypted_leavings_stay_where_they_are(store, tmp_path):
 
 
 def quiet(store):
-    """No container, no mount, nothing in flight."""
+    """There is no container, no mount, and no work in flight."""
     assert os.listdir(store.directories.containers) == []
     assert store.containers.list() == []
     stores.verify_clean(store)
 
 
 def marked(function):
-    """What needs a real runtime."""
+    """Mark a test that needs a real runtime."""
     return pytest.mark.root(pytest.mark.mounts(pytest.mark.runtime(function)))
 
 
@@ -234,7 +234,7 @@ def test_what_is_no_image_keeps_everything_where_it_is(store, archive, options):
 
 @pytest.fixture
 def at_work(store, archive, tmp_path):
-    """A `load` of builder:1 whose container runs."""
+    """A `load` of builder:1 while its container runs."""
     arstore = Arstore(Path(store.directories.root), Path(store.directories.runroot))
     with arstore.start("load", "-i", archive, "--name", "builder:1", "-e", "PIPELINE_SLEEP=60") as process:
         wait_for(lambda: any(one["status"] == "running" for one in arstore.json("ps")))
@@ -271,7 +271,7 @@ def test_a_second_load_of_one_pipeline_is_refused_whatever_it_is_called_by(at_wo
 
 @marked
 def test_what_comes_during_the_import_stays(store, archive, options, monkeypatch):
-    """Another process has a descriptor of the directory, and puts something into it."""
+    """Another process has a descriptor of the directory, and puts a file into it."""
     real = module.import_opened
 
     def busy(*arguments):

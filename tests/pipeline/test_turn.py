@@ -1,4 +1,4 @@
-"""One load of a pipeline at a time: who holds the lock, who is told what, and what frees it."""
+"""One load of a pipeline at a time: which process holds the lock, what the others print, and what releases it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def place(tmp_path):
 
 
 def holding(place):
-    """A process that is at work in *place*, and has forked a worker; its pid."""
+    """A process that works in *place*, and has forked a worker; return its pid."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -1,4 +1,4 @@
-"""Credentials: what is asked for is given, to whom it belongs, and to nobody else."""
+"""Credentials: a registry gets those that it asks for, and only if they belong to its origin."""
 
 import base64
 import time
@@ -196,7 +196,7 @@ def test_storage_on_another_port_gets_no_credentials(connect):
         storage.fault("GET", "/blobs/", cut=100)
         assert read(connect(server, credential=ME), digest) == DATA
         assert {one.authorization for one in storage.log} == {""}
-        # After the break it was the registry that was asked again, not the signed URL.
+        # After the break the registry was asked again, not the signed URL.
         assert len(server.asked("GET", "/blobs/")) == 2
         assert storage.asked("GET", "/blobs/")[-1].headers["range"].startswith("bytes=100-")
 

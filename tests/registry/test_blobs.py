@@ -1,4 +1,4 @@
-"""Reading blobs through everything that goes wrong on the way."""
+"""Reading blobs through every kind of fault."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Challenges as registries and proxies write them, and as nobody should."""
+"""Challenges as registries and proxies write them, and invalid ones."""
 
 import pytest
 from hypothesis import given

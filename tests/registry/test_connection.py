@@ -1,4 +1,4 @@
-"""Connections to servers that speak no registry's language: bytes as they are, and what becomes of them."""
+"""Connections to servers that are not registries: raw bytes, and the resulting errors."""
 
 import socket
 import threading
@@ -203,7 +203,7 @@ def test_what_follows_an_answer_is_taken_for_no_other(connect):
 
 @contextmanager
 def saying(first):
-    """A server that gives every connection what *first* makes of its first bytes; yields a URL and what it has got."""
+    """A server that replies to each connection with *first* of its first bytes; yields a URL and the received bytes."""
     got = []
 
     def serve():

@@ -1,4 +1,4 @@
-"""Tags and referrers, in pages and without, from registries that say strange things."""
+"""Tags and referrers, with and without pages, from registries with odd replies."""
 
 import json
 
@@ -162,7 +162,7 @@ def test_the_entries_of_a_fallback_index_are_not_believed(connect):
 
 @pytest.mark.parametrize("api", [True, False])
 def test_a_registry_that_does_not_say_that_it_lists_referrers_is_asked(connect, api):
-    """distribution-spec: OCI-Subject says so; go-containerregistry's registry has a list and leaves the header out."""
+    """distribution-spec: OCI-Subject announces it; go-containerregistry's registry has a list but omits the header."""
     with registries.served(referrers=api) as server:
         tagged(server, "1")
         server.fault("PUT", "/manifests/", times=9, header=("OCI-Subject", None))
@@ -176,7 +176,7 @@ def test_a_registry_that_does_not_say_that_it_lists_referrers_is_asked(connect, 
 
 @pytest.mark.parametrize("page", [1, 2, 5, 6])
 def test_a_list_that_is_cut_without_a_word_is_gone_on_with(server, connect, page):
-    """crane's registry gives as many as it is asked for, and no Link; docker-registry 2.8 gives all each time."""
+    """crane's registry returns as many as requested, and no Link; docker-registry 2.8 returns all each time."""
     server.page = page
     tagged(server, "a", "b", "c", "d", "e")
     server.fault("GET", "/tags/", times=99, header=("Link", None))

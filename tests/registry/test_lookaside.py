@@ -1,4 +1,4 @@
-"""Signatures in a lookaside: a directory, and a web server of the tests' own."""
+"""Signatures in a lookaside: a directory, and a web server of this test."""
 
 import os
 import threading
@@ -40,7 +40,7 @@ def fill(top, *contents):
 
 @contextmanager
 def served(answer):
-    """A server that gives for each path what *answer* does: a status and a body, or bytes that are sent as they are."""
+    """A server that replies to each path with *answer*: a status and a body, or raw bytes."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Manifests: what is verified, what is refused, and what is put."""
+"""Manifests: verification, refusals, and pushing."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Proxies: which one is used, and what is said to it."""
+"""Proxies: which one is used, and the requests that it gets."""
 
 import socket
 import threading

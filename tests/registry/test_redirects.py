@@ -1,4 +1,4 @@
-"""Redirects: where they may lead."""
+"""Redirects: allowed targets."""
 
 import pytest
 from support import registry as registries

@@ -1,4 +1,4 @@
-"""Answers of HTTP/1.1 as bytes: what is understood, whatever pieces they come in, and what is refused."""
+"""HTTP/1.1 responses as bytes, in pieces of any size: those that are understood, and those that are refused."""
 
 import pytest
 

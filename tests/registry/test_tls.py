@@ -1,4 +1,4 @@
-"""TLS: what is verified, what a user may allow, and for whom that counts."""
+"""TLS: verification, the exceptions that a user may allow, and the hosts that they apply to."""
 
 import shutil
 import ssl
@@ -124,7 +124,7 @@ def test_what_is_allowed_for_a_registry_is_not_allowed_for_others(connect, autho
     with registries.served(tls=authority.server()) as server, registries.served(tls=authority.server()) as storage:
         digest = server.put_blob("a/b", DATA)
         storage.put_blob("a/b", DATA)
-        # The same host on another port is what the user named; another name is not.
+        # The same host on another port is still the host that the user named; another name is not.
         for host, works in ((storage.host, True), (f"localhost:{storage.port}", False)):
             target = f"https://{host}/v2/a/b/blobs/{digest}"
             server.fault("GET", "a/b/blobs", status=307, header=("Location", target), body=b"")
@@ -137,7 +137,7 @@ def test_what_is_allowed_for_a_registry_is_not_allowed_for_others(connect, autho
 
 @pytest.fixture
 def pairs(tmp_path, authority, certificates):
-    """Certificates of four CAs in one directory, in the order of their names; that of `authority` is the third."""
+    """Certificates of four CAs in one directory, in the order of their names; `authority` has signed the third."""
     made = []
     for name in ("one", "two", "three", "four"):
         path = tmp_path / name
@@ -152,7 +152,7 @@ def pairs(tmp_path, authority, certificates):
 
 @contextmanager
 def openssl(authority, accepted, version, tmp_path):
-    """A server that answers GET with a page, wants a certificate of *accepted*, and names it. Gives host and port."""
+    """A server that replies to GET with a page, and requests a certificate of *accepted*. Gives host and port."""
     certificate, key = authority.issue("localhost")
     port = free_port()
     words = ["openssl", "s_server", "-accept", str(port), "-www", "-cert", certificate, "-key", key, version]
@@ -190,7 +190,7 @@ def test_of_several_client_certificates_the_one_that_fits_is_shown(
 
 
 def test_a_server_that_names_no_ca_gets_the_first(connect, authority, certificates, pairs):
-    # Python's ssl, as a server, names none.
+    # Python's ssl, as a server, names no CA.
     with registries.served(tls=authority.server(clients=True)) as server:
         repository = connect(server, tls_verify=None, cert_dir=str(certificates))
         with pytest.raises(RegistryUnreachableError):

@@ -1,4 +1,4 @@
-"""Uploads: mounted, in one piece, in chunks, and through what goes wrong in each."""
+"""Uploads: mounted, in one piece, in chunks, and through the faults of each."""
 
 import os
 
@@ -32,7 +32,7 @@ def test_uploads(server, connect, chunk):
     assert server.uploads == {}
     sizes = [one.headers["content-length"] for one in server.asked("PATCH")]
     assert len(sizes) == (-(-len(DATA) // chunk) if chunk else 0)
-    # Every request goes to the newest place, with what is in its query.
+    # Every request goes to the newest location, with its query.
     states = [one.query["_state"][0] for one in server.log if "_state" in one.query]
     assert len(states) == len(set(states)) == len(sizes) + 1
 
@@ -161,7 +161,7 @@ def test_a_mount(server, connect):
     assert mount(connect(server), DIGEST, "other")
     assert blob(server) == DATA
     assert not mount(connect(server, "c/d"), Digest.of(b"x"), "other")
-    # The session that was opened instead is not left behind.
+    # The session that was opened instead is closed.
     assert server.uploads == {}
 
 
@@ -186,7 +186,7 @@ def test_a_blob_that_arrived_without_an_answer_is_not_sent_twice(server, connect
 
 
 def test_a_part_is_not_sent_again_on_its_own_when_a_kept_connection_was_closed(server, connect):
-    # The server closes after the answer to POST and does not say so; the chunk finds that out.
+    # The server closes the connection after the reply to POST, unannounced; sending the chunk reveals it.
     server.fault("POST", UPLOADS, cut=1000)
     push(connect(server), chunk=CHUNK)
     assert blob(server) == DATA

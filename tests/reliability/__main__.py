@@ -20,7 +20,7 @@ def exercises() -> list[str]:
 
 
 def main(words: list[str]) -> int:
-    """Run the exercise that the first word names with the other words as its options."""
+    """Run the exercise named by the first word, with the other words as its options."""
     if not words or words[0] not in exercises():
         print(f"{about}\nexercises: {', '.join(exercises())}", file=sys.stderr)
         return 2

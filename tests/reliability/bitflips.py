@@ -1,11 +1,11 @@
 """Flipped bits: one bit in one file of a store, in every kind of file; `check` has to find it, `--repair` to mend it.
 
 The store has images in both forms of trees, with caps, adapted trees, needs and a merged index, two names for one
-image, and a container. A round flips a random bit of a random file of one kind (or changes a file's metadata, or its
-length, or whether it is there), looks, repairs with the archives as sources, looks again, and compares every byte of
-the store with what it was. Not tried, because nothing is recorded of it and nothing could be: what a container has
-written, the graph's lock file, claims and spare space. A flip in a page of LMDB may hit a byte that nothing reads; such
-a one has to leave what LMDB reads as it was, is counted apart, and drawn again.
+image, and a container. A round flips a random bit of a random file of one kind (or changes the file's metadata or
+length, or removes or adds a file). Then it checks, repairs with the archives as sources, checks again, and compares
+every byte of the store with its state before. Not tried, because no checksum covers them: files that a container has
+written, the graph's lock file, claims and spare space. A flip in a page of LMDB may hit a byte that nothing reads; it
+must not change what LMDB reads, is counted separately, and another one is tried.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAGE = 4096
 
 
 class Place:
-    """A store to harm, in a directory of its own, and the archives that its images came from."""
+    """A store to harm, in a separate directory, and the archives that its images came from."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -78,7 +78,7 @@ class Place:
         return path
 
     def _records(self) -> dict[str, Any]:
-        """What the graph says, but for when and in which boot."""
+        """The graph's records, without times and boots."""
         found = {}
         for key, record in stores.records(self.store).items():
             for name in ("imported", "boot", "created"):
@@ -88,7 +88,7 @@ class Place:
         return found
 
     def state(self) -> dict[str, object]:
-        """Every byte that the store keeps, but for the graph, with the metadata of extracted files."""
+        """Every byte of the store except the graph, with the metadata of extracted files."""
         found: dict[str, object] = {}
         for path in [*sorted(self.root.glob("blobs/*/*")), self.root / "index.json", self.root / "oci-layout"]:
             found[str(path.relative_to(self.root))] = digest(path)
@@ -99,7 +99,7 @@ class Place:
         return found
 
     def differences(self) -> list[str]:
-        """How the store is not as it was; nothing when all is mended."""
+        """The differences from the state before the harm; empty if all is mended."""
         self.store.sync_trees()
         wrong = [f"{finding.damage.value} {finding.what}: {finding.why}" for finding in check(self.store)]
         now = self._records()
@@ -118,7 +118,7 @@ def digest(path: Path) -> str:
 
 
 def flip(path: Path, chance: random.Random) -> str:
-    """Flip one bit of *path*, whose times stay; where."""
+    """Flip one bit of *path* and keep its times; return where."""
     status = path.lstat()
     place, bit = chance.randrange(status.st_size), chance.randrange(8)
     with path.open("r+b") as file:
@@ -132,14 +132,14 @@ def flip(path: Path, chance: random.Random) -> str:
 
 @contextlib.contextmanager
 def times_of(directory: Path) -> Iterator[None]:
-    """Let a directory keep its times, so that they are not what betrays a change in it."""
+    """Keep the times of a directory, so that they do not reveal a change in it."""
     status = directory.stat()
     yield
     os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def extracted(place: Place, chance: random.Random) -> Path:
-    """A regular file with content among the extracted ones."""
+    """A regular, non-empty extracted file."""
     found = [path for path in place.root.glob("trees/*/fs/**/*") if path.is_file() and not path.is_symlink()]
     return chance.choice(sorted(path for path in found if path.stat().st_size))
 
@@ -166,7 +166,7 @@ def of_files(pattern: str) -> Callable[[Place, random.Random], str]:
 
 
 def metadata(place: Place, chance: random.Random) -> str:
-    """Another mode, owner, time or attribute of an extracted file."""
+    """Change the mode, owner, time or an attribute of an extracted file."""
     path = extracted(place, chance)
     status = path.stat()
     what = chance.choice(["mode", "owner", "time", "attribute"])
@@ -182,7 +182,7 @@ def metadata(place: Place, chance: random.Random) -> str:
 
 
 def presence(place: Place, chance: random.Random) -> str:
-    """An extracted file that is cut short, missing, or there in addition."""
+    """Cut or remove an extracted file, or add one."""
     path = extracted(place, chance)
     what = chance.choice(["cut", "missing", "extra"])
     status = path.stat()
@@ -198,7 +198,7 @@ def presence(place: Place, chance: random.Random) -> str:
 
 
 def graph(place: Place, chance: random.Random) -> str:
-    """A flip in a page of the graph that is in use."""
+    """Flip a bit in a page of the graph that is in use."""
     place.store.close()
     data = place.root / "graph/data.mdb"
     original = data.read_bytes()
@@ -212,7 +212,7 @@ def graph(place: Place, chance: random.Random) -> str:
 
 
 def used_pages(data: Path, original: bytes) -> list[int]:
-    """The pages whose numbers matter to a walk."""
+    """The pages that a walk reads."""
     found = [0, 1]
     for number in range(2, len(original) // PAGE):
         altered = bytearray(original)
@@ -239,12 +239,12 @@ KINDS: dict[str, Callable[[Place, random.Random], str]] = {
     "oci-layout": of_files("oci-layout"),
     "graph": graph,
 }
-"""What is harmed, and how; each function changes one thing and tells what."""
+"""Functions by kind of harm; each changes one thing and returns a description."""
 
 
 @dataclass
 class Tally:
-    """How often each kind was tried, found and mended, and flips of bytes that nothing reads."""
+    """The number of flips of each kind that were tried, found and mended, and of flips in bytes that nothing reads."""
 
     tried: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
@@ -253,7 +253,7 @@ class Tally:
 
 
 def run(directory: Path, places: int, seed: int, tell: Callable[[str], None]) -> Tally:
-    """Harm a store in the empty *directory* in so many places, evenly over the kinds; *tell* what goes wrong."""
+    """Harm a store in the empty *directory* in so many places, evenly over the kinds; report each fault."""
     chance = random.Random(seed)
     place = Place(directory)
     tally = Tally()
@@ -285,10 +285,10 @@ def run(directory: Path, places: int, seed: int, tell: Callable[[str], None]) ->
 
 
 def main(words: list[str]) -> int:
-    """Flip bits; the exit status is 0 when all were found and mended."""
+    """Flip bits; the exit status is 0 if all were found and mended."""
     options = parser("bitflips", __doc__)
-    options.add_argument("--places", type=int, default=500, help="how many (default: 500)")
-    options.add_argument("--seed", type=int, default=1, help="what the places are drawn from")
+    options.add_argument("--places", type=int, default=500, help="number of changes (default: 500)")
+    options.add_argument("--seed", type=int, default=1, help="seed for choosing the places (default: 1)")
     options.add_argument("--directory", help="where to make the store (default: a temporary directory)")
     chosen = options.parse_args(words)
     with tempfile.TemporaryDirectory(dir=chosen.directory, prefix="bitflips-") as scratch:

@@ -1,10 +1,10 @@
-"""Cost: a search for the input that takes the most time or memory for what it is charged, not for one that crashes.
+"""Cost: a search for the input with the highest time or memory for its charge, not for one that crashes.
 
 Each target of tests/costfuzz (layers, outer archives, layouts, docker-archives, archives with both lists) makes inputs
-from genomes that say what is repeated, measures them, and changes those that raise a maximum: seconds, memory, steps,
-bytes and images for each byte, and seconds and memory for the part of the allowance that was charged. A kind is
-searched until so many executions in a row have brought nothing new (`costfuzz.news` says what is); then the dearest are
-made as large as a source may be, and measured. With *--keep* the search goes on from where it was.
+from genomes that describe repetitions, measures them, and changes those that raise a maximum: seconds, memory, steps,
+bytes and images for each byte, and seconds and memory for the charged part of the allowance. A kind is searched until
+so many executions in a row have found nothing new (defined in `costfuzz.news`). Then the dearest genomes are made as
+large as a source may be, and measured. With *--keep* the search continues where the last one ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from costfuzz.confirmation import Found
 
 CONFIRMED = 40
-"""The dearest genomes of a target, of each kind, that are made large."""
+"""The dearest genomes of each kind of a target that are made large."""
 
 
 def _searched(kinds: list[str], place: Path, bounds: Bounds, seed: int) -> list[str]:
@@ -71,13 +71,13 @@ def figures(corpus: Corpus, found: Sequence[Found | None]) -> list[Figure]:
 def main(words: Sequence[str]) -> int:
     """Search, confirm, and print a figure for each target."""
     options = parser("cost", __doc__)
-    options.add_argument("--quiet", type=int, default=1_000_000, help="executions of a kind with nothing new (1000000)")
-    options.add_argument("--executions", type=int, default=100_000_000, help="the most of one kind (100000000)")
-    options.add_argument("--seconds", type=int, default=14_400, help="the most for the search (14400)")
-    options.add_argument("--kind", action="append", help="only this one; may be given several times")
+    options.add_argument("--quiet", type=int, default=1_000_000, help="executions without anything new (1000000)")
+    options.add_argument("--executions", type=int, default=100_000_000, help="the most for each kind (100000000)")
+    options.add_argument("--seconds", type=int, default=14_400, help="the most seconds of the search (14400)")
+    options.add_argument("--kind", action="append", help="only this kind; may be repeated")
     options.add_argument("--jobs", type=int, default=2, help="processes that search (2)")
-    options.add_argument("--seed", type=int, default=1, help="of the random numbers (1)")
-    options.add_argument("--keep", type=Path, help="a directory for the corpora, which the next run goes on with")
+    options.add_argument("--seed", type=int, default=1, help="seed of the random numbers (1)")
+    options.add_argument("--keep", type=Path, help="directory for the corpora, from which the next run continues")
     asked = options.parse_args(words)
     kinds = asked.kind or list(KINDS)
     unknown = [kind for kind in kinds if kind not in KINDS]

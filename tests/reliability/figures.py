@@ -1,4 +1,4 @@
-"""What an exercise found, against its bars: printed for people, or as JSON."""
+"""Results of an exercise, compared with its bars: printed as text or as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arstore import __version__
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure; `met` is None where there is no bar, as for a peer's."""
+    """One figure; `met` is None if it has no bar, as a peer's."""
 
     what: str
     measured: str
@@ -23,14 +23,14 @@ class Figure:
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that all exercises have."""
+    """A parser with the options of all exercises."""
     made = argparse.ArgumentParser(prog=f"tools/reliability {name}", description=description)
     made.add_argument("--json", action="store_true", help="print the figures as one JSON document")
     return made
 
 
 def report(name: str, figures: list[Figure], *, as_json: bool = False) -> int:
-    """Print *figures*; the exit status, which is 0 only when every bar is met."""
+    """Print *figures*; return the exit status, 0 only if every bar is met."""
     around = {
         "exercise": name,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

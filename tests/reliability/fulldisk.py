@@ -1,10 +1,10 @@
-"""Full disks: a command on a file system that has room for just so much, for every MiB of it, and then for nothing.
+"""Full disks: commands on file systems with little free space, for every MiB of it, and with no space at all.
 
-Each time the command must end well, or with the status of NoSpaceError and one line for people, and the store is as
-before. Then the last bytes are taken too, and looking, unmounting, `rm` and `gc` must still work. The same for inodes.
-A `load` may have brought some of its images, and given again with room it ends well.
+Each time the command must succeed, or fail with the status of NoSpaceError and a message of one line, leaving the store
+as before. Then the last bytes are taken too: reading, unmounting, `rm` and `gc` must still work. The same for inodes.
+A `load` may have imported some of its images; repeated with enough space, it must succeed.
 
-The file systems are ext4 without reserved blocks, and the runroot lies on them as well. Needs root and mkfs.ext4.
+The file systems are ext4 without reserved blocks, and the runroot is on them too. Needs root and mkfs.ext4.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Words = tuple[str, ...]
 
 @dataclass
 class Tally:
-    """What came of one command at all sizes."""
+    """Results of one command at all sizes."""
 
     tries: int = 0
     refused: int = 0
@@ -48,7 +48,7 @@ class Tally:
 
 
 class Disk:
-    """A small ext4 with a store on it, and what fills it."""
+    """A small ext4 with a store, and the files that fill it."""
 
     def __init__(self, place: Path, size: int, inodes: int) -> None:
         self.mounted = place / "disk"
@@ -62,27 +62,27 @@ class Disk:
         mount(self._image, self.mounted)
 
     def close(self) -> None:
-        """Unmount it and what is mounted on it."""
+        """Unmount it and the mounts below it."""
         self.run("umount", "--all")
         call("umount", "--lazy", self.mounted)
         self._image.unlink()
 
     def run(self, *words: str) -> Ended:
-        """A command on the store."""
+        """Run a command on the store."""
         places = ("--root", str(self.mounted / "store"), "--runroot", str(self.mounted / "run"))
         return command.arstore(self._desk, *places, "--quiet", *words)
 
     def ok(self, *words: str) -> Ended:
-        """A command that has to end with 0. Raises ChildProcessError."""
+        """Run a command that must end with 0. Raises ChildProcessError."""
         ended = self.run(*words)
         if ended.status:
             raise ChildProcessError(f"{' '.join(words)} ended with {ended.status}: {ended.err[-800:]}")
         return ended
 
-    # --- what fills it ----------------------------------------------------------------------------------------------
+    # --- filling it -------------------------------------------------------------------------------------------------
 
     def leave(self, room: int) -> None:
-        """Have *room* bytes free, as far as there are as many."""
+        """Fill it up to *room* free bytes, if there are as many."""
         self._ballast.mkdir(exist_ok=True)
         sync_all(self.mounted)
         fd = os.open(self._ballast / "bytes", os.O_RDWR | os.O_CREAT, 0o600)
@@ -97,7 +97,7 @@ class Disk:
         os.close(fd)
 
     def leave_inodes(self, room: int) -> None:
-        """Have *room* inodes free."""
+        """Fill it up to *room* free inodes."""
         self._ballast.mkdir(exist_ok=True)
         for number in range(os.statvfs(self.mounted).f_ffree - room):
             (self._ballast / f"inode-{number}").touch()
@@ -114,10 +114,10 @@ class Disk:
                 sync_all(self.mounted)
 
     def empty(self) -> None:
-        """Take what fills it away."""
+        """Remove the files that fill it."""
         call("rm", "-rf", self._ballast)
 
-    # --- what is on it ----------------------------------------------------------------------------------------------
+    # --- its content ------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Names, images, containers, and every path below the root with its size."""
@@ -134,11 +134,11 @@ class Disk:
 
 @dataclass(frozen=True)
 class Case:
-    """A command that needs space: *words*, what has to be there before, and what takes it back.
+    """A command that needs space: *words*, the preparation, and the undoing.
 
-    *step* is how many of *unit* bytes lie between two sizes. *discarded* is on the disk and made by it, *writes* a
-    directory there that something is written to before. *brings* are names that may have been set though it fails, of
-    a command whose container may meet the full disk too, and *again* says that it is given again when there is room.
+    Sizes differ by *step* units of *unit* bytes. The command makes *discarded* on the disk, and *writes* is a
+    directory there in which a file is written before. The command may set the names *brings* although it fails, if its
+    container may meet the full disk too. With *again*, it is repeated with enough space.
     """
 
     name: str
@@ -154,19 +154,19 @@ class Case:
 
     @property
     def endings(self) -> set[int]:
-        """The statuses that it may end with when there is no space."""
+        """The statuses that it may end with if there is no space."""
         if self.words[0] == "run":
             return {RUN_FAILED}
         own = {NoSpaceError.exit_code}
         return own | {PipelineFailedError.exit_code, SubImageError.exit_code} if self.brings else own
 
     def what(self, room: int) -> str:
-        """*room* of its units, for people."""
+        """*room* of its units, as text."""
         return f"{room} {'MiB' if self.unit == MIB else 'KiB'}"
 
 
 class Trial:
-    """The cases on one disk, which has a small image and a mount of it beside."""
+    """The cases on one disk, which also has a small image and a mount of it."""
 
     def __init__(self, disk: Disk, archives: Path) -> None:
         self.disk = disk
@@ -179,7 +179,7 @@ class Trial:
         self.disk.ok("mount", "first:1")
 
     def case(self, case: Case, rooms: Sequence[int], leave: Callable[[int], None], inodes: bool = False) -> Tally:
-        """*case* with each of *rooms* left, from nothing on; it is over when the command has ended well."""
+        """Run *case* with each of *rooms* left, from nothing on; it is over when the command has succeeded."""
         tally = Tally()
         for room in rooms:
             for words in case.setup:
@@ -222,7 +222,7 @@ class Trial:
             if ended.status not in case.endings:
                 faults.append(f"ended with {ended.status}: {ended.err[-800:]}")
             if case.brings:
-                # The others are its container's.
+                # Other statuses come from its container.
                 lines = [line for line in lines if line.startswith("arstore: ")]
             if len(lines) != 1 or not lines[0].startswith("arstore: ") or "Traceback" in ended.err:
                 faults.append(f"not one line for people: {ended.err[-800:]}")
@@ -236,7 +236,7 @@ class Trial:
         return faults
 
     def _changed(self, case: Case, before: dict[str, Any]) -> list[str]:
-        """What a command that was refused has changed, and must not have."""
+        """Changes made by a command that was refused and must not have made any."""
         after = self.disk.state()
         if case.brings:
             names = {digest: set(names) - set(case.brings) for digest, names in after["images"].items()}
@@ -249,7 +249,7 @@ class Trial:
         return [f"the store is not as before: {sorted(changed)[:5]}, {after['images']}"]
 
     def _given_again(self, case: Case) -> list[str]:
-        """With room, after what came when it was full: it ends well, and has brought all that it brings."""
+        """With enough space, after a run on the full disk: the command must succeed and bring everything."""
         ended = self.disk.run(*case.words)
         if ended.status:
             return [f"ended with {ended.status}: {ended.err[-800:]}"]
@@ -257,7 +257,7 @@ class Trial:
         return [f"{name} is not there" for name in case.brings if name not in there]
 
     def _when_full(self) -> list[str]:
-        """With nothing left: looking, unmounting, and removing what is there."""
+        """With no space left: reading, unmounting, and removing must work."""
         faults = []
         for words in (("images",), ("du",), ("check", "--quick"), ("mounts",), ("umount", "--all"), ("gc",)):
             ended = self.disk.run(*words)
@@ -277,7 +277,7 @@ class Trial:
 
 
 def write_archives(place: Path, size: int) -> None:
-    """A small image, and one with *size* bytes that do not compress in three layers and a thousand files."""
+    """Write a small image, and one with *size* incompressible bytes in three layers and a thousand files."""
     place.mkdir()
     chance = random.Random(7)
     first = [images.directory("./"), *(images.file(f"first-{n}", chance.randbytes(20000)) for n in range(30))]
@@ -293,7 +293,7 @@ def write_archives(place: Path, size: int) -> None:
 
 
 def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
-    """All cases; *every* is how many MiB lie between two sizes of those but `import`."""
+    """All cases; *every* is the number of MiB between two sizes of all but `import`."""
     image = str(archives / "image.tar")
     brought: tuple[Words, ...] = (("import", "--tree", "auto", image),)
     (disk.mounted / "box").mkdir()
@@ -309,7 +309,7 @@ def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
         Case("mount --rw", ("mount", "--rw", "--name", "box", "image:1"), brought, gone, every),
     ]
     if programs.runtime()[0]:
-        # Trying runtimes and remembering the one that works need space too.
+        # Trying runtimes and caching the one that works need space too.
         tried, run = "run/runtime.json", ("run", "box:1", "/bin/true")
         box = (("import", str(archives / "box.tar")),)
         found.append(Case("run", run, box, (("rm", "box:1"),), 4, 1 << 10, (tried,), again=True))
@@ -324,13 +324,13 @@ def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
 
 def main(words: list[str]) -> int:
     options = parser("fulldisk", __doc__)
-    options.add_argument("--size", type=int, default=24, metavar="MIB", help="of the image, compressed (default 24)")
-    options.add_argument("--step", type=int, default=1, metavar="MIB", help="between two sizes of an import")
-    options.add_argument("--every", type=int, default=8, metavar="MIB", help="between two sizes of other commands")
-    options.add_argument("--inode-step", type=int, default=25, metavar="N", help="between two numbers of inodes")
-    options.add_argument("--only", default="", metavar="NAME", help="only the cases whose names begin so")
-    options.add_argument("--out-of", action="append", choices=["bytes", "inodes"], help="only this")
-    options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="where disks lie (default /dev/shm)")
+    options.add_argument("--size", type=int, default=24, metavar="MIB", help="compressed size of the image (24)")
+    options.add_argument("--step", type=int, default=1, metavar="MIB", help="step of free space for import (1)")
+    options.add_argument("--every", type=int, default=8, metavar="MIB", help="step for other commands (8)")
+    options.add_argument("--inode-step", type=int, default=25, metavar="N", help="step of free inodes (25)")
+    options.add_argument("--only", default="", metavar="NAME", help="only the cases whose names begin with NAME")
+    options.add_argument("--out-of", action="append", choices=["bytes", "inodes"], help="exhaust only this")
+    options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="directory of the disks (/dev/shm)")
     asked = options.parse_args(words)
     if os.geteuid() or programs.program("mkfs.ext4") is None:
         print("fulldisk: needs root and mkfs.ext4", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""Fuzzing: every reader of bytes that arstore did not write a moment ago, run on very many inputs, led by coverage.
+"""Fuzzing: every reader of bytes from outside is run on very many inputs, guided by coverage.
 
-Each target of tests/fuzzing is run by atheris in a process of its own, from the inputs in its corpus and its seeds. All
-that may come of an input is an answer of arstore's own (or what the target names as documented); any other exception is
-counted, and its input is left with its traceback in *--keep*, where libFuzzer also leaves what ended the process. With
-*--sample*, the kernel and fsck.erofs are asked about each so manieth index that was built. *--grow* adds to the corpus
-what reaches lines that it does not reach yet.
+Each target of tests/fuzzing is run by atheris in a separate process, from the inputs in its corpus and its seeds. An
+input may only cause an ArstoreError (or an error that the target names as documented); other exceptions are counted,
+and the input is left with its traceback in *--keep*, where libFuzzer also leaves an input that ended the process. With
+*--sample*, the kernel and fsck.erofs check every so many built indexes. *--grow* adds inputs that reach new lines to
+the corpus.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 _DONE = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 _SECONDS, _MEGABYTES = 100, 2048
-"""What one execution may take before it counts as a hang, which fsck.erofs may have to wait for a processor in; what a
-process may use."""
+"""The most seconds of one execution before it counts as a hang, high because fsck.erofs may wait for a processor; and
+the most memory of a process."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one target: executions, seconds, exceptions by place, how the process died, if it did; and
-    of indexes that were built, how many were mounted and read, and how many fsck.erofs has looked at."""
+    """Results of one target: executions, seconds, exceptions by place, how the process died, if it did; and the numbers
+    of built indexes that were mounted and read, and that fsck.erofs has checked."""
 
     name: str
     executions: int
@@ -53,12 +53,12 @@ class Outcome:
 
 
 def why_not() -> str:
-    """Why there is nothing to fuzz with; "" when there is."""
+    """Why fuzzing is not possible; "" if it is."""
     return "" if find_spec("atheris") else "not installed: atheris (pip install arstore[fuzz])"
 
 
 def run(target: Target, executions: int, place: Path, seed: int = 1, seconds: int = 0, sample: int = 0) -> Outcome:
-    """Run *target* in a process of its own; *place*, an empty directory, gets `corpus`, `findings` and `output`."""
+    """Run *target* in a separate process; *place*, an empty directory, gets `corpus`, `findings` and `output`."""
     corpus, findings, temporary = place / "corpus", place / "findings", place / "tmp"
     for one in (corpus, findings, temporary):
         one.mkdir(parents=True)
@@ -115,14 +115,14 @@ def figure(outcome: Outcome, executions: int) -> Figure:
 def main(words: Sequence[str]) -> int:
     """Run the targets and print a figure for each."""
     options = parser("fuzzing", __doc__)
-    options.add_argument("--executions", type=int, default=1_000_000, help="of each target (1000000)")
-    options.add_argument("--target", action="append", help="only this one; may be given several times")
+    options.add_argument("--executions", type=int, default=1_000_000, help="executions of each target (1000000)")
+    options.add_argument("--target", action="append", help="only this target; may be repeated")
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time (the processors)")
-    options.add_argument("--seconds", type=int, default=0, help="the most for each target (0: no end)")
-    options.add_argument("--seed", type=int, default=1, help="of the random numbers (1)")
-    options.add_argument("--sample", type=int, default=2000, help="of the indexes built, mount each so manieth (2000)")
-    options.add_argument("--keep", type=Path, help="a directory for findings and corpora (one that is removed)")
-    options.add_argument("--grow", type=int, default=0, metavar="N", help="let each corpus have up to N more inputs")
+    options.add_argument("--seconds", type=int, default=0, help="the most seconds of each target (0: no limit)")
+    options.add_argument("--seed", type=int, default=1, help="seed of the random numbers (1)")
+    options.add_argument("--sample", type=int, default=2000, help="mount one of so many built indexes (2000)")
+    options.add_argument("--keep", type=Path, help="directory for findings and corpora (a temporary one)")
+    options.add_argument("--grow", type=int, default=0, metavar="N", help="add up to N inputs to each corpus")
     asked = options.parse_args(words)
     if why_not():
         print(why_not(), file=sys.stderr)

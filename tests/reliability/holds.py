@@ -1,9 +1,9 @@
-"""How long the writer's lock is held: the one lock of a store, which everybody waits for who changes anything.
+"""Hold times of the writer's lock: the only lock of a store, for which every change has to wait.
 
-Commands are given one after the other to a store of many images, and every write transaction is timed from the moment
-at which it has the lock to the one at which it is committed. Readers never wait for it; other writers wait at most as
-long as the longest. The processor's part is told too, because the rest is waiting for the disk and for other work of
-the machine. *--on* names a directory on a file system with room for the store.
+Commands run one after the other on a store of many images. Every write transaction is timed from taking the lock to the
+commit. Readers never wait for it; other writers wait at most as long as the longest transaction. CPU seconds are
+reported too, because the rest is waiting for the disk and for other load of the machine. *--on* names a directory on a
+file system with room for the store.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from arstore.graph.snapshot import Change
 
 LAYERS = 100
-"""Layers of the image that is imported."""
+"""Layers of the imported image."""
 
 
 class Hold(NamedTuple):
-    """One write transaction: seconds from the lock to the commit, and seconds of the processor in them."""
+    """One write transaction: seconds from the lock to the commit, and the CPU seconds in them."""
 
     seconds: float
     processor: float
 
 
 class Watch:
-    """Writes down every hold of this process and of those that are forked from it."""
+    """Records every hold of this process and of those that are forked from it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,18 +61,18 @@ class Watch:
         self._real = real
 
     def take(self) -> list[Hold]:
-        """What was held since the last time."""
+        """Return the holds since the last call."""
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         self._path.unlink(missing_ok=True)
         return [Hold(*map(float, line.split())) for line in lines]
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         Graph.write = self._real
 
 
 def archives(place: Path) -> dict[str, Path]:
-    """An image of many layers, and where containers can run those that run."""
+    """An image of many layers and, if containers can run, images to run."""
     layers = [
         images.layer([images.directory("./"), images.file(f"{n}", f"{n}".encode() * 2000)]) for n in range(LAYERS)
     ]
@@ -81,7 +81,7 @@ def archives(place: Path) -> dict[str, Path]:
 
 
 def steps(found: dict[str, Path]) -> dict[str, tuple[str, ...]]:
-    """The commands by what they are called, in their order."""
+    """The commands by name, in their order."""
     made = {
         f"import of {LAYERS} layers": ("import", str(found["many"])),
         "import of the same again": ("import", str(found["many"])),
@@ -103,7 +103,7 @@ def steps(found: dict[str, Path]) -> dict[str, tuple[str, ...]]:
 
 
 def measured(place: Path, shape: Shape) -> dict[str, list[Hold]]:
-    """The holds of each command on a store of this *shape*, which is made in *place*."""
+    """Measure the holds of each command on a store of this *shape*, which is made in *place*."""
     desk = place / "desk"
     desk.mkdir()
     with Store(str(place / "root"), str(place / "run")) as store:
@@ -127,7 +127,7 @@ def measured(place: Path, shape: Shape) -> dict[str, list[Hold]]:
 def main(words: list[str]) -> int:
     """Make the store and measure."""
     options = parser("holds", __doc__)
-    options.add_argument("--images", type=int, default=1000, help="how many images the store has (1000)")
+    options.add_argument("--images", type=int, default=1000, help="number of images in the store (1000)")
     options.add_argument("--on", type=Path, help="where to make the store (the temporary directory)")
     asked = options.parse_args(words)
     if why := programs.why_no_mounts():

@@ -1,11 +1,11 @@
-"""Hostile images at every entry point and in both forms of tree: nothing outside is reached, and no limit is passed.
+"""Hostile images at every entry point and in both tree formats: nothing outside is reached, and no limit is exceeded.
 
-Every case of tests/hostile has a store of its own, with a victim beside it. What must hold in each: the victim and
-the directories around it are as before; a refusal is one line with the right status, and leaves files and records as
-they were; what is let in shows only what belongs inside, in a mount and in a copy; `check` is clean; every command
-ends in time, without a traceback, and its processes together take no more than 300 MiB; no input of a MB costs a
-command more than 10 s of processor time, or 2 GB of disk. Some images have as many bombs as layers that are read at a
-time, on a machine that seems to have eight processors.
+Every case of tests/hostile has its own store, with a victim next to it. In each case, the victim and the directories
+around it must be as before. A refusal must be one line with the right status, and leave files and records as they were.
+An imported image must show only its content, in a mount and in a copy. `check` must be clean. Every command must end in
+time, without a traceback; its processes together must take at most 300 MiB; and an input of a MB must not cost a
+command more than 10 s of CPU time, or 2 GB of disk. Some images have as many bombs as layers that are read at a time,
+on a machine that seems to have eight processors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEWEST = 150
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one case: faults by what they are, the largest process, and all of a command together, in bytes."""
+    """Results of one case: faults by kind, peak memory of the largest process and of a whole command, in bytes."""
 
     group: str
     title: str
@@ -40,15 +40,15 @@ class Result:
     inodes: int = 0
     input: int = 0
     share: float = 0.0
-    """The part of what the input may cost in processor time, or on disk, that it did cost."""
+    """The part of the allowed CPU time or disk space for this input that was used."""
 
 
 def tried(number: int, directory: Path | None) -> Result:
-    """Try the case of that number."""
+    """Run the case of that number."""
     case = CASES[number]
     try:
         found = case.tried(directory)
-    except Exception as error:  # an attempt that could not go on: one more outcome that is wrong
+    except Exception as error:  # an attempt that could not go on is a wrong outcome too
         said = f"the case ended with {type(error).__name__}: {error}"
         return Result(case.group, case.title, {"wrong": [said]}, 0)
     kinds = {"escapes": found.escapes, "hangs": found.hangs, "tracebacks": found.tracebacks, "wrong": found.wrong}
@@ -82,23 +82,23 @@ def figures(results: list[Result]) -> list[Figure]:
 
 
 def spent(result: Result) -> str:
-    """What a case has cost, for people."""
+    """The cost of a case, as text."""
     cost = f"{result.processor:.1f} s, {result.disk >> 20} MiB of disk, {result.inodes} inodes"
     return f"{cost} for {result.input:,} bytes ({result.title})"
 
 
 def wanted(title: str, texts: list[str] | None) -> bool:
-    """Whether the title has one of the texts, where there are any."""
+    """Whether the title contains one of the texts, if there are any."""
     return not texts or any(text in title for text in texts)
 
 
 def main(words: list[str]) -> int:
-    """Try all cases, or those whose title has a text in it."""
+    """Run all cases, or those whose title contains a text."""
     options = parser("hostile", __doc__)
-    options.add_argument("--directory", type=Path, help="where stores are made; by default for temporary files")
-    options.add_argument("--only", action="append", metavar="TEXT", help="the cases with this TEXT in their titles")
-    options.add_argument("--costs", action="store_true", help="print what each case has cost")
-    options.add_argument("--processes", type=int, default=2, help="how many cases at once")
+    options.add_argument("--directory", type=Path, help="where to make stores (the temporary directory)")
+    options.add_argument("--only", action="append", metavar="TEXT", help="only the cases with TEXT in their titles")
+    options.add_argument("--costs", action="store_true", help="print the cost of each case")
+    options.add_argument("--processes", type=int, default=2, help="number of cases at a time (2)")
     chosen = options.parse_args(words)
     why = programs.why_no_mounts()
     if why:

@@ -1,8 +1,8 @@
-"""SIGKILL at every trace point, and at random moments: for each command that changes a store, and whom it is made of.
+"""SIGKILL at every trace point and at random moments, for each command that changes a store and each of its processes.
 
-For every point that a command reaches, in its own process or in one that it has forked, the command is done anew and
-killed there: at the first and the last time, alone and with its whole process group; of a forked process once itself,
-and once its parent. Then at *N* random moments of its measured duration. How it is judged: `killing.verdict`.
+For every point that a command reaches, in its main process or in a forked one, the command is repeated and killed
+there: at the first and the last time, alone and with its whole process group; for a forked process once itself, and
+once its parent. Then at *N* random moments of its measured duration. `killing.verdict` judges the result.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from reliability.killing.verdict import Trial, is_possible
 from reliability.killing.victim import GROUP, MAIN, PARENT, SELF, Kill
 
 _ATTEMPTS = 3
-"""How often a kill is tried whose point is not always reached at that number."""
+"""Attempts to kill at a point that is not always reached at that number."""
 
 
 _PATIENCE = 20
-"""How many more moments than are wanted may come too late, because the command was quicker this time."""
+"""Further moments that may come too late, because the command was quicker this time."""
 
 
 @dataclass
 class Tally:
-    """What came of the kills, by scenario: how many there were, which points were reached, and every fault."""
+    """Results of the kills, by scenario: their number, the points that were reached, and every fault."""
 
     scenarios: int = 0
     at_points: int = 0
@@ -52,13 +52,13 @@ class Tally:
     skipped: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Count *other* in."""
+        """Add *other* to the counts."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
 def kills_of(hits: list[tuple[str, str]], every: bool = True) -> list[Kill]:
-    """All kills at the points that a command has reached; without *every*, one a point and kind of process."""
+    """All kills at the points that a command has reached; without *every*, one for each point and kind of process."""
     found = []
     for (point, role), number in Counter(hits).items():
         if role == MAIN:
@@ -73,7 +73,7 @@ def kills_of(hits: list[tuple[str, str]], every: bool = True) -> list[Kill]:
 
 
 def try_scenario(box: Box, scenario: Scenario, moments: int, seed: int, points: bool = True) -> Tally:
-    """Kill *scenario* at all its points, if *points*, and at *moments* random ones."""
+    """Kill *scenario* at all its points, if *points*, and at *moments* random moments."""
     tally = Tally()
     if not is_possible(scenario):
         tally.skipped.append(f"{scenario.name}: {scenario.missing or 'needs root'}")
@@ -103,7 +103,7 @@ def _try(trial: Trial, kill: Kill, tally: Tally) -> bool:
         if killed:
             return True
     if kill.point and kill.role == MAIN:
-        # Others may outlive the command, and reach it when that has ended.
+        # Other processes may outlive the command, and reach it after the command ended.
         tally.faults.append(f"{trial.scenario.name}, {kill}: was not reached again")
     return False
 
@@ -114,11 +114,13 @@ def _try(trial: Trial, kill: Kill, tally: Tally) -> bool:
 def main(words: list[str]) -> int:
     options = parser("kills", __doc__)
     options.add_argument("--moments", type=int, default=0, metavar="N", help="random moments, over all scenarios")
-    options.add_argument("--no-points", action="store_true", help="not at the trace points")
-    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="of the moments")
+    options.add_argument("--no-points", action="store_true", help="do not kill at the trace points")
+    options.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="seed of the moments"
+    )
     options.add_argument("--scenario", action="append", metavar="NAME", help="only this one; may be repeated")
     options.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="scenarios at a time")
-    options.add_argument("--scratch", type=Path, help="a directory on the file system to try it on")
+    options.add_argument("--scratch", type=Path, help="a directory on the file system to use")
     asked = options.parse_args(words)
     chosen = [one for one in scenarios() if not asked.scenario or one.name in asked.scenario]
     import_everything()
@@ -131,14 +133,14 @@ def main(words: list[str]) -> int:
 
 
 def import_everything() -> None:
-    """Import all of arstore, so that what is forked from now on finds it in memory."""
+    """Import all of arstore, so that forked processes have it in memory."""
     for found in pkgutil.walk_packages(arstore.__path__, "arstore."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
 
 
 def _shares(chosen: list[Scenario], moments: int) -> list[int]:
-    """How many of the moments each scenario gets: one with a container, which takes ten times as long, half a share."""
+    """Share the moments among scenarios: half as many for one with a container, which takes ten times as long."""
     weights = [(1 if one.needs_runtime else 2) * is_possible(one) for one in chosen]
     shares = [moments * weight // (sum(weights) or 1) for weight in weights]
     for number in range(moments - sum(shares) if any(weights) else 0):
@@ -147,9 +149,9 @@ def _shares(chosen: list[Scenario], moments: int) -> list[int]:
 
 
 def _in_parallel(chosen: list[Scenario], moments: list[int], asked: Any, place: Path) -> Tally:
-    """All scenarios, as many at a time as asked for, each in a process and a box of its own."""
+    """Run all scenarios, as many at a time as asked for, each in a separate process and box."""
     write_archives(place / "archives")
-    # The last ones take longest, and would be waited for alone.
+    # The last ones take longest, and would run alone in the end.
     waiting = list(reversed(list(enumerate(chosen))))
     running: dict[int, Path] = {}
     tally = Tally()

@@ -1,9 +1,9 @@
 """Many processes at once: every command, at random, on one store, some of them killed.
 
-Each worker runs one command after the other. Every ending has to be one that what the others did meanwhile explains
-(`mixing.ledger`): a name that is not found must have been taken away by somebody, an image in use be held by somebody.
-From time to time all pause, and `du` must be exact then and `check` find nothing. In the end everything is removed,
-and an empty store has to be left. A thread reads the graph all the time: how long it waits is what readers wait.
+Each worker runs one command after the other. The actions of the others must explain every result (`mixing.ledger`): a
+name that is not found must have been removed by another worker, an image in use must be held by another worker. From
+time to time all pause; then `du` must be exact and `check` must find nothing. In the end everything is removed, and an
+empty store must be left. A thread reads the graph all the time, to measure how long readers wait.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Mixture:
         self._end = threading.Event()
 
     def run(self, seconds: float, pause: float) -> None:
-        """All workers for so many *seconds*, with a look at the store after every *pause* of them."""
+        """Run all workers for so many *seconds*; check the store after every *pause* seconds."""
         stores.made(self._arstore.root, self._arstore.runroot).close()
         reader = threading.Thread(target=self._read)
         reader.start()
@@ -77,7 +77,7 @@ class Mixture:
             raise
 
     def _read(self) -> None:
-        """Read the graph, again and again, as every command does that only looks."""
+        """Read the graph again and again, as commands do that only read."""
         graph = Graph(str(self._arstore.root / "graph"))
         while not self._end.wait(0.02):
             start = time.monotonic()
@@ -87,7 +87,7 @@ class Mixture:
         graph.release()
 
     def _look(self) -> None:
-        """A quiet moment: the bill is exact, and everything is whole."""
+        """A quiet moment: `du` must be exact, and everything must be whole."""
         self.quiet += 1
         self._settle()
         bill = self._arstore.json("du")
@@ -99,14 +99,14 @@ class Mixture:
             self.faults.append(f"check: status {checked.status}: {checked.text[-2000:]} {checked.err[-2000:]}")
 
     def _settle(self) -> None:
-        """Wait until the containers of killed commands have ended, which the kernel does in its own time."""
+        """Wait until the containers of killed commands have ended; the kernel takes some time for it."""
         for _ in range(100):
             if "arstore" not in "".join(_commands(str(self._arstore.root))):
                 return
             time.sleep(0.1)
 
     def _clear(self) -> None:
-        """Remove everything, in the way of a user, and see that nothing is left."""
+        """Remove everything as a user does, and check that nothing is left."""
         arstore = self._arstore
         arstore.ok("umount", "--all")
         for container in arstore.json("ps", "--all"):
@@ -133,7 +133,7 @@ class Mixture:
 
 
 def _commands(root: str) -> list[str]:
-    """The command lines of the processes that work on the store in *root*."""
+    """The command lines of the processes that use the store in *root*."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -147,7 +147,7 @@ def _commands(root: str) -> list[str]:
 
 
 def figures(mixture: Mixture) -> list[Figure]:
-    """What came of it."""
+    """The figures of the mixture."""
     commands: Counter[str] = Counter()
     explained: Counter[str] = Counter()
     killed: Counter[str] = Counter()
@@ -174,11 +174,11 @@ def figures(mixture: Mixture) -> list[Figure]:
 def main(words: list[str]) -> int:
     """The exercise as a command."""
     options = parser("mixture", __doc__)
-    options.add_argument("--processes", type=int, default=16)
-    options.add_argument("--minutes", type=float, default=10)
-    options.add_argument("--pause", type=float, default=60, help="seconds between two quiet moments")
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--directory", help="where the store is made")
+    options.add_argument("--processes", type=int, default=16, help="number of workers (16)")
+    options.add_argument("--minutes", type=float, default=10, help="minutes of the run (10)")
+    options.add_argument("--pause", type=float, default=60, help="seconds between two quiet moments (60)")
+    options.add_argument("--seed", type=int, default=1, help="seed of the random numbers (1)")
+    options.add_argument("--directory", help="where to make the store")
     chosen = options.parse_args(words)
     place = Path(tempfile.mkdtemp(prefix="arstore-mixture-", dir=chosen.directory))
     try:

@@ -1,8 +1,8 @@
-"""Power cuts: commands run on a file system of their own, and its disk is copied at some moment without syncing.
+"""Power cuts: commands run on a separate file system, and its disk is copied at some moment without syncing.
 
-What the kernel had not written back by then is lost, as in a power cut. The copy is mounted by another boot, and what
-is there is judged; podman gets the same treatment. Cuts come at random moments and just after commands have ended,
-while others sync files of theirs and the kernel writes back some pages. Needs root, mkfs.ext4 and mkfs.xfs.
+Data that the kernel had not written back by then is lost, as in a power cut. Another boot mounts the copy, and its
+content is judged; podman gets the same treatment. Cuts come at random moments and just after commands have ended, while
+other processes sync their files and the kernel writes back some pages. Needs root, mkfs.ext4 and mkfs.xfs.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
 SIZE = "700M"
 _OPTIONS = {"ext4": ("", "commit=1", "data=writeback", "noauto_da_alloc"), "xfs": ("nouuid",)}
-"""Ways to mount a disk, of which one is chosen for each cut; those that make a cut worse are among them."""
+"""Mount options, of which one set is chosen for each cut; some of them make a cut worse."""
 
 _PATIENCE = 20.0
-"""Seconds that the kernel has for ending what has lost its power."""
+"""Seconds that the kernel may take to end the processes of a machine without power."""
 
 _NOUUID = {"ext4": "", "xfs": "nouuid"}
-"""What lets a copy be mounted beside its original."""
+"""Options that allow mounting a copy while its original is mounted."""
 
 
 @dataclass
 class Tally:
-    """What came of the cuts of one tool on one kind of file system."""
+    """Results of the cuts of one tool on one kind of file system."""
 
     cuts: int = 0
     listed: int = 0
@@ -65,11 +65,11 @@ class Tally:
 
     @property
     def commands(self) -> int:
-        """How many had ended before their cut."""
+        """The number of commands that had ended before their cut."""
         return self.ended.total()
 
     def add(self, verdict: dict[str, Any], events: list[dict[str, Any]]) -> None:
-        """Count one cut in, before which there were these *events*."""
+        """Add one cut to the counts; these *events* came before it."""
         self.cuts += 1
         words = [event["words"][0] for event in events if "words" in event]
         done = sum("status" in event for event in events)
@@ -113,7 +113,7 @@ class Trial:
         return answer
 
     def cut(self, seed: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """One cut at a moment of chance: the verdict, and what was told until then."""
+        """Cut at a random moment; return the verdict, and the events until then."""
         chance = random.Random(seed)
         live = self._shelf.copy(self._base, f"{self._kind}-live")
         options = chance.choice(_OPTIONS[self._kind])
@@ -121,7 +121,7 @@ class Trial:
         return self._cut(running, live, lambda events: self._until_the_cut(running, chance, events))
 
     def cut_after(self, *words: str, archive: str = "implied") -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """One cut when a command that brings the images of *archive* has just ended; nothing else happens meanwhile."""
+        """Cut right after a command has imported the images of *archive*; nothing else happens meanwhile."""
         live = self._shelf.copy(self._base, f"{self._kind}-live")
         sets = dict.fromkeys(PIPELINE_NAMES if archive == "pipeline" else (f"{archive}:1",), "")
         step = Step([*words, str(self._archives[archive])], sets)
@@ -152,7 +152,7 @@ class Trial:
         return verdict, events
 
     def _clear_groups(self) -> None:
-        """Take away the control groups that a cut has left: they are in memory, and would not survive a real one."""
+        """Remove the control groups that a cut has left: they are in memory, and would not survive a real one."""
         deadline = time.monotonic() + _PATIENCE
         while groups := groups_below(self._disk / "store/containers", self._disk / "run"):
             for directory in set(groups.values()):
@@ -168,7 +168,7 @@ class Trial:
 
     @staticmethod
     def _until_the_cut(running: machine.Machine, chance: random.Random, events: list[dict[str, Any]]) -> None:
-        """Wait for a moment: a while after the start of a command, or the end of one."""
+        """Wait for a random moment: a while after the start of a command, or the end of one."""
         wanted = chance.randint(1, 8)
         just_ended = chance.random() < 0.4
         pause = chance.expovariate(5)
@@ -191,7 +191,7 @@ class Trial:
 
     def _judged(self, disk: Path, events: list[dict[str, Any]]) -> bytes:
         try:
-            # The other disk of the same identity may still be going down.
+            # The other disk with the same identity may still be in use.
             mount(disk, self._disk, _NOUUID[self._kind])
         except OSError as error:
             return json.dumps({"faults": [str(error)], "listed": 0, "bad": 0, "unusable": True}).encode()
@@ -202,17 +202,17 @@ class Trial:
 
 
 def _told(running: machine.Machine, count: int) -> list[dict[str, Any]]:
-    """The first *count* events that the machine tells of."""
+    """The first *count* events that the machine reports."""
     with os.fdopen(os.dup(running.pipe), "rb") as file:
         return [json.loads(file.readline()) for _ in range(count)]
 
 
 def trials(place: Path, kept: Shelf, kind: str, cuts: int, seed: int, player: Callable[..., Any], name: str) -> Tally:
-    """*cuts* power cuts."""
+    """Run *cuts* power cuts."""
     tally = Tally()
     trial = Trial(place, kept, kind, player)
     began = time.monotonic()
-    # Who interrupts it gets the figures of the cuts that there were.
+    # An interrupt ends the run with the figures so far.
     with suppress(KeyboardInterrupt):
         for number in range(cuts):
             verdict, events = trial.cut(f"{seed} {kind} {number}")
@@ -230,12 +230,12 @@ def trials(place: Path, kept: Shelf, kind: str, cuts: int, seed: int, player: Ca
 
 def main(words: list[str]) -> int:
     options = parser("powercuts", __doc__)
-    options.add_argument("--cuts", type=int, default=200, help="of arstore, on each kind of file system (default 200)")
+    options.add_argument("--cuts", type=int, default=200, help="cuts of arstore on each file system (200)")
     options.add_argument("--kind", action="append", choices=["ext4", "xfs"], help="only this kind of file system")
-    options.add_argument("--podman", type=int, default=0, metavar="N", help="cuts of podman beside them")
+    options.add_argument("--podman", type=int, default=0, metavar="N", help="cuts of podman, for comparison")
     options.add_argument("--peers", default="", metavar="DIR", help="a system with podman (tools/peers build DIR)")
-    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="where disks lie (default /dev/shm)")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="seed of the cuts")
+    options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="directory of the disks (/dev/shm)")
     asked = options.parse_args(words)
     if os.geteuid():
         print("powercuts: needs root", file=sys.stderr)

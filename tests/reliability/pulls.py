@@ -1,12 +1,11 @@
-"""Pulls that are killed at random bytes and given again: what they fetch twice, and what they leave.
+"""Pulls that are killed at random bytes and repeated: the bytes that are fetched twice, and the files that are left.
 
-A registry of the tests' own, on loopback, counts the bytes of layers as it sends them; what the kernel holds to be sent
-counts as sent, and is kept small. At a random byte the pull is killed with SIGKILL, its own process alone; those that
-it has forked go with it. Then it is given again in the same store. Together both may be sent as much as the layers have
-and one chunk for each layer that was on its way when the kill came: asked for, and not wholly in the store. Afterwards
-a deep check has to be clean, the image has to be there, and nothing may be left in `ingest/`.
-
-*--kills* says how many, *--seed* at which bytes, *--size* how many MiB the largest of the images has.
+The tests' registry, on loopback, counts the bytes of layers as it sends them; bytes in the kernel's send buffer, which
+is kept small, count as sent. At a random byte the pull is killed with SIGKILL, only its main process; its children end
+with it. Then it is repeated in the same store. Both together may get at most the size of the layers, and one chunk for
+each layer that was on its way at the kill: requested, and not wholly in the store. Afterwards a deep check must be
+clean, the image must be there, and `ingest/` must be empty.
+*--kills* is the number of kills, *--seed* selects the bytes, *--size* is the size of the largest image in MiB.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ if TYPE_CHECKING:
     from support.registry import Logged, Registry
 
 CHUNK = 1 << 20
-"""Bytes that may be fetched twice of each layer that was being fetched."""
+"""Bytes that may be fetched twice of each layer that was on its way."""
 _SEND_BUFFER = 64 << 10
 _INSECURE = "--tls-verify=false"
 _WAIT = 60.0
 
 
 class Kill(NamedTuple):
-    """What one kill has come to: bytes sent before and after, of so many; layers that were on their way."""
+    """Result of one kill: bytes sent before and after, of so many; layers that were on their way."""
 
     image: str
     place: int
@@ -60,7 +59,7 @@ class Kill(NamedTuple):
 
 
 class Counter:
-    """Counts what the registry sends of layers, and calls *then* once, before the byte *place* goes out."""
+    """Counts the bytes of layers that the registry sends, and calls *then* once, before the byte *place* goes out."""
 
     def __init__(self, layers: dict[str, int]) -> None:
         self._layers = layers
@@ -72,7 +71,7 @@ class Counter:
 
     @property
     def asked(self) -> dict[str, int]:
-        """The sizes of the layers that were asked for, by digest."""
+        """The sizes of the requested layers, by digest."""
         return {digest: self._layers[digest] for digest in self._asked}
 
     def begin(self, place: int = -1, then: Callable[[], object] = lambda: None) -> None:
@@ -96,7 +95,7 @@ class Counter:
 
 
 def pictures(size: int, seed: int) -> dict[str, Picture]:
-    """Images whose largest has about *size* MiB: one layer, several, and many, of bytes that do not compress."""
+    """Images, the largest of about *size* MiB: one layer, several, and many, of incompressible bytes."""
     noise = random.Random(seed)
 
     def layer(mebibytes: float, compression: str = "gzip") -> images.Layer:
@@ -116,7 +115,7 @@ def pictures(size: int, seed: int) -> dict[str, Picture]:
 
 
 def try_kill(server: Registry, counter: Counter, name: str, picture: Picture, place: int, directory: Path) -> Kill:
-    """Kill a pull of *picture*, called *name*, before the byte *place* of its layers is sent, and give it again."""
+    """Kill a pull of *picture*, called *name*, before the byte *place* of its layers is sent, and repeat it."""
     store = Arstore(directory / "root", directory / "run")
     words = ("pull", _INSECURE, f"{server.host}/{name}:1")
     victims: list[int] = []
@@ -151,19 +150,19 @@ def try_kill(server: Registry, counter: Counter, name: str, picture: Picture, pl
 
 
 def _wait_for_silence(server: Registry) -> None:
-    """Wait until no request is being answered any more, so that all that was sent has been counted."""
+    """Wait until no request is being answered any more, so that everything sent has been counted."""
     end = time.monotonic() + _WAIT
     while server.answering and time.monotonic() < end:
         time.sleep(0.01)
 
 
 def main(words: list[str]) -> int:
-    """Run the exercise; the exit status is 0 only when every bar is met."""
+    """Run the exercise; return the exit status, 0 only if every bar is met."""
     options = parser("pulls", __doc__)
-    options.add_argument("--kills", type=int, default=50)
-    options.add_argument("--seed", type=int, default=random.randrange(10**6))
-    options.add_argument("--size", type=int, default=48, help="MiB of the largest image")
-    options.add_argument("--on", default=None, metavar="DIRECTORY", help="where the stores lie")
+    options.add_argument("--kills", type=int, default=50, help="number of kills (50)")
+    options.add_argument("--seed", type=int, default=random.randrange(10**6), help="seed of the places of the kills")
+    options.add_argument("--size", type=int, default=48, help="size of the largest image, in MiB (48)")
+    options.add_argument("--on", default=None, metavar="DIRECTORY", help="where to make the stores")
     chosen = options.parse_args(words)
     kills = run(chosen.kills, chosen.seed, chosen.size, chosen.on)
     for kill in kills:
@@ -192,7 +191,7 @@ def run(count: int, seed: int, size: int, on: str | None = None) -> list[Kill]:
 
 
 def figures(kills: list[Kill], seed: int) -> list[Figure]:
-    """What there is to say of *kills*."""
+    """The figures of *kills*."""
     over = [kill for kill in kills if kill.twice > kill.open * CHUNK]
     each = [kill.twice / kill.open for kill in kills if kill.open]
     faults = sum(bool(kill.faults) for kill in kills)

@@ -1,10 +1,10 @@
-"""References: a store whose images name 200,000 layers, and what each command that reads it takes.
+"""References: the cost of each command that reads a store whose images name 200,000 layers.
 
-Seven sources of some 30 KB bring three images of 10,000 layers each, nearly as many as limits let one source name; all
-but the lowest layer of an image are one layer of 1 KiB again and again. So the store is small, and its graph is not.
-Each command is a process of its own; what it and its children take of processors and memory is measured, and must not
-be more than an input of 1 MB may cost. *--on* names a directory for the store, *--keep* leaves it there and uses one
-that was left.
+Seven sources of some 30 KB have three images of 10,000 layers each, nearly as many as limits allow one source to name;
+all but the lowest layer of an image are one layer of 1 KiB, repeated. So the store is small, and its graph is not. Each
+command is a separate process; its CPU time and memory, with those of its children, are measured, and must not exceed
+the allowed cost of an input of 1 MB. *--on* names a directory for the store, *--keep* leaves it there and uses one that
+was left.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from hostile.process import Ended
 
 PROCESSOR = 10.0
-"""Seconds that a command may have the processors."""
+"""CPU seconds that a command may take."""
 MEMORY = 300_000_000
-"""Bytes that its processes together may have in memory."""
+"""Bytes of memory that its processes together may take."""
 TIMEOUT = 600.0
 _DEPTH, _TOGETHER = 10_000, 3
 _LAYER = images.layer([images.file("f")], "none")
@@ -43,7 +43,7 @@ def _put(key: str, value: Any, document: dict[str, Any]) -> None:
 
 
 def image(number: int, depth: int) -> images.Picture:
-    """An image of so many layers, which are one but for the lowest."""
+    """An image of so many layers, all the same except the lowest."""
     own = images.layer([images.file(f"f{number}")], "none")
     diff_ids = [own.diff_id] + [_LAYER.diff_id] * (depth - 1)
     layers = [own.descriptor()] + [_LAYER.descriptor()] * (depth - 1)
@@ -56,7 +56,7 @@ def image(number: int, depth: int) -> images.Picture:
 
 
 def source(path: Path, numbers: range, depth: int) -> Path:
-    """A compressed archive of these images at *path*."""
+    """Write a compressed archive of these images to *path*."""
     some = [image(number, depth) for number in numbers]
     member = "blobs/" + _LAYER.digest.replace(":", "/")
     return images.write_archive(path, [*images.layout_files(*some), images.file(member, _LAYER.blob)], "gzip")
@@ -70,7 +70,7 @@ class _Store:
         self.figures: list[Figure] = []
 
     def run(self, *words: str, status: int = 0) -> Ended:
-        """Run a command to its end, and note what it took."""
+        """Run a command to its end, and note its cost."""
         root, runroot = self.place / "root", self.place / "run"
         command = [sys.executable, "-m", "arstore", "--root", str(root), "--runroot", str(runroot), *words]
         done = ended(command, os.environ, TIMEOUT)
@@ -97,10 +97,10 @@ def _words(place: Path) -> Iterator[tuple[str, ...]]:
 
 
 def main(words: list[str]) -> int:
-    """Make the store, give all commands, and print what they took."""
+    """Make the store, run all commands, and print their costs."""
     options = parser("references", __doc__)
-    options.add_argument("--images", type=int, default=20, help="how many, three in each source (20)")
-    options.add_argument("--depth", type=int, default=_DEPTH, help="layers of each (10000)")
+    options.add_argument("--images", type=int, default=20, help="number of images, three in each source (20)")
+    options.add_argument("--depth", type=int, default=_DEPTH, help="layers of each image (10000)")
     options.add_argument("--on", type=Path, help="where to make the store (the temporary directory)")
     options.add_argument("--keep", action="store_true", help="leave the store, and use one that was left")
     asked = options.parse_args(words)

@@ -1,10 +1,10 @@
-"""A large store: how long the commands take that look at all of it, and whether `mount` feels how large it is.
+"""A large store: the time of commands that read all of it, and whether its size slows `mount` down.
 
-The store is made of images that are small and genuine (`support.largestore`): ten layers of each are its own, over two
-of a base, so that layers, trees and blobs are as many as can be. Each command is a process, started on a store that was
-looked at before; the figure is the median. On a machine that has other work, the seconds of processors tell more than
-the clock. *--on* names a directory on a file system with some GB and a million inodes free; *--keep* leaves the store
-there, and uses the one that was left.
+The store is made of small, genuine images (`support.largestore`): each has ten layers that only it has, over two of a
+base, so that layers, trees and blobs are as many as possible. Each command is a process, started on a store that was
+read before; the figure is the median. On a machine with other load, CPU seconds mean more than the clock. *--on* names
+a directory on a file system with some GB and a million inodes free; *--keep* leaves the store there, and uses the one
+that was left.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _TRIALS = (
 def main(words: list[str]) -> int:
     """Make the store and measure."""
     options = parser("scale", __doc__)
-    options.add_argument("--images", type=int, default=10_000, help="how many (10000)")
-    options.add_argument("--common", type=int, default=0, help="own layers that the builds of a project share (0)")
+    options.add_argument("--images", type=int, default=10_000, help="number of images (10000)")
+    options.add_argument("--common", type=int, default=0, help="upper layers that the builds of a project share (0)")
     options.add_argument("--rounds", type=int, default=5, help="samples of each command (5)")
     options.add_argument("--on", type=Path, help="where to make the store (the temporary directory)")
     options.add_argument("--keep", action="store_true", help="leave the store, and use one that was left")
@@ -81,7 +81,7 @@ def _files(place: Path) -> int:
 
 
 def _run(place: Path, *words: str) -> tuple[float, float]:
-    """Seconds that the command takes, and seconds of processors."""
+    """The seconds and the CPU seconds of the command."""
     command = [sys.executable, "-m", "arstore", "--root", str(place / "root"), "--runroot", str(place / "run"), *words]
     before, start = _used(), time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -103,7 +103,7 @@ def _measure(place: Path, trial: _Trial, rounds: int) -> Figure:
 
 
 def _mounts(place: Path, rounds: int) -> list[Figure]:
-    """`mount` here and in a store that has ten images of the same kind."""
+    """Measure `mount` here and in a store with ten images of the same kind."""
     if why := why_no_mounts():
         return [Figure("mount", f"not measured: {why}")]
     with tempfile.TemporaryDirectory(prefix="scale.", dir=place.parent) as small:

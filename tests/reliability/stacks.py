@@ -1,7 +1,7 @@
-"""Stacks of layers: random ones, full of marks and links, and what arstore shows of them against the image-spec.
+"""Stacks of layers: arstore's views of random ones, full of marks and links, compared with the image-spec.
 
-Each stack is mounted in both tree forms and with a merged index, and copied. Some go through a store as well, which
-also says what the last layer changed (`diff`), and commits a container; some are unpacked by umoci. All of it is
+Each stack is mounted in both tree formats and with a merged index, and copied. Some go through a store as well, which
+also reports the changes of the last layer (`diff`), and commits a container; some are unpacked by umoci. All are
 compared with a model that was written from the specification alone (`tests/trees/spec_model.py`). The same seed makes
 the same stacks.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trees.spec_model import Step
 
 _SHOWN = 5
-"""Differences that are printed whole."""
+"""Differences that are printed in full."""
 
 
 class Task(NamedTuple):
@@ -51,7 +51,7 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What was compared, how often, and what differed."""
+    """The comparisons, their number, and the differences."""
 
     number: int
     entries: int
@@ -70,7 +70,7 @@ def examine(task: Task) -> Outcome:
             counts[what] += 1
             if found != wanted:
                 differing.append(f"stack {task.number}, {what}: {_told(found, wanted)}")
-    except Exception as error:  # whatever it is, it is a difference
+    except Exception as error:  # any error counts as a difference
         differing.append(f"stack {task.number}: {type(error).__name__}: {error}")
     finally:
         shutil.rmtree(place)
@@ -113,13 +113,13 @@ def _tasks(options: Namespace) -> Iterator[Task]:
 def main(words: list[str]) -> int:
     """`tools/reliability stacks`."""
     made = parser("stacks", __doc__)
-    made.add_argument("--stacks", type=int, default=10_000, help="how many stacks")
-    made.add_argument("--first", type=int, default=0, help="the number of the first one")
-    made.add_argument("--seed", type=int, default=1)
-    made.add_argument("--store", type=int, default=20, help="every how many go through a store, 0 for none")
-    made.add_argument("--umoci", type=int, default=5, help="every how many umoci unpacks, 0 for none")
-    made.add_argument("--processes", type=int, default=2 * (os.cpu_count() or 1))
-    made.add_argument("--place", default="", help="where to work")
+    made.add_argument("--stacks", type=int, default=10_000, help="number of stacks (10000)")
+    made.add_argument("--first", type=int, default=0, help="the number of the first stack (0)")
+    made.add_argument("--seed", type=int, default=1, help="seed of the stacks (1)")
+    made.add_argument("--store", type=int, default=20, help="put one of so many stacks through a store, 0 for none")
+    made.add_argument("--umoci", type=int, default=5, help="let umoci unpack one of so many stacks, 0 for none")
+    made.add_argument("--processes", type=int, default=2 * (os.cpu_count() or 1), help="stacks at a time")
+    made.add_argument("--place", default="", help="directory to work in (the temporary directory)")
     options = made.parse_args(words)
     counts: Counter[str] = Counter()
     differing: list[str] = []

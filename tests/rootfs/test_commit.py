@@ -1,4 +1,4 @@
-"""Commits: the new image shows what the container showed, its documents are the base's and one layer more."""
+"""Commits: the new image shows the same as the container; its documents are the base's plus one layer."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_sockets_are_told(store, box):
 
 
 def write(path, flag, text):
-    # A FIFO has nobody at its other end: without O_NONBLOCK its opening would last for ever.
+    # The FIFO has no reader: without O_NONBLOCK, opening it would block for ever.
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | flag, 0o640)
     try:
         os.write(fd, text.encode())
@@ -187,7 +187,7 @@ ACTIONS = {
     "xattr": lambda path, other: os.setxattr(path, "trusted.x", b"1", follow_symlinks=False),
     "touch": lambda path, other: os.utime(path, ns=(0, 5), follow_symlinks=False),
 }
-"""What may be done at a path, with another one; what cannot be done there is not."""
+"""Actions on a path, some with another path; impossible ones are skipped."""
 PLACES = st.sampled_from(PATHS)
 STEPS = st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), PLACES, PLACES), max_size=25)
 
@@ -326,7 +326,7 @@ def test_what_no_layer_can_hold(store, box):
 
 
 class Meddling:
-    """A progress that does something when the first bytes are told."""
+    """A progress that runs an action when the first bytes are reported."""
 
     def __init__(self, action):
         self.action = action

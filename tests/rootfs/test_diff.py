@@ -1,4 +1,4 @@
-"""Differences of root file systems, compared with listings of what the kernel shows."""
+"""Differences of root file systems, compared with listings made through the kernel."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def listed(store, record):
 
 
 def expected(before, after):
-    """What two listings say, in the words of Difference."""
+    """The differences of two listings, in the words of Difference."""
     found = {}
     for path in before.keys() | after.keys():
         old, new = before.get(path), after.get(path)
@@ -100,7 +100,7 @@ def test_images(store, a, b):
     stores.bring(store, *(images.image(*PICTURES[name], names=[name]) for name in {a, b}))
     want = expected(shown(store, a), shown(store, b))
     if "none:1" in {a, b}:
-        # Of an image without layers, the root is whatever directory had to stand in for it.
+        # The root of an image without layers is an arbitrary directory.
         want.pop(b"", None)
     found = compared(store, a, b)
     if "none:1" in {a, b}:
@@ -156,7 +156,7 @@ def test_a_top_layer_against_those_below(store):
 
 
 def test_a_layer_that_came_before(store):
-    """The top layer stands below as well; what lies under it there has to come back."""
+    """The top layer is also below; the layer under that one must reappear."""
     pictures = [images.image(*PICTURES[name], names=[name]) for name in ("again:1", "two:1")]
     stores.bring(store, *pictures)
     with opened_stacks(store) as stacks:

@@ -1,4 +1,4 @@
-"""Exports: the tar, unpacked by GNU tar, is what a mount of the container shows."""
+"""Exports: the tar, unpacked by GNU tar, shows the same as a mount of the container."""
 
 from __future__ import annotations
 

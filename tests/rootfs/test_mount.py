@@ -139,7 +139,7 @@ def test_lowers_hold_no_descriptor_afterwards(store):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-# --- the look at the trees, and the building of them ------------------------------------------------------------------
+# --- looking for trees, and building them -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_trees_that_are_not_there_any_more_are_looked_for_again(store, how):
 
 
 def test_a_container_that_was_copied_without_attributes_is_used_for_nothing(store):
-    """What was deleted in it would come back."""
+    """Files that were deleted in it would reappear."""
     stores.bring(store, stores.simple("a", names=("x:1",)))
     made = rootfs.create_container(store, store.find("x:1"), "copied")
     os.removexattr(f"{made.path}/whole", "trusted.arstore")

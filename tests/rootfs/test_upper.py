@@ -1,4 +1,4 @@
-"""Upper directories, made by hand in overlayfs' forms, and the members that they become."""
+"""Upper directories, made by hand as overlayfs makes them, and the layer members that they become."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def upper(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "upper"
     path.mkdir()
     yield path
-    # Some are deeper than shutil.rmtree goes.
+    # Some are deeper than shutil.rmtree can go.
     subprocess.run(["rm", "-rf", path], check=True)
 
 

@@ -96,7 +96,7 @@ class Box:
         return status(str(self.directory))
 
     def until(self, *statuses: str):
-        """Waits until the container is in one of these states."""
+        """Wait until the container is in one of these states."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if (self.directory / "state.json").exists() and (state := self.state()).status in statuses:
@@ -122,7 +122,7 @@ def working_runtime(tmp_path_factory):
 
 @pytest.fixture
 def box(tmp_path, working_runtime, busybox):
-    """A container with a root file system of its own, cleaned up whatever a test does."""
+    """A container with a separate root file system, cleaned up however a test ends."""
     rootfs = make_rootfs(tmp_path / "rootfs", busybox)
     made = Box(tmp_path, rootfs, working_runtime.path, working_runtime.seccomp)
     yield made

@@ -1,4 +1,4 @@
-"""Runs one container as a process of its own, so that tests can kill it, feed it and look at its streams.
+"""Run one container in a separate process, so that tests can kill it, feed it and read its streams.
 
 Usage: container_script.py SPEC.json: `mode` run, start or exec; the exit status is the container's, and 125 with the
 error's class and line in `result` otherwise.

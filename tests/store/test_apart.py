@@ -1,4 +1,4 @@
-"""Places outside all stores, by whatever path they are reached."""
+"""Places outside all stores, by any path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attachments in the store: they live, count, are checked and go with what they belong to."""
+"""Attachments in the store: they live, count, are checked and removed with their subject."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_they_go_with_their_image(store):
     plan = plan_removal(store, ["one:1"]).removed
     assert set(plan.attachments) == ALL
     assert {VOUCHER.digest, SIGNED.digest, LIST.digest} <= set(plan.blobs)
-    # The content that both lists have stays for the other image.
+    # The content that both lists share stays for the other image.
     assert images.sha256(b"x" * 50_000) not in plan.blobs
     removed = remove_images(store, ["one:1"]).removed
     assert removed == plan
@@ -282,7 +282,7 @@ def test_a_lost_graph_is_made_again_with_them(store, loss):
         os.unlink(f"{store.directories.root}/index.json")
     with Store(store.directories.root, store.directories.runroot) as again:
         repair(again, check(again))
-        # Which image a tag was of, only index.json knows.
+        # Only index.json knows the image of a tag.
         found = before if loss == "graph" else before - wanted((ONE.digest, SIGNED))
         assert keys(again) == found
         again.sync_trees()
@@ -403,7 +403,7 @@ def subject_of(one):
 
 
 def reachable(brought, pictures):
-    """Those of *brought* that belong to *pictures*, directly or not."""
+    """Those of *brought* that belong to *pictures*, directly or indirectly."""
     found, subjects = set(), {picture.digest for picture in pictures}
     while more := {one for one in brought if subject_of(one) in subjects} - found:
         found |= more

@@ -1,4 +1,4 @@
-"""Containers: ids, what a new one has, whose it is, and that it goes without a trace."""
+"""Containers: ids, the content and owner of a new one, and removal without a trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers by their chains, against the slow way: each image's chain, read record by record."""
+"""Layers by their chains, compared with the slow way: each image's chain, read record by record."""
 
 from __future__ import annotations
 

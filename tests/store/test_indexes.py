@@ -1,4 +1,4 @@
-"""Indexes that are made here: what they list, what is refused, and that nothing else of them changes."""
+"""Indexes made by arstore: their entries, refusals, and that nothing else changes."""
 
 from __future__ import annotations
 

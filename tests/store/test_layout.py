@@ -1,4 +1,4 @@
-"""The store as an OCI layout: what `index.json` says, and that it follows the graph."""
+"""The store as an OCI layout: the content of `index.json`, which follows the graph."""
 
 from __future__ import annotations
 

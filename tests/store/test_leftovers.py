@@ -1,4 +1,4 @@
-"""What killed processes leave, and what the next import makes of it."""
+"""Leftovers of killed processes, and their removal by the next import."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def store(tmp_path):
 
 
 def killed_at(store, point, work, hit=1):
-    """Do *work* in a process that is killed when it reaches *point* for the time number *hit*; whether it was."""
+    """Run *work* in a process that is killed when it reaches *point* for the *hit*-th time; return whether it was."""
     seen = 0
     chief = 0
 
     def listen(name):
         nonlocal seen
         seen += name == point
-        # A worker may not even send a signal, and its death is not that of the process that has the ingest.
+        # A worker may not even send a signal, and its death does not end the process that has the ingest.
         if name == point and seen == hit and os.getpid() == chief:
             os.kill(chief, signal.SIGKILL)
 
@@ -60,7 +60,7 @@ def killed_at(store, point, work, hit=1):
 
 
 def is_clean(store):
-    """Whether nothing is left that `gc` would take besides images without a name, which no kill makes."""
+    """Whether nothing is left for `gc` except images without a name, which no kill makes."""
     plan = plan_collection(store)
     root = os.listdir(store.directories.root)
     return not (plan.orphans or plan.ingests or [name for name in root if name.startswith(("index.json.", "oci-lay"))
@@ -71,7 +71,7 @@ def is_clean(store):
 def test_an_import_takes_what_a_killed_one_left(store, point):
     stores.bring(store, OLD)
     if not killed_at(store, point, lambda: stores.bring(store, KILLED)):
-        pytest.skip("this import does not come there")
+        pytest.skip("this import does not reach that point")
     came_in = KILLED.digest in {image.digest for image in store.images()}
     stores.bring(store, NEXT)
     assert is_clean(store)
@@ -85,7 +85,7 @@ def test_an_import_takes_what_a_killed_one_left(store, point):
 def test_an_import_takes_what_a_killed_removal_left(store, point):
     stores.bring(store, OLD, KILLED)
     if not killed_at(store, point, lambda: remove_images(store, ["killed:1"])):
-        pytest.skip("this removal does not come there")
+        pytest.skip("this removal does not reach that point")
     stores.bring(store, NEXT)
     assert is_clean(store)
     stores.verify_clean(store)
@@ -111,7 +111,7 @@ def test_nothing_of_a_living_process_is_taken(store):
 
 
 def test_a_list_of_places_takes_nothing_that_is_recorded_or_elsewhere(store, tmp_path):
-    """Whatever stands in it: a list can be spoilt by a power cut, and what it lists recorded since."""
+    """A power cut can spoil a list, and the files that it names may be recorded by now; such lines are ignored."""
     stores.bring(store, OLD)
     (tmp_path / "precious").write_text("mine")
     held = stores.State(store)
@@ -158,7 +158,7 @@ def test_several_take_it_at_once(store):
 
 
 def test_gc_may_run_meanwhile(store):
-    """The plan names a directory that an import takes before `gc` comes to it."""
+    """The plan names a directory that an import removes before `gc` reaches it."""
     stores.bring(store, OLD)
     assert killed_at(store, "publish.recorded", lambda: stores.bring(store, KILLED))
     taken = []
@@ -179,7 +179,7 @@ def test_gc_may_run_meanwhile(store):
 
 
 def test_what_no_list_tells_of_is_reclaimed(store):
-    """As after a power cut that took the list, or what an arstore left that made none."""
+    """A power cut may have lost the list, or an older arstore made none."""
     stores.bring(store, OLD)
     orphan = images.sha256(b"x").partition(":")[2]
     Path(store.directories.root, "blobs/sha256", orphan).write_bytes(bytes(50_000))

@@ -1,6 +1,6 @@
 """Two processes, interleaved at trace points: one is stopped at a step, and the other does all of its work there.
 
-Only steps outside of the writer's lock are taken: inside, the other would wait, which is what the lock is for.
+Only steps outside the writer's lock are tested: inside it, the other process would simply wait.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def store(tmp_path):
 
 
 def meanwhile(store, point, work):
-    """Have *work* done in another process when this one first comes to *point*; the list of what was reached."""
+    """Run *work* in another process when this one first reaches *point*; return the list of reached points."""
     seen = []
 
     def listener(name):
@@ -105,7 +105,7 @@ def test_what_is_removed_is_imported_again(store, point):
     finally:
         trace.listen(None)
     assert seen == [point]
-    # Whoever comes first: before the look at the names it is removed with them, afterwards it stays.
+    # A name given before the names are read is removed with them, a later one stays.
     kept = {"new:1": NEW.digest} | ({} if point in {"ingest.made", "remove.planned"} else {"old:1": OLD.digest})
     assert stores.names(store) == kept
     stores.verify_clean(store)

@@ -162,7 +162,7 @@ def test_opening_needs_no_more_than_the_directories(tmp_path):
 @pytest.mark.root
 def test_a_tree_that_came_while_others_were_synced_is_not_taken_for_one_of_them(store, monkeypatch):
     def syncs(_fd):
-        # What lies there now has the same record, and nothing has synced it.
+        # The directory there now has the same record, and was not synced.
         path = store.directories.tree(EXAMPLE.diff_ids[0])
         os.rename(path, f"{path}-old")
         os.mkdir(path)
@@ -195,7 +195,7 @@ def test_a_layer_that_is_lost_is_no_removal(store):
 
 
 def test_a_store_that_cannot_be_read_takes_nothing(tmp_path):
-    """Before anything is made for it, or cleared away."""
+    """It fails before anything is made or removed."""
     with stores.opened(tmp_path) as store:
         stores.bring(store, stores.simple("a", names=("a:1",)))
         root = Path(store.directories.root)

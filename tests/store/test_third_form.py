@@ -1,6 +1,6 @@
-"""A form of trees that nothing but its declaration is known of: the store goes by what it declares.
+"""A tree format of which only the declaration is known: the store relies on what it declares.
 
-The forms are the two that there are, under other names and with other properties, in stores that have all of them.
+The formats are the two real ones, under other names and with other properties, in stores that have all of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ EXAMPLE = images.example(names=["example:1"])
 
 @pytest.fixture
 def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[[Properties], None]:
-    """Add a form that has the name and the other properties of its argument; the code is that of a real form."""
+    """Add a format with the name and the other properties of its argument; the code is that of a real format."""
     declared: dict[str, Properties] = {}
 
     def every(store: Store) -> dict[str, TreeFormat]:
@@ -76,7 +76,7 @@ def opened(place: Path) -> Iterator[Store]:
 
 
 def recorded(store: Store, name: str) -> list[str]:
-    """The forms of the trees of an image's layers, bottom first."""
+    """The formats of the trees of an image's layers, bottom first."""
     with store.graph.read() as snapshot:
         return [snapshot.tree(layer.tree).form for _, layer in snapshot.chain(store.find(name).record.top)]
 
@@ -193,6 +193,8 @@ def test_a_blob_is_mended_from_the_tar_that_is_kept(declare, tmp_path):
         path = Path(store.directories.blob(digest))
         data = bytearray(path.read_bytes())
         data[100] ^= 0xFF
+        # A separate file, as in a store that was copied without hard links.
+        path.unlink()
         path.write_bytes(data)
         assert [one.damage for one in check(store)] == [Damage.BLOB_DIGEST]
         assert all(one.repaired for one in repair(store, check(store)))

@@ -1,4 +1,4 @@
-"""Attachments to try things with: artifacts with a subject, signatures under cosign's tags, and files of signatures."""
+"""Attachments for tests: artifacts with a subject, signatures under cosign's tags, and files of signatures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """The manifest's."""
+        """The digest of the manifest."""
         return images.sha256(self.raw)
 
     @property
@@ -90,7 +90,7 @@ def payload(subject: str, reference: str = "example.com/app") -> bytes:
 
 
 def signature(subject: str, *words: str, suffix: str = "sig") -> Artifact:
-    """A manifest as cosign has it under its tag, with a signature for each of *words*."""
+    """A manifest under cosign's tag, with a signature for each of *words*."""
     data = payload(subject)
     notes = [{"dev.cosignproject.cosign/signature": base64.b64encode(word.encode()).decode()} for word in words]
     layers = [described(data, SIGNING, annotations=one) for one in notes]
@@ -106,7 +106,7 @@ def signature(subject: str, *words: str, suffix: str = "sig") -> Artifact:
 
 
 def sigstore_file(subject: str, word: str) -> bytes:
-    """A signature of sigstore's as it lies in a `dir:`."""
+    """A signature of sigstore's as a file of a `dir:`."""
     members = {
         "mimeType": SIGNING,
         "payload": base64.b64encode(payload(subject)).decode(),
@@ -123,13 +123,13 @@ def put(server: Registry, repository: str, one: Artifact) -> str:
 
 
 def fallback(*artifacts: Artifact) -> bytes:
-    """The index of referrers that tools keep under a tag; what it says of types is wrong, as with cosign's."""
+    """The index of referrers that tools keep under a tag; its types are wrong, as cosign's are."""
     entries = [{**one.descriptor(), "artifactType": EMPTY_TYPE} for one in artifacts]
     return images.dump({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": entries})
 
 
 def add_to_layout(layout: Path, *artifacts: Artifact, **more: Any) -> None:
-    """Put *artifacts* into a layout in a directory, each with its tag for a name, and fields *more*."""
+    """Add *artifacts* to a layout in a directory, each named after its tag, and with fields *more*."""
     index = json.loads((layout / "index.json").read_bytes())
     for one in artifacts:
         for digest, data in one.blobs().items():

@@ -1,4 +1,4 @@
-"""A CA, and certificates of it for a server on loopback and for a client, made anew for a test."""
+"""A CA, and its certificates for a server on loopback and for a client, made for each test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Authority:
-    """A CA called *name* whose certificate lies in `ca` in *path*."""
+    """A CA called *name*; its certificate is in `ca` in *path*."""
 
     def __init__(self, path: Path, name: str = "test CA") -> None:
         self.path = path
@@ -63,7 +63,7 @@ class Authority:
         return (text + b"." + _encoded(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
 
     def server(self, clients: bool = False) -> ssl.SSLContext:
-        """The context of a server; *clients* have to show a certificate of this CA."""
+        """The context of a server; with *clients*, clients must present a certificate of this CA."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate, key = self.issue("localhost")
         context.load_cert_chain(certificate, key)

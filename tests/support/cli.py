@@ -1,4 +1,4 @@
-"""The command line as a black box: `python -m arstore` in a process of its own, on a store of its own."""
+"""The command line as a black box: `python -m arstore` in a separate process, on a separate store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Outcome:
 
 
 class CommandError(AssertionError):
-    """A command that had to work did not."""
+    """A command failed that had to succeed."""
 
 
 class Arstore:
@@ -45,7 +45,7 @@ class Arstore:
         self.root = root
         self.runroot = runroot
         self.prefix = prefix
-        """Words before the interpreter, such as setpriv's, to run as somebody else."""
+        """Words before the interpreter, such as setpriv's, to run as another user."""
 
     def words(self, *arguments: str | Path | bytes) -> list[str]:
         """The whole command line."""
@@ -53,7 +53,7 @@ class Arstore:
         return [*self.prefix, sys.executable, "-m", "arstore", *options, *map(os.fsdecode, arguments)]
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """The environment of a command: without anything that would change what it does."""
+        """The environment of a command: without any variable that would change its behaviour."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ARSTORE_")}
         return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
@@ -65,7 +65,7 @@ class Arstore:
         cwd: Path | None = None,
         **variables: str,
     ) -> Outcome:
-        """Run a command to its end, whatever that is."""
+        """Run a command to its end, however it ends."""
         words = self.words(*arguments)
         done = subprocess.run(
             words,
@@ -79,19 +79,19 @@ class Arstore:
         return Outcome(tuple(words), done.returncode, done.stdout, done.stderr.decode("utf-8", "backslashreplace"))
 
     def ok(self, *arguments: str | Path | bytes, **more: Any) -> Outcome:
-        """Run a command that has to end with 0."""
+        """Run a command that must end with 0."""
         outcome = self.run(*arguments, **more)
         if outcome.status != 0:
             raise CommandError(f"{' '.join(outcome.command)} ended with {outcome.status}: {outcome.err[-2000:]}")
         return outcome
 
     def json(self, *arguments: str | Path | bytes, **more: Any) -> Any:
-        """Run a command with --json that has to end with 0, and return its document."""
+        """Run a command with --json that must end with 0, and return its document."""
         command, *rest = arguments
         return self.ok(command, "--json", *rest, **more).json
 
     def fails(self, kind: str, *arguments: str | Path | bytes, **more: Any) -> str:
-        """Run a command that has to fail with this kind of error, in one line on stderr; returns the line.
+        """Run a command that must fail with this kind of error, in one line on stderr; return the line.
 
         *kind* is the name of a class of arstore.errors without `Error`.
         """
@@ -106,7 +106,7 @@ class Arstore:
         return last
 
     def start(self, *arguments: str | Path | bytes, **variables: str) -> subprocess.Popen[bytes]:
-        """Start a command in a session of its own, for `kill`."""
+        """Start a command in a new session, for `kill`."""
         return subprocess.Popen(
             self.words(*arguments),
             stdin=subprocess.DEVNULL,
@@ -118,18 +118,18 @@ class Arstore:
         )
 
     def total(self) -> int:
-        """The bytes that `du` says the store takes."""
+        """The bytes of the store that `du` reports."""
         total = self.json("du")["total"]
         assert isinstance(total, int)
         return total
 
     def bill(self) -> dict[str, int]:
-        """The parts of `du`'s bill without the graph's own pages, which grow by a few with any transaction."""
+        """The parts of `du`'s total without the graph's pages, which grow by a few with any transaction."""
         bill = self.json("du")
         return {part: bill[part] for part in ("blobs", "trees", "containers", "ingest", "orphans", "reclaimable")}
 
     def files(self) -> set[str]:
-        """Every path below the root, without the graph's own files, whose pages may move."""
+        """Every path below the root, without the graph's files, whose pages may move."""
         found = set()
         for directory, names, files in os.walk(self.root):
             where = os.path.relpath(directory, self.root)

@@ -1,4 +1,4 @@
-"""Another process that works on a store and does what it is told: what it holds is a living process's until it ends."""
+"""Another process that works on a store on request: until it ends, a living process holds everything it began."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Colleague:
-    """A forked process with the store open. What it has begun it never ends by itself."""
+    """A forked process with the store open. It never finishes the work that it has begun."""
 
     def __init__(self, store: Store) -> None:
         store.graph.release()
@@ -43,11 +43,11 @@ class Colleague:
         return json.loads(self._answers.readline())
 
     def ingest(self) -> str:
-        """Begin an ingest with a file in it; the name of its directory."""
+        """Begin an ingest with a file in it; return the name of its directory."""
         return str(self._do("ingest"))
 
     def lease(self, image: str) -> str:
-        """Hold the image of this digest; the lease's id."""
+        """Hold the image of this digest; return the lease's id."""
         return str(self._do("lease", image))
 
     def container(self, image: str, name: str) -> None:
@@ -55,7 +55,7 @@ class Colleague:
         self._do("container", image, name)
 
     def kill(self) -> None:
-        """End it, with SIGKILL."""
+        """Kill it with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self._orders.close()
@@ -72,7 +72,7 @@ def _work(root: str, runroot: str, orders: int, answers: int) -> None:
         for line in lines:
             word, *rest = json.loads(line)
             os.write(answers, json.dumps(doings[word](*rest)).encode() + b"\n")
-        # Nobody is there to ask any more: nothing is put in order.
+        # The parent is gone: end without cleaning up.
         os._exit(0)
 
 

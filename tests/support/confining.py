@@ -1,4 +1,4 @@
-"""Workers that keep all their rights, for tests that look into them from inside: a log file, a signal to the parent."""
+"""Workers that keep all their rights, for tests that observe them from inside: a log file, a signal to the parent."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from arstore.workers import confinement
 
 
 class Unconfined(confinement.Confinement):
-    """A confinement that takes nothing away."""
+    """A confinement that removes no rights."""
 
     def shed(self) -> None:
-        """Keep what is open."""
+        """Keep everything open."""
 
     def inside(self, path: str) -> str:
-        """The same."""
+        """Return the same path."""
         return path
 
     def enter(self) -> None:
-        """Go on as before."""
+        """Do nothing."""
 
 
 def unconfined(directory: str, *_readable: str) -> confinement.Confinement:

@@ -1,10 +1,10 @@
-"""Copies of images to every kind of file and directory, and what is read of them afterwards.
+"""Copies of images to every kind of file and directory, and reading them again.
 
     target = copies.target("docker-archive-pipe", tmp_path)
     copies.copy(source, target)
     assert copies.read(target.reference) == ...
 
-A target that is a pipe is read by a thread, which writes what comes into a file.
+A thread reads a target that is a pipe, and writes the data to a file.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ PIPES = tuple(f"{kind}-pipe" for kind in FILES)
 KINDS = (*FILES, *PIPES, *DIRECTORIES)
 """Every kind of target."""
 MANIFESTS = tuple(kind for kind in KINDS if not kind.startswith("docker-archive"))
-"""Those that keep manifests as they are."""
+"""Kinds that keep manifests as they are."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A place of one of KINDS; `path` is where it lies in the end."""
+    """A place of one of KINDS; `path` is its final path."""
 
     kind: str
     path: Path
@@ -59,14 +59,14 @@ class Target:
 
     @property
     def reference(self) -> str:
-        """What it is read by."""
+        """The reference by which it is read."""
         transport = self.kind.removesuffix("-pipe")
-        # The hybrid has no transport of its own, and is an OCI archive for us.
+        # The hybrid has no transport; we read it as an OCI archive.
         return f"{'oci-archive' if transport == 'docker-oci-archive' else transport}:{self.path}"
 
     @contextmanager
     def destination(self) -> Iterator[Destination]:
-        """The place to write to; what comes out of a pipe lies in `path` afterwards."""
+        """The destination to write to; the output of a pipe is in `path` afterwards."""
         place = destination_of(str(self.path), self.kind.removesuffix("-pipe"))._replace(ref_name=self.ref_name)
         if not self.is_pipe:
             yield place
@@ -100,7 +100,7 @@ def target(kind: str, directory: Path, name: str = "copy") -> Target:
 def copy(
     source: str | Path, to: Target, options: ExportOptions | None = None, wanted: Wanted | None = None, name: str = ""
 ) -> Exported:
-    """Copy all that *source* lists; no store takes part."""
+    """Copy everything that *source* lists, without a store."""
     wanted = wanted or Wanted()
     with to.destination() as place:
         place = place._replace(name=name)
@@ -123,7 +123,7 @@ class Image(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What a medium holds."""
+    """Everything on a medium."""
 
     images: dict[str, Image]
     indexes: dict[str, tuple[bytes, tuple[str, ...]]]
@@ -170,7 +170,7 @@ def _verify(contents: Contents, layer: Descriptor, diff_id: str) -> None:
 
 
 def expected(picture: images.Picture) -> Image:
-    """What is read of *picture* where manifests are kept."""
+    """The expected result of reading *picture*, on a medium that keeps manifests."""
     described = [layer.descriptor(picture.docker) for layer in picture.layers]
     layers = tuple(
         (one["digest"], one["mediaType"], layer.diff_id) for one, layer in zip(described, picture.layers, strict=True)

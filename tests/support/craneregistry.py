@@ -1,7 +1,7 @@
-"""The registry in `crane registry serve` (package crane of Debian sid) on loopback: another dialect than Debian's own.
+"""The registry of `crane registry serve` (package crane of Debian sid) on loopback: it differs from Debian's own.
 
-Places of uploads have no host, and uploads cannot be asked how far they are; ranges need an end; a tag outlives its
-manifest.
+Locations of uploads have no host, and the progress of an upload cannot be queried; ranges need an end; a tag outlives
+its manifest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def served(path: Path) -> Iterator[str]:
 
 
 def words(path: Path, port: int) -> list[str]:
-    """The words behind `crane`; makes a directory for blobs in *path*."""
+    """The words after `crane`; makes a directory for blobs in *path*."""
     blobs = path / "crane"
     blobs.mkdir()
     return ["registry", "serve", "--address", f"127.0.0.1:{port}", "--disk", str(blobs)]

@@ -1,4 +1,4 @@
-"""A graph's data file altered as it might be by a disk, or by somebody who knows its format."""
+"""A graph's data file, damaged as by a disk, or on purpose with knowledge of its format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = 4096
 _WORDS = (0, 1, 2, 8, 16, PAGE - 8, PAGE - 1, PAGE, 65534, 65535)
 _NUMBERS = (0, 1, 2, 1 << 20, 1 << 22, 1 << 40, (1 << 64) - 1)
 _META = (16, 40, 64, 72, 80, 112, 120, 128, 136, 144)
-"""Places of 64-bit fields in a meta page: of its head, of both databases, the last page, the transaction."""
+"""Offsets of 64-bit fields in a meta page: of its head, of both databases, the last page, the transaction."""
 
 
 class Damage:
@@ -35,7 +35,7 @@ class Damage:
         return bool(walk(str(scratch), MAP_SIZE, lambda _key, _value: None).faults)
 
     def some(self, chance: random.Random) -> tuple[str, bytes]:
-        """What was done, and the file after it."""
+        """Damage a copy of the file at random; return a description and the bytes."""
         kinds: list[Callable[[random.Random, bytearray], str]] = [
             self._cut, self._place, self._head, self._number, self._node, self._node, self._meta, self._metas,
             self._noise, self._copied,

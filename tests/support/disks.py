@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ON_DISK = {"ext4": 64, "xfs": 320, "btrfs": 128}
-"""What is made in a file, with the MiB that it takes."""
+"""File systems that are made in a file, with its size in MiB."""
 OVERLAYS = {
-    # Upper and lower layer on one file system, and on two; the latter without inode numbers of its own.
+    # Upper and lower layer on one file system, and on two; the latter without inode numbers of the overlay.
     "overlay": "",
     "overlay-xino-off": ",xino=off",
 }
 KINDS = (*ON_DISK, "tmpfs", *OVERLAYS)
-"""What a store can be on."""
+"""Kinds of file systems that a store can be on."""
 
 
 def said(words: list[object]) -> str:
-    """What a program wrote to stderr when it failed; "" when it did not."""
+    """The stderr of a program that failed; "" if it did not fail."""
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     return (done.stderr.strip() or f"status {done.returncode}") if done.returncode else ""
 
@@ -44,7 +44,7 @@ def _or_skip(words: list[object]) -> None:
 
 @contextmanager
 def attached(place: Path, *words: object) -> Iterator[Path]:
-    """The directory *place*, made, with what `mount` *words* mounts on it."""
+    """Make the directory *place* and run `mount` *words* on it."""
     place.mkdir(exist_ok=True)
     _or_skip(["mount", *words, place])
     try:

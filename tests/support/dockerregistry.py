@@ -30,7 +30,7 @@ _ENDING = 3
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that no process listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -46,7 +46,7 @@ def served(path: Path, more: str = "") -> Iterator[str]:
 
 
 def write_config(path: Path, port: int, more: str = "") -> Path:
-    """A configuration file in *path*, where the registry's files are to be as well."""
+    """Write a configuration file to *path*, which also gets the registry's files."""
     config = path / "registry.yml"
     config.write_text(_CONFIG.format(root=path / "registry", port=port, more=more))
     return config
@@ -56,7 +56,7 @@ def write_config(path: Path, port: int, more: str = "") -> Path:
 def listening(
     command: Sequence[str], port: int, log_file: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """A server that *command* starts, from the moment at which it listens. Gives host and port."""
+    """Start a server by *command*, and wait until it listens. Gives host and port."""
     with (
         open(log_file, "wb") as log,
         subprocess.Popen(

@@ -1,6 +1,6 @@
-"""Encrypted layers and JWEs for tests, made by `cryptography` alone, and wrong in any way that a test asks for.
+"""Encrypted layers and JWEs for tests, made by `cryptography` alone, with any fault that a test asks for.
 
-Nothing here imports arstore: what a test compares with must not come from what is tested.
+Nothing here imports arstore: the expected values of a test must not come from the tested code.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def picture(
     edit_manifest: Callable[[dict[str, Any]], Any] = nothing,
     **edits: Any,
 ) -> images.Picture:
-    """*plain* with its layers (or those at *which*) encrypted for these keys, and wrong where the edits say so."""
+    """*plain* with its layers (or those at *which*) encrypted for these keys, with the faults of the edits."""
     layers, notes = [], {}
     for position, layer in enumerate(plain.layers):
         if which is not None and position not in which:

@@ -1,4 +1,4 @@
-"""What this kernel lets this process mount, found out by trying: for tests that need it, or say what a host has."""
+"""Mounts that this kernel allows this process, found by trying: for tests that need them, or report on a host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Features(NamedTuple):
-    """All answers together."""
+    """All results together."""
 
     mount_api: Answer
     lower_append: Answer
@@ -26,7 +26,7 @@ class Features(NamedTuple):
 
 
 def probe(directory: str | None = None) -> Features:
-    """Ask everything; overlay and EROFS are tried with small files in a temporary directory below *directory*."""
+    """Try everything; overlay and EROFS with small files in a temporary directory below *directory*."""
     detached = detached_clones()
     return Features(mount_api(), lower_append(), layers_by_fd(), overlay(directory), erofs_file(directory), detached)
 
@@ -39,7 +39,7 @@ def mount_api() -> Answer:
 
 
 def lower_append() -> Answer:
-    """Whether overlayfs takes its layers one a call, as `lowerdir+` (Linux 6.7)."""
+    """Whether overlayfs takes its layers one per call, as `lowerdir+` (Linux 6.7)."""
     try:
         with _configured("overlay") as fs_fd:
             if takes_lower_append(fs_fd):
@@ -88,7 +88,7 @@ def overlay(directory: str | None = None, *, writable: bool = False, userxattr: 
 def erofs_file(directory: str | None = None) -> Answer:
     """Whether an EROFS image that is a plain file below *directory* can be mounted without a loop device (Linux 6.12).
 
-    The file that is tried is no image: a kernel that opens it says EINVAL, one that wants a block device ENOTBLK.
+    The tried file is not an image: a kernel that opens it reports EINVAL, one that wants a block device ENOTBLK.
     """
     try:
         with _scratch(directory) as scratch:
@@ -108,12 +108,12 @@ def erofs_file(directory: str | None = None) -> Answer:
 
 
 def _try_new_api(scratch: str, options: dict[str, str], userxattr: bool) -> None:
-    """Make the overlay and let go of it again: a detached mount ends with its descriptor."""
+    """Make the overlay and close it again: a detached mount ends with its descriptor."""
     scratch_fd = os.open(scratch, os.O_PATH)
     try:
         with _configured("overlay") as fs_fd:
             for key, names in options.items():
-                # Through the descriptor no path is too long, and none has a colon in it.
+                # Paths through the descriptor are short and contain no colon.
                 value = ":".join(f"/proc/self/fd/{scratch_fd}/{name}" for name in names.split(":"))
                 mount.fsconfig_string(fs_fd, key, value)
             if userxattr:
@@ -125,7 +125,7 @@ def _try_new_api(scratch: str, options: dict[str, str], userxattr: bool) -> None
 
 
 def _try_old_api(scratch: str, options: dict[str, str], userxattr: bool) -> None:
-    """Where there are no detached mounts, a real one, inside the scratch directory and for a moment only."""
+    """Without detached mounts: make a real one inside the scratch directory, for a moment only."""
     scratch_fd = os.open(scratch, os.O_PATH)
     try:
         words = [

@@ -1,4 +1,4 @@
-"""Work in a process that was just forked, which ends with it."""
+"""Run work in a process that was just forked, which ends with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def guarded(work: Callable[[], object]) -> NoReturn:
-    """Do *work* and end this process: with 0, or with 1 and a traceback."""
+    """Run *work* and end this process: with 0, or with 1 and a traceback."""
     status = 1
     try:
         work()

@@ -1,4 +1,4 @@
-"""A user of gpg with some keys, and messages that are made with them: good ones, and all sorts of others."""
+"""A user of gpg with some keys, and messages made with them: valid ones, and many kinds of others."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Gpg:
         self.environ = {**os.environ, "GNUPGHOME": str(home), "LC_ALL": "C"}
 
     def run(self, *words: str, data: bytes = b"", fails: bool = False) -> bytes:
-        """The output of gpg; with *fails* whatever its exit status is."""
+        """The output of gpg; with *fails*, its exit status is ignored."""
         quiet = ("gpg", "--batch", "--yes", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", "")
         done = subprocess.run([*quiet, *words], input=data, env=self.environ, capture_output=True, check=False)
         assert fails or done.returncode == 0, done.stderr.decode()
         return done.stdout
 
     def new_key(self, address: str, *, expire: str = "never", time: str = "", kind: str = "ed25519") -> str:
-        """Make a key that signs; its fingerprint."""
+        """Make a key that signs; return its fingerprint."""
         faked = ("--faked-system-time", f"{time}!") if time else ()
         self.run(*faked, "--quick-generate-key", f"Tester <{address}>", kind, "sign", expire)
         return self.fingerprint(address)
 
     def new_subkey(self, fingerprint: str, *, expire: str = "never", time: str = "") -> None:
-        """Give a key a subkey that signs, and is used for it from now on."""
+        """Add a subkey that signs to a key; it is used from now on."""
         faked = ("--faked-system-time", f"{time}!") if time else ()
         self.run(*faked, "--quick-add-key", fingerprint, "ed25519", "sign", expire)
 
@@ -45,7 +45,7 @@ class Gpg:
         return next(line.split(":")[9] for line in lines if line.startswith("fpr:"))
 
     def public(self, address: str, *, armor: bool = False) -> bytes:
-        """The public key of *address*, as a file has it."""
+        """The public key of *address*, as in a file."""
         return self.run("--export", *(["--armor"] if armor else []), address)
 
     def sign(self, address: str, data: bytes, *options: str, verb: str = "--sign") -> bytes:

@@ -1,4 +1,4 @@
-"""The control groups that containers of one store have, looked at from outside."""
+"""The control groups of the containers of one store, seen from outside."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DIGITS = 9
-"""Characters behind the container's name in that of its group."""
+"""Characters after the container's name in that of its group."""
 
 
 def groups_below(*parents: Path) -> dict[str, str]:
-    """The groups of containers (or trials of runtimes) whose directories lie, or lay, in *parents*: those directories,
+    """The groups of containers (or trials of runtimes) with directories in *parents*, now or before: those directories,
     by the groups' paths.
     """
     tops = ["/sys/fs/cgroup/arstore", *glob("/sys/fs/cgroup/*/arstore")]

@@ -4,9 +4,9 @@
     picture = image(base, names=["app:1"], config={"Cmd": ["/bin/sh"]})
     write_oci_archive(tmp_path / "app.tar", picture, compression="gzip")
 
-Nothing here imports arstore: what a test compares with must not come from what is tested. Output is deterministic.
-Hostile forms come from `replace` and `omit` (what the blobs hold against what the manifests say), from `edit_config`
-and `edit_manifest`, from members with any header, and from cutting or altering the bytes afterwards.
+Nothing here imports arstore: the expected values of a test must not come from the tested code. Output is deterministic.
+Hostile forms come from `replace` and `omit` (blobs that differ from the manifests), from `edit_config` and
+`edit_manifest`, from members with any header, and from cutting or altering the bytes afterwards.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COMPRESSIONS = ("none", "gzip", "zstd", "xz", "bzip2")
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst", "xz": ".xz", "bzip2": ".bz2"}
 LAYER_SUFFIXES = {"none": "", "gzip": "+gzip", "zstd": "+zstd", "xz": "+xz", "bzip2": "+bzip2"}
 EPOCH = 1_700_000_000
-"""Seconds since the epoch that members have when a test does not care."""
+"""Seconds since the epoch of members whose time does not matter."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 HOST_ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
@@ -154,7 +154,7 @@ def whiteout(name: str) -> Member:
 
 
 def opaque(name: str) -> Member:
-    """The mark that hides all that lower layers have in the directory *name*."""
+    """The mark that hides everything that lower layers have in the directory *name*."""
     return file(f"{name}/.wh..wh..opq" if name else ".wh..wh..opq", mode=0)
 
 
@@ -178,7 +178,7 @@ class Layer:
     blob: bytes = field(repr=False)
     compression: str = "none"
     media_type: str = ""
-    """Overrides the media type that the image's kind and the compression give."""
+    """Overrides the media type that follows from the image's kind and the compression."""
 
     @property
     def diff_id(self) -> str:
@@ -271,7 +271,7 @@ def image(
     """An image of *layers*, bottom first.
 
     *config* is the process part (Env, Cmd, Entrypoint, WorkingDir, User, ...). *edit_config* and *edit_manifest* may
-    change the documents before they become bytes, to lie in them.
+    change the documents before they become bytes, to make them wrong.
     """
     document: dict[str, Any] = {
         "created": "2023-11-14T22:13:20Z",
@@ -313,7 +313,7 @@ class Collection:
         return sha256(self.raw)
 
     def descriptor(self) -> dict[str, Any]:
-        """The index's own entry in an index."""
+        """The index's entry in another index."""
         media_type = DOCKER_INDEX if self.docker else OCI_INDEX
         return {"mediaType": media_type, "digest": self.digest, "size": len(self.raw)}
 
@@ -335,7 +335,7 @@ def index(*parts: Picture | Collection, names: Sequence[str] = (), docker: bool 
 # --- archives -------------------------------------------------------------------------------------------------------
 
 Files = list[Member]
-"""What an archive or a directory of images holds, in order: plain files (and links, in old docker-archives)."""
+"""The files of an archive or a directory of images, in order (links too, in old docker-archives)."""
 
 
 def _index_json(images: Sequence[Picture | Collection], annotation: str) -> bytes:
@@ -449,7 +449,7 @@ def dir_files(one: Picture) -> Files:
 
 
 def write_files(path: Path, files: Files) -> Path:
-    """Put files into the directory *path*, which is made."""
+    """Write files to the directory *path*, which is made."""
     path.mkdir(parents=True, exist_ok=True)
     for member in files:
         target = path / member.info.name
@@ -464,7 +464,7 @@ def write_files(path: Path, files: Files) -> Path:
 
 
 def write_archive(path: Path, files: Files, compression: str = "none") -> Path:
-    """Write files as one archive, compressed as a whole when asked."""
+    """Write files as one archive, compressed as a whole on request."""
     path.write_bytes(compressed(tar(files), compression))
     return path
 
@@ -493,9 +493,9 @@ def write_dir(path: Path, one: Picture) -> Path:
 
 
 def example_layers(compression: str = "gzip") -> list[Layer]:
-    """Three layers with one of everything that a layer may hold and any host allows to make.
+    """Three layers with one of every kind of entry that any host can make.
 
-    Every layer has entries for all parents of what it holds, as container tools write them.
+    Every layer has entries for the parents of all its entries, as container tools write them.
     """
     root = directory("./", mtime_ns=1_600_000_000_123_456_789)
     etc, data, binaries, gone = directory("etc", 0o750), directory("data", 0o1777, uid=1000, gid=1000), "bin", "gone"
@@ -534,7 +534,7 @@ def example_layers(compression: str = "gzip") -> list[Layer]:
 def implied_layers(compression: str = "gzip") -> list[Layer]:
     """Two layers, the upper with members in directories that only the lower has entries for.
 
-    In the merged view these directories keep the lower layer's mode, owner and times. Not every tool gets this right.
+    In the merged view these directories keep the lower layer's mode, owner and times. Some tools get this wrong.
     """
     lower = [
         directory("./", 0o711, mtime_ns=1_600_000_000_123_456_789),

@@ -1,9 +1,9 @@
-"""Large stores, made quickly: every image, layer and tree is genuine, but small, and is put in its place directly.
+"""Large stores, made quickly: every image, layer and tree is genuine, but small, and is written directly in place.
 
-A layer is a tar with one file of 32 bytes of its own, which is its blob too; its tree is that tar and an index. The
-indexes of all of them are the same bytes, because what differs lies in the tars. Images have some layers of one of a
-few bases, and some of their own, as builds of many projects have; so each has a merged index besides. All of that can
-be mounted, and passes a deep check.
+A layer is a tar with one file of 32 unique bytes, and is its blob too; its tree is that tar and an index. The indexes
+of all layers are the same bytes, because only the tars differ. Images have some layers of one of a few bases, and some
+unique layers, as builds of many projects have; so each has a merged index besides. All of that can be mounted, and
+passes a deep check.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CREATED = "2026-01-01T00:00:00Z"
 
 
 class Shape(NamedTuple):
-    """How many images there are, how many *own* layers each has over how many of a base, and how many bases there are.
+    """The number of images, of *own* layers of each over how many of a base, and of bases.
 
     Of the own layers, the builds of a project (ten images) have *common* ones with the same content, over different
     parents.
@@ -65,7 +65,7 @@ class _Layer(NamedTuple):
 
 
 def fill(store: Store, shape: Shape, scratch: Path) -> None:
-    """Make the images of *shape* in the empty *store*: `project-7/app:3`, and so on. *scratch* is a place for work."""
+    """Make the images of *shape* in the empty *store*: `project-7/app:3`, and so on. *scratch* is a work directory."""
     store.graph.verify()
     _Maker(store, scratch).make(shape)
 
@@ -166,7 +166,7 @@ class _Maker:
         return self._layers[name]
 
     def _merge(self, diff_ids: list[str]) -> None:
-        """Make what an import would make for a mount of the image."""
+        """Make the merged index that an import would make for a mount of the image."""
         for part in plan([(diff_id, self._tree()) for diff_id in reversed(diff_ids)]):
             if isinstance(part, Run):
                 place = self._store.directories.tree(part.key)
@@ -182,7 +182,7 @@ class _Maker:
 
 
 def _template() -> tuple[bytes, int]:
-    """A tar, and where in it the content begins that is to be each layer's own."""
+    """A tar, and the offset in it of the content that differs in each layer."""
     marker = b"?" * _CONTENT
     tar = images.tar([images.directory("./"), images.file("file", marker)])
     return tar, tar.index(marker)

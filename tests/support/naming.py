@@ -1,4 +1,4 @@
-"""A store and the names of its images, as the base of machines that know what it must hold."""
+"""A store and the names of its images, as the base of state machines that know the expected content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def named(part: images.Picture | images.Collection, names: Sequence[str]) -> ima
 
 
 class Naming(RuleBasedStateMachine):
-    """`images` are the digests of those that are there, and `names` what each name stands for."""
+    """`images` are the digests of the images that exist, and `names` the digest of each name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Naming(RuleBasedStateMachine):
     @precondition(lambda self: self.images)
     @rule(data=st.data(), name=st.sampled_from(NAMES))
     def tag(self, data: Any, name: str) -> None:
-        """One of the images gets a name, which another one may have had."""
+        """Give one of the images a name, which another one may have had."""
         digest = data.draw(st.sampled_from(sorted(self.images)))
         self.store.tag(digest, name)
         self.names[name] = digest
@@ -48,7 +48,7 @@ class Naming(RuleBasedStateMachine):
     @precondition(lambda self: self.names)
     @rule(data=st.data())
     def untag(self, data: Any) -> None:
-        """One of the names goes."""
+        """Remove one of the names."""
         name = data.draw(st.sampled_from(sorted(self.names)))
         self.store.untag(name)
         del self.names[name]

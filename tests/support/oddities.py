@@ -1,8 +1,8 @@
-"""Archives as other people's tools write them, each with one oddity: names, entries, descriptors, configs, layouts.
+"""Archives as other tools write them, each with one oddity: names, entries, descriptors, configs, layouts.
 
 `ARCHIVES` has a maker for each by name; `python -m support.oddities DIRECTORY` writes them all, to be tried on other
-tools. Every image has one layer with one file, which is named after the image's platform, so that a test can tell
-which of several images came. Nothing here imports arstore.
+tools. Every image has one layer with one file, which is named after the image's platform, so that a test can see
+which of several images was chosen. Nothing here imports arstore.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Entry = dict[str, Any]
 
 
 def picture(architecture: str = HOST, text: str = "", **more: Any) -> Picture:
-    """An image of one file; *text* tells images of one platform apart."""
+    """An image of one file; *text* makes images of one platform differ."""
     return images.image(images.layer([file(f"{architecture}{text}", text.encode())]), architecture=architecture, **more)
 
 
@@ -76,15 +76,15 @@ def manifest_json(*items: tuple[str, list[str] | None, list[str]]) -> Files:
 
 
 def blob_path(digest: str) -> str:
-    """Where a layout keeps a blob."""
+    """The path of a blob in a layout."""
     return "blobs/" + digest.replace(":", "/")
 
 
-# --- entries that are no image --------------------------------------------------------------------------------------
+# --- entries that are not images ------------------------------------------------------------------------------------
 
 
 def manifest_of(config: Entry, layers: Iterable[Entry], **more: Any) -> bytes:
-    """A manifest of anything."""
+    """A manifest with any config and layers."""
     members = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": list(layers), **more}
     return dump({key: value for key, value in members.items() if value is not None})
 
@@ -97,7 +97,7 @@ def chart() -> tuple[Entry, list[bytes]]:
 
 
 def signature(one: Picture) -> tuple[Entry, list[bytes]]:
-    """A signature as `cosign save` leaves it: an image's config, and a layer that is none."""
+    """A signature as `cosign save` leaves it: an image's config, and a layer that is not a layer."""
     payload = dump({"critical": {"image": {"docker-manifest-digest": one.digest}}})
     config = dump(
         {"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": [sha256(payload)]}}
@@ -126,7 +126,7 @@ def referrer(one: Picture, **more: Any) -> tuple[Entry, list[bytes]]:
 
 
 def beside(make: Callable[[Picture], tuple[Entry, list[bytes]]], name: str = "") -> Files:
-    """An image, and something else at the top beside it."""
+    """An image, and something else at the top of the same layout."""
     one = picture()
     other, blobs = make(one)
     if name:
@@ -145,7 +145,7 @@ def within(make: Callable[[Picture], tuple[Entry, list[bytes]]]) -> Files:
 
 
 def alone(make: Callable[[Picture], tuple[Entry, list[bytes]]]) -> Files:
-    """An archive of something that is no image, and of nothing else."""
+    """An archive that contains only something that is not an image."""
     other, blobs = make(picture())
     return layout([other], blobs=blobs)
 
@@ -153,7 +153,7 @@ def alone(make: Callable[[Picture], tuple[Entry, list[bytes]]]) -> Files:
 def inner(
     make: Callable[[Picture], tuple[Entry, list[bytes]]], artifact_type: str | None = None
 ) -> tuple[Entry, list[bytes]]:
-    """An index with nothing but something that is no image."""
+    """An index that contains only something that is not an image."""
     other, blobs = make(picture())
     members = {"schemaVersion": 2, "mediaType": OCI_INDEX, "artifactType": artifact_type, "manifests": [other]}
     raw = dump({key: value for key, value in members.items() if value is not None})
@@ -161,7 +161,7 @@ def inner(
 
 
 def unknown(data: bytes = b"<a/>", media_type: str = "application/xml", **more: Any) -> tuple[Entry, list[bytes]]:
-    """Something of a type that nobody reads."""
+    """Something of a type that no tool reads."""
     return thing(data, media_type, **more), [data]
 
 
@@ -194,7 +194,7 @@ OTHERS: Mapping[str, Callable[[Picture], tuple[Entry, list[bytes]]]] = {
         "application/vnd.oci.artifact.manifest.v1+json",
     ),
 }
-"""What may stand in an index beside images without being one; each gives its descriptor and blobs."""
+"""Entries of an index besides images; each function returns a descriptor and blobs."""
 
 
 def _chart_of_blake3() -> tuple[Entry, list[bytes]]:
@@ -207,7 +207,7 @@ def _chart_of_blake3() -> tuple[Entry, list[bytes]]:
 
 
 def platforms(*architectures: str, annotation: str = REF_NAME, said: bool = True, name: str = "app:v1") -> Files:
-    """Images of one name at the top, one a platform; *said* tells the platform in the descriptor too."""
+    """Images of one name at the top, one for each platform; with *said* the descriptor has the platform too."""
     parts = [picture(architecture) for architecture in architectures]
     more = {} if said else {"platform": None}
     return layout([entry(one, name, annotation, **more) for one in parts], *parts)
@@ -253,7 +253,7 @@ def index_and_image(member: bool) -> Files:
 
 
 def two_spellings() -> Files:
-    """One name, told by a tag and a full name at one, by a full name at the other."""
+    """One name, given by a tag and a full name for one image, and by a full name for the other."""
     here, there = picture(), picture(OTHER)
     notes = {REF_NAME: "v1", CONTAINERD_NAME: "docker.io/library/app:v1"}
     return layout(
@@ -283,7 +283,7 @@ def cosign_save() -> Files:
 
 
 def docker_tag_twice(*architectures: str) -> Files:
-    """A docker-archive with one tag at several images."""
+    """A docker-archive with one tag for several images."""
     parts = [picture(architecture, text=str(place)) for place, architecture in enumerate(architectures)]
     files = [file(f"{one.layers[0].diff_id[7:]}.tar", one.layers[0].tar) for one in parts]
     files += [file(f"{one.config_digest[7:]}.json", one.config) for one in parts]
@@ -328,7 +328,7 @@ def both_kinds() -> Files:
 
 
 def inlined(*which: str, wrong: bool = False, keep: bool = False) -> Files:
-    """Content in `data` instead of (or, with *keep*, beside) a blob: of `manifest`, `config`, `layer`, `index`."""
+    """Content in `data` instead of (or, with *keep*, besides) a blob: of `manifest`, `config`, `layer`, `index`."""
 
     def data(content: bytes) -> str:
         return base64.b64encode(content[:-1] + b"!" if wrong else content).decode()
@@ -360,7 +360,7 @@ def inlined(*which: str, wrong: bool = False, keep: bool = False) -> Files:
 
 
 def sparse(*absent: str) -> Files:
-    """An index for three platforms, the images of *absent* architectures not there."""
+    """An index for three platforms, without the images of the architectures *absent*."""
     parts = [picture(architecture) for architecture in (HOST, OTHER, THIRD)]
     whole = images.index(*parts)
     gone = [
@@ -373,7 +373,7 @@ def sparse(*absent: str) -> Files:
 
 
 def sparse_layers() -> Files:
-    """An index for two platforms, of one of which only manifest and config are there."""
+    """An index for two platforms; only the manifest and the config of one of them are there."""
     here, there = picture(), picture(OTHER)
     return layout(
         [entry(images.index(here, there), "app:v1")], images.index(here, there), omit=[there.layers[0].digest]
@@ -381,7 +381,7 @@ def sparse_layers() -> Files:
 
 
 def other_of_blake3() -> Files:
-    """An index whose image for another platform has a digest of an algorithm that nobody reads."""
+    """An index whose image for another platform has a digest of an unknown algorithm."""
     here = picture()
     there = {**entry(picture(OTHER)), "digest": BLAKE3}
     whole = images.Collection(
@@ -391,7 +391,7 @@ def other_of_blake3() -> Files:
 
 
 def other_has_layer_of_blake3() -> Files:
-    """An index whose image for another platform has a layer of such a digest."""
+    """An index whose image for another platform has a layer with a digest of an unknown algorithm."""
     here = picture()
     there = picture(OTHER, edit_manifest=lambda document: document["layers"][0].update(digest=BLAKE3))
     return layout([entry(images.index(there, here), "app:v1")], images.index(there, here))
@@ -404,7 +404,7 @@ def only_other(listed: bool) -> Files:
     return layout([entry(whole, "app:v1")], whole)
 
 
-# --- docker-archives beside layouts ---------------------------------------------------------------------------------
+# --- docker-archives with layouts -----------------------------------------------------------------------------------
 
 
 def contradicts() -> Files:
@@ -434,7 +434,7 @@ def hybrid_broken_manifest() -> Files:
 
 
 def hybrid_broken_table() -> Files:
-    """`manifest.json` names members that are not there; the layout is whole."""
+    """`manifest.json` names members that do not exist; the layout is whole."""
     one = picture()
     return layout([entry(one, "app:v1")], one, more=manifest_json(("gone.json", ["app:v1"], ["gone/layer.tar"])))
 
@@ -443,7 +443,7 @@ def hybrid_broken_table() -> Files:
 
 
 def configured(process: Any = None, *, layers: bool = True, **document: Any) -> Files:
-    """An image whose config has *process* for its `config`, and *document* in place of its own members."""
+    """An image whose config has *process* for its `config`, and *document* in place of other members."""
 
     def edit(members: dict[str, Any]) -> None:
         if process is not None:
@@ -526,7 +526,7 @@ CONFIGS: Mapping[str, Callable[[], Files]] = {
     "os-features-text": lambda: configured(**{"os.features": "a"}),
     "variant-number": lambda: configured(variant=8),
 }
-"""Configs in which something is odd, by what it is."""
+"""Odd configs, by their oddity."""
 
 
 def picture_diff_ids() -> list[str]:

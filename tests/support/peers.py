@@ -1,7 +1,7 @@
-"""Other tools as witnesses: what umoci unpacks and what buildah mounts of the same archive.
+"""Other tools as witnesses: the tree that umoci unpacks and the mount that buildah makes of the same archive.
 
-Each works in directories of its own below the one given, and leaves nothing mounted. A peer that is missing or does not
-work on this host skips the test with what it said.
+Each works in separate directories below the given one, and leaves nothing mounted. A peer that is missing or does not
+work on this host skips the test with its message.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class PeerError(Exception):
-    """A peer ended with a status other than 0; the text is what it said."""
+    """A peer ended with a status other than 0; the text is its message."""
 
 
 def need(*names: str) -> None:
-    """Skip the test when one of the programs is missing."""
+    """Skip the test if one of the programs is missing."""
     missing = [name for name in names if programs.program(name) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
@@ -48,7 +48,7 @@ def run(*command: str | Path, timeout: float = 600, environment: dict[str, str] 
 
 
 def skopeo_copy(source: str, target: str, *options: str) -> None:
-    """`skopeo copy`, without any policy of the host's."""
+    """`skopeo copy`, without any policy of the host."""
     need("skopeo")
     run("skopeo", "--insecure-policy", "copy", "--quiet", *options, source, target)
 
@@ -68,9 +68,9 @@ def umoci_unpack(source: str, place: Path) -> Path:
 
 @contextmanager
 def buildah_mounted(source: str, place: Path, driver: str = "overlay") -> Iterator[Path]:
-    """The image at *source* in a storage of its own below *place*, mounted by buildah (the storage of podman).
+    """The image at *source*, in a new storage below *place*, mounted by buildah (whose storage is podman's).
 
-    Needs root. *driver* `overlay` falls back to `vfs`, which copies, where overlay does not work.
+    Needs root. The *driver* `overlay` falls back to `vfs`, which copies, where overlay does not work.
     """
     need("buildah")
     storage = ["--root", str(place / "root"), "--runroot", str(place / "run")]

@@ -1,4 +1,4 @@
-"""What this machine has and allows, each answer found once, with the reason when it is no.
+"""Programs and permissions of this machine, each looked up once, with the reason if something is missing.
 
 Reasons are for the skip report of a test run: they say what is missing in words that lead to the remedy.
 """
@@ -34,7 +34,7 @@ mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work view && t
 
 @functools.cache
 def why_no_mounts(directory: str = "") -> str:
-    """Why overlay mounts over *directory* (default: the temporary directory) are impossible; "" when they are not."""
+    """Why overlay mounts over *directory* (default: the temporary directory) are impossible; "" if possible."""
     if not is_root():
         return "mounting needs root"
     unshare = program("unshare")
@@ -51,7 +51,7 @@ def why_no_mounts(directory: str = "") -> str:
 
 @functools.cache
 def busybox() -> str | None:
-    """The path of a statically linked busybox: one that names no loader in its first page."""
+    """The path of a statically linked busybox: its first page names no loader."""
     path = program("busybox")
     if path is None:
         return None
@@ -68,7 +68,7 @@ _RUNTIME_CONFIG = (
 
 @functools.cache
 def runtime() -> tuple[str, str]:
-    """An OCI runtime that runs a container here, and "" — or "" and why there is none."""
+    """An OCI runtime that runs a container here, and ""; or "" and why there is none."""
     if not is_root():
         return "", "running containers needs root"
     box = busybox()

@@ -1,4 +1,4 @@
-"""A registry of the tests' own: threads on loopback, honest unless told otherwise, with a log of what it was asked.
+"""The tests' registry: threads on loopback, correct unless a fault is set, with a log of all requests.
 
     with registry.served() as server:
         server.put_image("a/b", "1", picture)
@@ -40,7 +40,7 @@ _UPLOAD = "blobs/uploads/"
 
 @dataclass
 class Logged:
-    """A request as it came, and the status that it was answered with (0 while it is not)."""
+    """A request as received, and the status of the reply (0 before it is sent)."""
 
     method: str
     path: str
@@ -58,7 +58,7 @@ class Logged:
 
 @dataclass
 class Reply:
-    """An answer, and how it goes wrong: `cut` ends the connection after so many bytes of the body, with a reset if
+    """A reply, and how it goes wrong: `cut` ends the connection after so many bytes of the body, with a reset if
     `reset`; `stall` waits there for so many seconds; `drip` waits after every byte.
     """
 
@@ -70,12 +70,12 @@ class Reply:
     stall: float = 0
     drip: float = 0
     length: int | None = None
-    """Content-Length, when it is not the body's; -1 for none."""
+    """Content-Length, if it is not the body's; -1 for none."""
 
 
 @dataclass
 class Fault:
-    """What happens to requests of *method* whose path matches: so many `times`, after `skip` of them."""
+    """A fault of requests of *method* whose path matches: it happens `times` times, after `skip` requests."""
 
     method: str
     pattern: str
@@ -83,10 +83,10 @@ class Fault:
     times: int = 1
     skip: int = 0
     before: bool = False
-    """Without doing what was asked."""
+    """The request has no effect."""
 
     def takes(self, method: str, path: str) -> bool:
-        """Whether this request is one of them; counts it."""
+        """Whether the fault applies to this request, which is counted."""
         if self.times <= 0 or self.method not in {"*", method} or not re.search(self.pattern, path):
             return False
         if self.skip:
@@ -98,25 +98,25 @@ class Fault:
 
 @dataclass
 class Auth:
-    """What the registry asks for. `basic` users by name; with `realm` tokens ("" for its own `/token`)."""
+    """Required credentials. `basic`: users by name; `realm`: tokens ("" for the registry's `/token`)."""
 
     users: dict[str, str] = field(default_factory=dict)
     tokens: bool = False
     realm: str = ""
     anonymous: bool = False
-    """Whether whoever has no credentials gets a token for pulling."""
+    """Whether a client without credentials gets a token for pulling."""
     lifetime: float = 300
     uses: int = 1_000_000
     """Requests that one token is good for."""
     oauth: bool = True
     sign: Callable[[list[str]], str] | None = None
-    """Makes a token for scopes, for another registry that asks for those of this server."""
+    """Makes a token for scopes, for another registry that requires tokens of this server."""
     challenge: str = ""
-    """The whole header, in place of the right one."""
+    """The whole header, in place of the correct one."""
 
 
 class Registry:
-    """The state of a registry, and what is known of its requests."""
+    """The state of a registry, and the log of its requests."""
 
     def __init__(self, auth: Auth | None = None, referrers: bool = True, page: int = 0) -> None:
         self.auth = auth
@@ -124,7 +124,7 @@ class Registry:
         self.page = page
         self.least_chunk = 0
         self.largest = 0
-        """Bytes of the largest request body that is taken; 0 for any."""
+        """The most bytes of an accepted request body; 0 for no limit."""
         self.mounts = True
         self.blobs: dict[str, dict[str, bytes]] = {}
         self.manifests: dict[str, dict[str, tuple[str, bytes]]] = {}
@@ -132,13 +132,13 @@ class Registry:
         self.uploads: dict[str, bytearray] = {}
         self.tokens: dict[str, list[Any]] = {}
         self.sending: Callable[[Logged, int], object] = lambda _entry, _count: None
-        """Told before so many bytes of a body go out."""
+        """Called before so many bytes of a body are sent."""
         self.to_tls = b""
-        """What a client is told that tries TLS where there is none."""
+        """Reply to a client that tries TLS although there is none."""
         self.answering = 0
         """Requests that are being answered."""
         self.send_buffer = 0
-        """Bytes that the kernel may hold to be sent; 0 as it likes."""
+        """Size of the kernel's send buffer in bytes; 0 for the default."""
         self.log: list[Logged] = []
         self.faults: list[Fault] = []
         self.url = ""
@@ -157,7 +157,7 @@ class Registry:
     def fault(
         self, method: str, pattern: str, times: int = 1, skip: int = 0, before: bool = False, **changes: Any
     ) -> Fault:
-        """Let requests go wrong: *changes* are members of Reply, `header=(name, value)`, or `change=function`."""
+        """Make requests go wrong: *changes* are members of Reply, `header=(name, value)`, or `change=function`."""
         function = changes.pop("change", None)
         header = changes.pop("header", None)
 
@@ -176,13 +176,13 @@ class Registry:
     # --- contents ---------------------------------------------------------------------------------------------------
 
     def put_blob(self, repository: str, data: bytes) -> str:
-        """Have a blob; its digest."""
+        """Add a blob; return its digest."""
         digest = Digest.of(data)
         self.blobs.setdefault(repository, {})[digest] = data
         return digest
 
     def put_manifest(self, repository: str, raw: bytes, media_type: str, tag: str = "") -> str:
-        """Have a manifest; its digest."""
+        """Add a manifest; return its digest."""
         digest = Digest.of(raw)
         self.manifests.setdefault(repository, {})[digest] = (media_type, raw)
         if tag:
@@ -190,7 +190,7 @@ class Registry:
         return digest
 
     def put_image(self, repository: str, tag: str, picture: Picture) -> str:
-        """Have an image; its digest."""
+        """Add an image; return its digest."""
         for data in (picture.config, *(layer.blob for layer in picture.layers)):
             self.put_blob(repository, data)
         return self.put_manifest(repository, picture.manifest, picture.media_type, tag)
@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         try:
             if self.rfile.peek(1)[:1] == b"\x16" and self.registry.url.startswith("http:"):
-                # A client that tries TLS: other servers say at once that they do not, most of them in HTTP.
+                # A client that tries TLS: other servers refuse it at once, most of them in HTTP.
                 self.wfile.write(self.registry.to_tls)
                 self.close_connection = True
                 return
@@ -529,7 +529,7 @@ class _Server(ThreadingHTTPServer):
 def served(
     auth: Auth | None = None, referrers: bool = True, page: int = 0, tls: Any = None, registry: Registry | None = None
 ) -> Iterator[Registry]:
-    """A registry on a port of its own; with *tls*, a server's context, it speaks https."""
+    """A registry on a free port; with *tls*, a server's context, it speaks https."""
     registry = Registry(auth, referrers, page) if registry is None else registry
     handler = type("Handler", (_Handler,), {"registry": registry})
     server = _Server(("127.0.0.1", 0), handler)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """A server that is not one of the tests' own: all that a Connector wants to know of it."""
+    """A server that is not a test registry: the attributes that a Connector needs."""
 
     def __init__(self, host: str) -> None:
         self.host = host
 
 
 class Connector:
-    """Makes repositories, and closes their connections in the end; `waits` has the seconds that were waited."""
+    """Makes repositories, and closes their connections in the end; `waits` has the seconds of all waits."""
 
     def __init__(self, path: Any) -> None:
         self.waits: list[float] = []
@@ -40,7 +40,7 @@ class Connector:
 
     @property
     def patience(self) -> Patience:
-        """Short, and without real waits."""
+        """A short patience, without real waits."""
         return Patience(tries=4, connect=3, head=1, idle=0.4, sleep=self.waits.append)
 
     def access(self, **options: Any) -> Access:
@@ -70,6 +70,6 @@ def connect(tmp_path: Any) -> Iterator[Connector]:
 
 @pytest.fixture
 def server() -> Iterator[registries.Registry]:
-    """A registry that asks for nothing."""
+    """A registry that needs no credentials."""
     with registries.served() as served:
         yield served

@@ -1,4 +1,4 @@
-"""A user without any configuration of registries, whatever the one has who runs the tests."""
+"""A user without any configuration of registries, whatever the user who runs the tests has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def become_unconfigured(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    """Point what tells of registries, credentials and proxies at *place*, where there is nothing."""
+    """Point the variables for registries, credentials and proxies at *place*, where there is nothing."""
     for name in [one for one in os.environ if one.lower().endswith("_proxy") or one.startswith(("REGISTRY", "DOCKER"))]:
         monkeypatch.delenv(name)
     for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):

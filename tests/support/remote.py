@@ -4,7 +4,7 @@
         ...
         assert server.requests("GET") == [...]
 
-The server is a process of its own, which writes down every request with the process that made it.
+The server is a separate process, which records every request with the process that made it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Request(NamedTuple):
-    """What the server has seen."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -45,7 +45,7 @@ class Request(NamedTuple):
 
 
 class Source:
-    """What the sources of this module have in common: the list of images, and no file."""
+    """The common part of the sources of this module: the list of images, and no file."""
 
     complete = True
     is_remote = False
@@ -70,7 +70,7 @@ class Source:
 
 
 class Streams(Source):
-    """A source of this process whose blobs are streams, and lie in no file."""
+    """A source of this process whose blobs are streams without a file."""
 
     def __init__(self, *pictures: Picture, tamper: Tamper | None = None) -> None:
         super().__init__("streams", pictures)
@@ -102,7 +102,7 @@ class Stream(BytesIO):
 
 
 class Remote(Source):
-    """A source behind the server: manifests and blobs have paths of their own, each is one GET."""
+    """A source behind the server: each manifest and blob has a path, and takes one GET."""
 
     is_remote = True
 
@@ -158,18 +158,18 @@ class _Body:
 
 
 class Server(NamedTuple):
-    """The server, as those who ask it know it."""
+    """The server, as its clients know it."""
 
     port: int
     log: Path
     pictures: tuple[Picture, ...]
 
     def source(self, host: str = "127.0.0.1") -> Remote:
-        """A source that asks it."""
+        """A source that reads from it."""
         return Remote(self.port, self.pictures, host)
 
     def requests(self, method: str = "") -> list[Request]:
-        """What it was asked, in order."""
+        """The requests, in order."""
         lines = (line.split() for line in self.log.read_text().splitlines())
         return [Request(*words[:2], int(words[2])) for words in lines if method in {"", words[0]}]
 
@@ -179,7 +179,7 @@ def served(directory: Path, *pictures: Picture, tamper: Tamper | None = None, cu
            absent: frozenset[str] = frozenset()) -> Iterator[Server]:  # fmt: skip
     """A server of these pictures while the context lasts.
 
-    What *tamper* has for a digest is done to the blob; those in *cut* are reset in the middle; *absent* are not there.
+    *tamper* changes the blobs whose digests it has; those in *cut* are reset in the middle; *absent* are missing.
     """
     log = directory / "requests"
     log.touch()

@@ -1,4 +1,4 @@
-"""Images that run: a small one with busybox in it, and a pipeline image."""
+"""Images that run: a small one with busybox, and a pipeline image."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAMS = ("sh", "true", "cp", "dd", "mkdir")
-"""What the image box:1 has besides busybox itself."""
+"""Files of the image box:1 besides busybox itself."""
 PIPELINE_NAMES = ("pipeline:latest", "greeter:1", "counter:1")
-"""The images that loading the pipeline's archive leaves in a store: itself, and those that it makes."""
+"""Images in a store after loading the pipeline's archive: itself, and those that it makes."""
 
 
 def write_runnable(place: Path) -> dict[str, Path]:
-    """Archives of both in the directory *place*, as `box` and `pipeline`; none where there is no busybox."""
+    """Write archives of both to the directory *place*, as `box` and `pipeline`; none without busybox."""
     box = programs.busybox()
     if box is None:
         return {}
     with open(box, "rb") as file:
         tools = [images.directory("bin"), images.file("bin/busybox", file.read(), 0o755)]
     links = [images.symlink(f"bin/{name}", "busybox") for name in PROGRAMS]
-    # With all that a runtime mounts something on, it makes nothing in containers that `commit` would leave out.
+    # It has every mount point of a runtime, so a runtime makes nothing in containers that `commit` would leave out.
     places = [images.directory(name) for name in ("dev", "etc", "proc", "sys")]
     places += [images.file(f"etc/{name}") for name in ("hostname", "hosts", "resolv.conf")]
     members = [images.directory("./"), *tools, *links, *places]

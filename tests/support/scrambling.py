@@ -15,7 +15,7 @@ CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
 
 def scramble(root: Path) -> None:
-    """Change the tree at *root*, which shows `images.example`; nothing is done that an image could not hold."""
+    """Change the tree at *root*, which shows `images.example`; only in ways that an image can represent."""
     _create(root)
     _replace(root)
     _attributes(root)
@@ -68,7 +68,7 @@ def _attributes(root: Path) -> None:
 
 
 def socket_at(path: Path) -> None:
-    """Leave a socket at *path*, however long that is."""
+    """Leave a socket at *path*, which may be long."""
     here = os.open(".", os.O_RDONLY)
     os.chdir(path.parent)
     try:

@@ -1,4 +1,4 @@
-"""Signed images and policies to try trust with: keys of the tests' own, and real signatures by them."""
+"""Signed images and policies for tests of trust: test keys, and real signatures by them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def bundle(signer: PrivateKey, subject: dict[str, Any], raw: bytes) -> attachmen
 
 
 def sigstore(signer: PrivateKey, **identity: str) -> dict[str, Any]:
-    """The requirement that asks for a signature by this key; the identity is the repository's by default."""
+    """The requirement of a signature by this key; the identity is the repository's by default."""
     wanted = identity or {"type": "exactRepository", "dockerRepository": "example.com/team/app"}
     data = base64.b64encode(signer.public.pem()).decode()
     return {"type": "sigstoreSigned", "keyData": data, "signedIdentity": wanted}

@@ -1,4 +1,4 @@
-"""Keys, certificates, log entries and signatures, good ones and those of an attacker, made anew for a test."""
+"""Keys, certificates, log entries and signatures, good ones and those of an attacker, made for each test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from arstore.trust.signing.private import PrivateKey, private_key
 MANIFEST = Digest.of(b"a manifest")
 NAME = "example.org/app:1"
 NOW = datetime.datetime(2026, 6, 1, 12, tzinfo=datetime.UTC)
-"""When everything happens: certificates are valid around it."""
+"""The time of all events: certificates are valid around it."""
 ISSUER = "https://accounts.example.org"
 EMAIL = "Builder@example.org"
 STATEMENT = Statement(MANIFEST, NAME, "tests", 1_780_000_000)
@@ -58,7 +58,7 @@ class Signer(PrivateKey):
 
 
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
-    """An RSA key, which arstore verifies with and does not sign with."""
+    """An RSA key; arstore verifies with RSA keys but does not sign with them."""
     return rsa.generate_private_key(65537, bits)
 
 
@@ -75,7 +75,7 @@ def signed(key: PrivateKey, payload: bytes = PAYLOAD, **parts: str) -> SigstoreS
 def entry(
     log: PrivateKey, signer: bytes, signature: bytes, payload: bytes, at: datetime.datetime = NOW, **odd: Any
 ) -> str:
-    """What a log signs about a signature; *signer* is PEM. *odd* replaces `body`, `payload` or `timestamp` parts."""
+    """A signed log entry for a signature; *signer* is PEM. *odd* replaces `body`, `payload` or `timestamp` parts."""
     body = {
         "apiVersion": odd.get("api_version", "0.0.1"),
         "kind": odd.get("kind", "hashedrekord"),

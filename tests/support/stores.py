@@ -1,4 +1,4 @@
-"""Stores for tests: opened in a test's directory, filled from `images`, looked at from outside.
+"""Stores for tests: opened in a test's directory, filled from `images`, examined from outside.
 
     store = stores.opened(tmp_path)
     stores.bring(store, images.example())
@@ -6,7 +6,7 @@
     ...
     before.verify()
 
-What a store holds is told from the disk and with du(1), not with what is tested.
+Expected content is read from the disk and with du(1), not with the tested code.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ Part = images.Picture | images.Collection
 
 
 def opened(directory: Path) -> Store:
-    """A store in `root` and `run` of *directory*; a new one is finished, and empty."""
+    """Open a store in `root` and `run` of *directory*; a new one is finished, and empty."""
     return made(directory / "root", directory / "run")
 
 
 def made(root: str | Path, runroot: str | Path) -> Store:
-    """A store in these directories; a new one is finished, and empty."""
+    """Open a store in these directories; a new one is finished, and empty."""
     store = Store(str(root), str(runroot))
     store.graph.verify()
     store.graph.release()
@@ -57,7 +57,7 @@ def made(root: str | Path, runroot: str | Path) -> Store:
 
 
 def archive_for(store: Store, *parts: Part, **more: Any) -> Path:
-    """An OCI archive with *parts*, beside the root."""
+    """Write an OCI archive with *parts*, next to the root."""
     path = Path(store.directories.root).parent / f"archive-{os.urandom(4).hex()}.tar"
     return images.write_oci_archive(path, *parts, **more)
 
@@ -65,7 +65,7 @@ def archive_for(store: Store, *parts: Part, **more: Any) -> Path:
 def bring(
     store: Store, *parts: Part, progress: Progress | None = None, every: bool = False, **more: Any
 ) -> list[TakenImage]:
-    """Import *parts* through an archive, which is removed again; *every* for all platforms, *more* for the archive."""
+    """Import *parts* through a temporary archive; *every* for all platforms, *more* for the archive."""
     path = archive_for(store, *parts, **more)
     try:
         return import_reference(store, f"oci-archive:{path}", ImportOptions(wanted=Wanted(every=every)), progress)
@@ -74,7 +74,7 @@ def bring(
 
 
 def simple(*contents: str, names: tuple[str, ...] = (), compression: str = "none", **more: Any) -> images.Picture:
-    """An image with a layer for each text, which holds one file that is named after it."""
+    """An image with a layer for each text, which has one file that is named after the text."""
     layers = [
         images.layer([images.directory("./"), images.file(text, text.encode())], compression) for text in contents
     ]
@@ -87,9 +87,9 @@ def du(path: str | Path) -> int:
 
 
 def files(root: str | Path) -> dict[str, tuple[int, int]]:
-    """Everything below *root* but the graph's files: inode and size (0 for directories) by relative path.
+    """Everything below *root* except the graph's files: inode and size (0 for directories) by relative path.
 
-    The index is written anew by many a change and its undoing: its inode is told as 0.
+    Many changes rewrite the index: its inode counts as 0.
     """
     found: dict[str, tuple[int, int]] = {}
     for directory, names, plain in os.walk(root):
@@ -116,7 +116,7 @@ def trees(store: Store) -> set[str]:
 
 
 def names(store: Store) -> dict[str, str]:
-    """The digests that names stand for."""
+    """Digests by name."""
     with store.graph.read() as snapshot:
         return dict(snapshot.names())
 
@@ -143,7 +143,7 @@ def verify_clean(store: Store) -> None:
 
 
 class State:
-    """A store as it is at one moment, to be compared with what it is later."""
+    """The state of a store at one moment, to compare later states with."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -154,14 +154,14 @@ class State:
         return files(root), records(self._store), du(root) - du(f"{root}/graph")
 
     def verify(self) -> None:
-        """The store is as it was, and well."""
+        """Check that the store is as it was, and sound."""
         for now, before in zip(self._look(), self._seen, strict=True):
             assert now == before
         verify_clean(self._store)
 
 
 def edit(store: Store, table: str, key: str, **changes: Any) -> None:
-    """Change fields of one record behind the store's back."""
+    """Change fields of one record directly in the graph."""
     with store.graph.write() as change:
         kind = table.removesuffix("s")
         record = getattr(change, kind)(key)
@@ -169,14 +169,14 @@ def edit(store: Store, table: str, key: str, **changes: Any) -> None:
 
 
 def dead_owner() -> Owner:
-    """A process that has lived in this boot, and has ended."""
+    """A process of this boot that has ended."""
     current = Owner.current()
     return current._replace(start=current.start + 1)
 
 
 @contextlib.contextmanager
 def in_child(work: Callable[[], object], expected: int | None = 0) -> Iterator[int]:
-    """A forked process that does *work*, and ends with 0, or 1 and a traceback; the context is the parent's.
+    """Fork a process that runs *work*, and ends with 0, or with 1 and a traceback; the context is the parent's.
 
     At its end the child is waited for, and must have ended with *expected* (negative for a signal, None for any).
     """
@@ -191,7 +191,7 @@ def in_child(work: Callable[[], object], expected: int | None = 0) -> Iterator[i
 
 
 def forked(work: Callable[[], object], expected: int | None = 0) -> None:
-    """Do *work* in a forked process and wait for its end, as `in_child`."""
+    """Run *work* in a forked process and wait for its end, as `in_child` does."""
     with in_child(work, expected):
         pass
 
@@ -214,11 +214,11 @@ def make_older(store: Store, version: int = 2) -> None:
 
 
 def umount_all(store: Store) -> list[str]:
-    """Unmount everything that the table knows; return the ids of what was."""
+    """Unmount everything in the mount table; return the ids of what was unmounted."""
     table = MountTable(store.directories)
     done = []
     for entry in table.list():
-        # Somebody else may have been faster.
+        # Another process may have been faster.
         with contextlib.suppress(NotFoundError):
             table.umount(entry.record.id)
             done.append(entry.record.id)

@@ -1,11 +1,11 @@
-"""What a command asks of the kernel for what it writes: a trace by strace(1), and what a power cut could take away.
+"""System calls of a command that writes files: a trace by strace(1), and the data that a power cut could lose.
 
     trace = traced(arstore, tmp_path, "import", archive)
     assert trace.at_risk == []
 
-A file that was written is at risk until fdatasync(2), fsync(2) or a syncfs(2), a name that was given by rename(2) or
-mkdir(2) until its directory is synced. At each commit of the graph, and each time that a document takes its place,
-nothing that it tells of may be at risk.
+A written file is at risk until fdatasync(2), fsync(2) or a syncfs(2); a name given by rename(2) or mkdir(2) is at risk
+until its directory is synced. At each commit of the graph, and each time that a document takes its place, nothing that
+it refers to may be at risk.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ CALLS = (
 )
 _WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate"}
 TAKEN = ".taken"
-"""Where `load` has what a container left while it imports that."""
+"""The directory of a container's leavings while `load` imports them."""
 _CALL = re.compile(r"(?:\d+\s+)?(\w+)\((.*)\)\s+= (-?\d+)")
 _FD = re.compile(r"(?:\d+|AT_FDCWD)<([^>]*)>")
 _NAMES = re.compile(r'(?:(?:\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
 _FLAGS = re.compile(r"\bO_\w+(?:\|O_\w+)*")
 _MODE = re.compile(r"(?:, |mode=)0([0-7]*)(?:\Z|, \w|\})")
 _META = re.compile(r", (?:32|4128)$")
-"""The places of the root of LMDB's tree in its two meta pages: the write that is a commit."""
+"""Offsets of the root of LMDB's tree in its two meta pages: a write there is a commit."""
 
 
 class Opened(NamedTuple):
-    """A file that was opened, or a directory that was made: then `flags` are empty."""
+    """A file that was opened, or a directory that was made; the latter has empty `flags`."""
 
     path: str
     flags: frozenset[str]
@@ -45,18 +45,18 @@ class Opened(NamedTuple):
 
     @property
     def is_made(self) -> bool:
-        """Whether it may be new."""
+        """Whether the call may have made it."""
         return not self.flags or "O_CREAT" in self.flags or "O_TMPFILE" in self.flags
 
 
 @dataclass
 class Trace:
-    """The calls of one command below some directories, in their order, and what was at risk at a wrong moment."""
+    """The calls of one command below some directories, in order, and what was at risk at a wrong moment."""
 
     below: tuple[str, ...]
     outcome: Outcome
     events: list[tuple[str, str]] = field(default_factory=list)
-    """What was done: written, synced, renamed (to where), committed; with the path."""
+    """Events with paths: written, synced, renamed (with the new path), committed."""
     opened: list[Opened] = field(default_factory=list)
     mounts: list[tuple[str, str]] = field(default_factory=list)
     """Paths on which mount(2) has mounted something, and the whole call."""
@@ -65,11 +65,11 @@ class Trace:
     named: set[str] = field(default_factory=set)
 
     def positions(self, what: str, path: str = "") -> list[int]:
-        """Where in `events` this was done to paths with *path* in them, or at their end where it ends with `$`."""
+        """Positions in `events` where this happened to paths containing *path*, or ending with it before a `$`."""
         return [number for number, (kind, where) in enumerate(self.events) if kind == what and path in f"{where}$"]
 
     def take(self, name: str, arguments: str) -> None:
-        """Count one call in that has succeeded."""
+        """Record one successful call."""
         paths = [path for path in map(str, _FD.findall(arguments)) if f"{path}/".startswith(self.below)]
         if name == "ioctl" and "FICLONE" not in arguments:
             return
@@ -107,7 +107,7 @@ class Trace:
             self.opened.append(Opened(path, names, int(mode[1] or "0", 8) if mode else 0))
 
     def _renamed(self, old: str, new: str, is_exchange: bool, is_link: bool) -> None:
-        """*new* is what *old* was: with what is at risk of it and below it."""
+        """Rename *old* to *new*, with everything that is at risk of it and below it."""
         for at_risk in (self.written, self.named):
             moved = {path for path in at_risk if path == old or path.startswith(f"{old}/")}
             at_risk |= {new + path.removeprefix(old) for path in moved}
@@ -116,7 +116,7 @@ class Trace:
         self.named.add(new)
         self.events.append(("exchanged" if is_exchange else "renamed", new))
         if f"/{TAKEN}/" in new:
-            return  # a container's files, which only change their place
+            return  # a container's files, which are only moved
         if new in self.written and _is_document(new):
             self.at_risk.append(f"{new} takes its place before its content is durable")
         if os.path.basename(new) == "index.json":
@@ -137,7 +137,7 @@ class Trace:
 
 
 def _is_document(path: str) -> bool:
-    """Whether the file of this name has to be whole after a power cut."""
+    """Whether the file of this name must be whole after a power cut."""
     return os.path.basename(path) in ("index.json", "oci-layout", "store.json", "backup.json", "container.json")
 
 
@@ -147,7 +147,7 @@ def _paths(arguments: str) -> list[str]:
 
 
 def traced(arstore: Arstore, place: Path, *words: str | Path, data: bytes | None = None) -> Trace:
-    """Run a command, which has to succeed, under strace(1)."""
+    """Run a command, which must succeed, under strace(1)."""
     log = place / "trace"
     prefix = ("strace", "--follow-forks", "--decode-fds=path", "--string-limit=0", f"--output={log}")
     under = type(arstore)(arstore.root, arstore.runroot, (*prefix, f"--trace={CALLS}", "--"))

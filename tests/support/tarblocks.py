@@ -1,4 +1,4 @@
-"""Tar archives put together by hand, header by header, for what no tar program would write."""
+"""Tar archives put together by hand, header by header, in forms that no tar program writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def header(
     prefix: bytes = b"",
     signed: bool = False,
 ) -> bytes:
-    """One block with a right checksum; `prefix` is all that follows the device numbers (up to 167 bytes)."""
+    """One block with a valid checksum; `prefix` is everything after the device numbers (up to 167 bytes)."""
     block = name.ljust(100, b"\0") + mode + uid + gid
     block += size if isinstance(size, bytes) else b"%011o\0" % size
     block += mtime + b" " * 8 + letter + link.ljust(100, b"\0") + magic.ljust(8, b"\0") + bytes(64)
@@ -33,7 +33,7 @@ def header(
 
 
 def summed(block: bytes, *, signed: bool = False) -> bytes:
-    """*block* with its checksum put right."""
+    """*block* with a valid checksum."""
     block = block[:148] + b" " * 8 + block[156:]
     total = sum(block) - 256 * (signed and sum(byte > 127 for byte in block))
     return block[:148] + b"%06o\0 " % total + block[156:]

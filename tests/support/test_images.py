@@ -1,4 +1,4 @@
-"""The image builder, checked by what it did not make: the standard library, GNU tar and skopeo."""
+"""The image builder, checked by independent tools: the standard library, GNU tar and skopeo."""
 
 from __future__ import annotations
 

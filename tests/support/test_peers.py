@@ -1,4 +1,4 @@
-"""The witnesses agree with each other on an image that is plain enough for all of them."""
+"""The witnesses agree with each other on an image that is simple enough for all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparing tool: every field is seen to differ once, since a comparison that cannot fail proves nothing."""
+"""The comparing tool: each field is made to differ once, since a comparison that cannot fail proves nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pair(tmp_path):
 
 
 def settle(path):
-    """Give a changed path and its parent the time that the rest of the tree has."""
+    """Give a changed path and its parent the same time as the rest of the tree."""
     for one in (path, path.parent):
         if one.is_symlink() or one.exists():
             os.utime(one, ns=(5, 1_600_000_000_123_456_789), follow_symlinks=False)

@@ -6,7 +6,7 @@
 
 An entry is: path (bytes), type, mode, owner, size, link target, device, mtime in nanoseconds, extended attributes
 (without trusted.overlay.*, which belong to the form a tree is kept in), the group of hard links it belongs to, and the
-sha256 of its content. A directory's size and every link count are left out: they are the file system's own business.
+sha256 of its content. A directory's size and every link count are left out: they depend on the file system.
 A group of hard links is named by its first path in byte order, so that inode numbers need not agree.
 """
 
@@ -42,7 +42,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Item:
-    """What one path of a tree shows."""
+    """The properties of one path of a tree."""
 
     kind: str
     """The letter of `find -type`: f d l c b p s."""
@@ -58,7 +58,7 @@ class Item:
     """`major:minor` of a device node, else empty."""
     xattrs: tuple[tuple[str, bytes], ...]
     linked: bytes | None
-    """The first path of the group of hard links, None for a path that stands alone."""
+    """The first path of the group of hard links, None for a path without further links."""
     sha256: str
 
 
@@ -171,7 +171,7 @@ def _item(status: os.stat_result, xattrs: tuple[tuple[str, bytes], ...], target:
 
 
 def _xattrs(path: bytes, follow: bool) -> tuple[tuple[str, bytes], ...]:
-    """The extended attributes at *path*; an open descriptor's name in /proc is to be followed, all else is not."""
+    """The extended attributes at *path*; only the name of an open descriptor in /proc is followed."""
     try:
         names = os.listxattr(path, follow_symlinks=follow)
     except OSError as error:
@@ -186,7 +186,7 @@ def _xattrs(path: bytes, follow: bool) -> tuple[tuple[str, bytes], ...]:
 
 
 def shown(path: bytes) -> str:
-    """A path for a person: `/` before it, and everything that does not print escaped."""
+    """A path to print: `/` before it, and everything that does not print escaped."""
     text = path.decode("utf-8", "backslashreplace")
     return "/" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
@@ -207,7 +207,7 @@ def _value(name: str, value: object) -> str:
 
 
 def differences(left: Listing, right: Listing, ignore: Collection[str] = (), root: bool = True) -> list[str]:
-    """What differs, one line an entry, in the order of paths.
+    """The differences, one line an entry, in the order of paths.
 
     *ignore* names fields that do not count; without *root*, the root's own entry does not count.
     """
@@ -234,7 +234,7 @@ def _difference(name: str, a: Item, b: Item) -> str:
 def compare(
     a: str | os.PathLike[str], b: str | os.PathLike[str], ignore: Collection[str] = (), root: bool = True
 ) -> list[str]:
-    """The differences between the trees at *a* and *b*; an empty list when there are none."""
+    """The differences between the trees at *a* and *b*; an empty list if there are none."""
     return differences(listing(a, "sha256" not in ignore), listing(b, "sha256" not in ignore), ignore, root)
 
 

@@ -1,4 +1,4 @@
-"""`sync` between registries, directories and the store: what moves, what does not, what fails, what is deleted."""
+"""`sync` between registries, directories and the store: what is copied, kept, refused and deleted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIGNATURE = f"sha256-{'a' * 64}.sig"
 
 
 def picture(text):
-    """A small image, other for each text."""
+    """A small image, different for each text."""
     return stores.simple(text, compression="gzip")
 
 
@@ -180,7 +180,7 @@ def test_a_tag_of_an_image_that_stays_is_not_deleted_with_its_manifest(arstore, 
     words = (f"docker://{server.host}/team/app", f"docker://{other.host}/mirror", "--prune")
     sync(arstore, *words)
     other.tags["mirror/app"]["old"] = other.tags["mirror/app"]["1"]
-    # As docker-registry has it: manifests are deleted by their digest only.
+    # docker-registry works like this: manifests are deleted by their digest only.
     other.fault("DELETE", "/manifests/old", times=9, before=True, status=405, body=b"{}")
     done = arstore.run("sync", INSECURE, *words)
     assert done.status == 28

@@ -1,4 +1,4 @@
-"""skopeo's YAML: what it asks for, and what is refused rather than misunderstood."""
+"""skopeo's YAML: the supported settings, and those that are refused rather than misunderstood."""
 
 from __future__ import annotations
 

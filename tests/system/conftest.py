@@ -20,7 +20,7 @@ __all__ = ["connect"]
 
 @pytest.fixture
 def store(store_root: Path, runroot: Path) -> Iterator[Arstore]:
-    """An empty store; its mounts are taken down at the end by the command that must be able to."""
+    """An empty store; at the end, the command line unmounts its mounts."""
     stores.made(store_root, runroot).close()
     arstore = Arstore(store_root, runroot)
     yield arstore
@@ -43,7 +43,7 @@ def filled(store: Arstore, archive: Path) -> Arstore:
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory, busybox):
-    """A pipeline image in a file, without a name of its own."""
+    """A pipeline image in a file, without a name."""
     path = tmp_path_factory.mktemp("pipeline") / "pipeline.tar.gz"
     subprocess.run([sys.executable, REPOSITORY / "tools" / "pipeline_image.py", path], check=True)
     return path

@@ -1,4 +1,4 @@
-"""Images of stores on read-only media are used where they lie: nothing is copied, and nothing is lost with them."""
+"""Images of stores on read-only media are used in place: nothing is copied, and nothing is lost with them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def made(words):
 
 @contextmanager
 def medium(make, source, place):
-    """What is in the directory *source*, at *place*, on a read-only file system."""
+    """Mount a read-only file system at *place* with the content of the directory *source*."""
     image = place.with_name(f"{place.name}.image")
     make(source, image)
     with disks.attached(place, "-o", "loop,ro", image) as found:
@@ -69,7 +69,7 @@ def read_only_bind(source, place):
 
 @pytest.fixture
 def source(tmp_path):
-    """A store that is to be somebody's additional one: with two images, of which one needs a cap."""
+    """A store to be used as an additional one: with two images, one of which needs a cap."""
     (tmp_path / "source").mkdir()
     store = Arstore(tmp_path / "source/root", tmp_path / "sourcerun")
     store.ok("import", images.write_oci_archive(tmp_path / "example.tar", EXAMPLE))
@@ -89,14 +89,14 @@ def boxed(source, tmp_path, busybox):
 
 @pytest.fixture
 def own(tmp_path):
-    """The place of a store that is not there yet, for `Leaning`."""
+    """The place of a store that does not exist yet, for `Leaning`."""
     place = (tmp_path / "own", tmp_path / "ownrun")
     yield place
     Arstore(*place).run("umount", "--all")
 
 
 def kept_blobs(store):
-    """The sizes of the blobs that lie under the root."""
+    """The sizes of the blobs under the root."""
     return {path.name: path.stat().st_size for path in (store.root / "blobs").rglob("*") if path.is_file()}
 
 
@@ -131,7 +131,7 @@ def test_images_on_a_read_only_medium_are_used_where_they_are(make, source, own,
         assert treelist.differences(shown(store, "example:1"), expected) == []
         assert kept_blobs(store) == {}
         assert not os.listdir(own[0] / "trees")
-        # The index of its layers is there; the cap, which is extracted files, is not trusted in a copy.
+        # The index of its layers is there; the cap, which consists of extracted files, is not trusted in a copy.
         assert treelist.differences(shown(store, "implied:1"), shown(source, "implied:1")) == []
         assert store.json("check")["ok"]
 
@@ -151,7 +151,7 @@ def test_a_container_runs_and_is_committed_over_trees_of_a_medium(boxed, own, tm
         assert sum(kept_blobs(store).values()) < size / 50
         assert "A /new" in store.ok("diff", "kept").text.splitlines()
         store.ok("export", "kept", "-o", tmp_path / "exported.tar")
-        # With its layers it is whole wherever it goes.
+        # With its layers it is complete anywhere.
         store.ok("save", "made:1", "-o", tmp_path / "made.tar")
         other = Arstore(tmp_path / "other", tmp_path / "otherrun")
         other.ok("import", tmp_path / "made.tar")
@@ -218,7 +218,7 @@ def test_a_medium_that_is_gone_is_one_line_and_damages_nothing(boxed, own, tmp_p
         assert store.json("images") == before
         assert store.json("check")["ok"]
         assert store.ok("run", "mine:1", "sh", "-c", "echo ran").text == "ran\n"
-    # Brought again without the medium, the image is whole here.
+    # Imported again without the medium, the image is complete here.
     alone = Arstore(*own)
     alone.ok("import", tmp_path / "box/box.tar")
     assert alone.json("check")["ok"]
@@ -262,14 +262,14 @@ def test_of_two_media_the_first_is_meant(source, own, tmp_path):
         assert Leaning(*own, one, two).json("inspect", "example:1")["digest"] == EXAMPLE.digest
         assert Leaning(*own, two, one).json("inspect", "example:1")["digest"] == other.digest
         assert Leaning(*own, one, two).json("inspect", "only:1")["store"] == str(two)
-        # What comes before and cannot be asked may have the name.
+        # An earlier store that cannot be read may have the name.
         line = Leaning(*own, "/nowhere", two).fails(ABSENT, "inspect", "only:1")
         assert line.startswith("arstore: additional store /nowhere: does not exist")
 
 
 @pytest.mark.parametrize("kind", ["directory", "read-only bind"])
 def test_a_store_that_its_owner_writes_to_is_read_without_a_trace(kind, source, own, tmp_path):
-    """Of extracted files that could go at any moment none is mounted: they are made here, of the blobs there."""
+    """Extracted files that could disappear at any moment are not mounted: trees are made here, from the blobs there."""
     plain = images.image(images.layer([images.file("f", b"f")]), names=["plain:1"])
     source.ok("import", "--tree", "directory", images.write_oci_archive(tmp_path / "plain.tar", plain))
     with read_only_bind(tmp_path / "source", tmp_path / "bound") as bound:
@@ -283,7 +283,7 @@ def test_a_store_that_its_owner_writes_to_is_read_without_a_trace(kind, source, 
         assert treelist.differences(treelist.listing(source.root), before) == []
         assert not os.listdir(own[0] / "trees")
         view = store.ok("mount", "example:1").text.strip()
-        # Its owner removes it under a mount, which holds its index and its tar.
+        # The owner removes it under a mount, which holds its index and its tar.
         source.ok("rm", "example:1")
         subprocess.run(["sh", "-c", "echo 1 >/proc/sys/vm/drop_caches"], check=False)
         assert treelist.differences(treelist.listing(view), expected) == []
@@ -351,7 +351,7 @@ def test_whose_stores_are_taken(source, own, tmp_path):
         (source.root / place).chmod(0o777)
         assert "can be written to by users other" in Leaning(*own, source.root).fails(ABSENT, "inspect", "example:1")
         (source.root / place).chmod(mode)
-    # On a read-only file system the owners do not count.
+    # On a read-only file system the owners do not matter.
     subprocess.run(["chown", "-R", "65534:65534", source.root], check=True)
     with medium(ext4, tmp_path / "source", tmp_path / "medium") as root:
         Leaning(*own, root).ok("inspect", "example:1")
@@ -363,13 +363,13 @@ def test_the_environment_and_a_file_name_stores_too(source, own, tmp_path):
     assert store.run("inspect", "example:1", **variables).status == 35
     variables = {"ARSTORE_ADDITIONAL_STORES": str(source.root)}
     assert store.json("inspect", "example:1", **variables)["digest"] == EXAMPLE.digest
-    # An option takes the place of the environment.
+    # An option overrides the environment.
     assert Leaning(*own, "/nowhere").run("inspect", "example:1", **variables).status == 35
     assert store.run("inspect", "example:1", ARSTORE_ADDITIONAL_STORES="").status == 33
 
 
 def test_only_blobs_there_are_enough(source, own, tmp_path):
-    """Trees are made here where the medium has none, or in a form that cannot be mounted."""
+    """Trees are made here if the medium has none, or only in a form that cannot be mounted."""
     for name in os.listdir(source.root / "trees"):
         shutil.rmtree(source.root / "trees" / name)
     with medium(ext4, tmp_path / "source", tmp_path / "medium") as root:

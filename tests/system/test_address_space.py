@@ -1,4 +1,4 @@
-"""Limits on address space (RLIMIT_AS): a smaller map of the graph, and one line where even that does not fit."""
+"""Limits on address space (RLIMIT_AS): a smaller map of the graph, and a one-line error if even that does not fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def limited(store, kilobytes, *words):
-    """A command below a limit."""
+    """Run a command below a limit."""
     line = ["sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *store.words("--quiet", *words)]
     return subprocess.run(line, capture_output=True, text=True, check=False, env=store.environment(), timeout=120)
 
@@ -29,7 +29,7 @@ def test_all_works_below_a_limit(store, archive, kilobytes):
     for words in (("import", archive), ("images",), ("tag", "example:1", "other:1"), ("du",), ("gc",), ("check",)):
         done = limited(store, kilobytes, *words)
         assert (done.returncode, done.stderr) == (0, ""), words
-    # What was made below a limit is well, and is no different for those without one.
+    # A store made below a limit is sound, and the same for processes without one.
     assert store.ok("check").out == b""
     store.ok("tag", "example:1", "third:1")
     assert store.ok("check").out == b""
@@ -40,7 +40,7 @@ def test_no_limit_ends_in_a_traceback(filled):
     for kilobytes in (*range(12_000, 60_000, 4_000), 80_000):
         done = limited(filled, kilobytes, "images")
         if "Traceback" in done.stderr:
-            # The interpreter itself found no room to start.
+            # The interpreter itself had too little memory to start.
             assert "arstore/" not in done.stderr
             continue
         assert done.returncode in {0, 40}, done.stderr
@@ -51,7 +51,7 @@ def test_no_limit_ends_in_a_traceback(filled):
 
 
 def test_a_small_map_is_made_anew_when_others_have_made_the_file_larger(tmp_path, monkeypatch):
-    """In two processes: what the file holds outgrows the map that one of them has."""
+    """In two processes: the file grows beyond the map that one of them has."""
     with stores.opened(tmp_path) as store:
         stores.bring(store, images.example())
         store.close()
@@ -90,7 +90,7 @@ def fill(store):
 
 def test_the_map_of_a_store_that_was_made_small(tmp_path):
     def small():
-        # What this process has besides, which has run other tests, does not count.
+        # This process has run other tests; memory that it had before does not count.
         with open("/proc/self/statm", encoding="ascii") as file:
             has = int(file.read().split()[0]) * resource.getpagesize()
         most = has + (900 << 20)

@@ -1,4 +1,4 @@
-"""The commands of docs/air-gap.md, typed as they are there, on two sides that share one file."""
+"""The commands of docs/air-gap.md, run as printed, on two sides that share one file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture(params=["api", "fallback", "docker-registry"])
 def outside(request, tmp_path):
-    """A registry as other tools fill it: two images that share a layer, signatures, and lists of software."""
+    """A registry filled by other tools: two images that share a layer, signatures, and SBOMs."""
     if request.param != "docker-registry":
         with registry.served(referrers=request.param == "api") as served:
             yield served.host
@@ -39,7 +39,7 @@ def outside(request, tmp_path):
 
 
 def filled(tmp_path, outside, busybox):
-    """Two images at *outside*, with all that belongs to them, by their repositories."""
+    """Two images at *outside*, with all their attachments, by their repositories."""
     found = {}
     with open(busybox, "rb") as file:
         tools = [images.directory("bin"), images.file("bin/busybox", file.read(), 0o755)]
@@ -97,7 +97,7 @@ def test_the_story(tmp_path, monkeypatch, outside, busybox):
     (tmp_path / "b").mkdir()
     shutil.copy(tmp_path / "a" / "images.tar", tmp_path / "b" / "images.tar")
     second = typed(inward, there, tmp_path / "b")
-    # `run` said its line, and the lists of both sides are the same.
+    # `run` printed its line, and the lists of both sides are the same.
     assert "this is app\n" in second
     rows = [line for line in first.splitlines() if "application/" in line]
     assert len(rows) == 2

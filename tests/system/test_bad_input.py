@@ -1,4 +1,4 @@
-"""Bad input: one line that says what and why, the documented exit status, and the store exactly as before."""
+"""Bad input: one line with what and why, the documented exit status, and the store exactly as before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLE = images.example()
 
 
 class Snapshot:
-    """What must not change: files and their sizes, the graph's records, and that all is well."""
+    """State that must not change: files and their sizes, the graph's records; and the store must be sound."""
 
     def __init__(self, store):
         self.store = store
@@ -37,7 +37,7 @@ class Snapshot:
 
 @pytest.fixture
 def before(store, tmp_path):
-    """A store with an image of its own, and what it looks like."""
+    """A store with one image, and its state."""
     other = images.image(images.layer([images.file("before")]), names=["before:1"])
     with Store(str(store.root), str(store.runroot)) as opened:
         stores.bring(opened, other)
@@ -50,7 +50,7 @@ def refused(before, path, *kinds):
 
 
 def failed(before, outcome, kinds):
-    """Judge a failed import."""
+    """Check the outcome of a failed import."""
     assert outcome.status in {exit_status(kind) for kind in kinds}, (outcome.status, outcome.err)
     assert outcome.out == b""
     assert len(outcome.err.splitlines()) == 1
@@ -59,7 +59,7 @@ def failed(before, outcome, kinds):
     return outcome.err
 
 
-# --- what is no image -----------------------------------------------------------------------------------------------
+# --- not an image ---------------------------------------------------------------------------------------------------
 
 
 def plain_tar(path):
@@ -128,12 +128,12 @@ def test_truncated_docker_archives(before, tmp_path, style, place):
 
 
 def at(whole, place):
-    """An offset: *place* itself, or that part of what comes before the zeros at the end."""
+    """An offset: *place* itself, or that part of the length before the zeros at the end."""
     return place if place >= 1 else int(len(whole.rstrip(b"\0")) * place)
 
 
 def cut(before, source, data=None):
-    """Import what is cut: any of the errors that say so."""
+    """Import a cut archive: any of the errors for it is accepted."""
     failed(before, before.store.run("-q", "import", source, data=data), CUT)
 
 
@@ -172,7 +172,7 @@ def test_an_altered_byte(before, tmp_path, blob, place):
     data = bytearray(path.read_bytes())
     data[blob_offset(bytes(data), digest) + int(size * place)] ^= 0x20
     path.write_bytes(data)
-    # a damaged stream may be noticed before its digest is
+    # a damaged stream may be detected before its digest is
     refused(before, path, "DigestMismatch", "Compression")
 
 
@@ -350,7 +350,7 @@ def test_errors_name_the_thing(before, tmp_path):
 @pytest.mark.root
 @pytest.mark.mounts
 def test_no_space(tmp_path, archive):
-    """A file system that is too small: one line, nothing left, and the store works on once there is room."""
+    """A file system that is too small: one line, nothing left, and the store works again once there is space."""
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", place], check=True)

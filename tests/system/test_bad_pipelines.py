@@ -70,7 +70,7 @@ def processes_of(store):
 
 
 def odd_runtime(tmp_path, script):
-    """A runtime that does *script* in place of starting a container, once the file `odd` is there; else it works."""
+    """A runtime that runs *script* instead of starting a container, once the file `odd` exists; else it works."""
     path = tmp_path / "runtime"
     real = programs.runtime()[0]
     condition = f'[ -e {tmp_path}/odd ] && case " $* " in *" run "*) {script.replace("REAL", real)};; esac'
@@ -131,7 +131,7 @@ def test_a_runtime_that_hangs_in_its_trial(made, nothing_left, tmp_path, words, 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("tried", [False, True], ids=["in its trial", "later"])
 def test_a_runtime_that_hangs_ends_with_a_signal(made, nothing_left, tmp_path, number, tried):
-    """One that asks the command to end, whether the container is a trial's or the command's."""
+    """The signal asks the command to end, whether the container is a trial's or the command's."""
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip(f"{signal.Signals(number).name} is ignored here, as under nohup(1)")
     store = made("true")
@@ -176,7 +176,7 @@ def end_when_it_hangs(process, tmp_path, number):
 @pytest.mark.parametrize(("way", "why"), [(">/dev/full", "no space left on device"), (">&-", "is closed")])
 @pytest.mark.parametrize("verb", ["run", "exec"])
 def test_output_that_cannot_be_passed_on(made, nothing_left, way, why, verb):
-    """A command that ended with 0 does not count as having worked when its output is lost."""
+    """A command that ended with 0 must not count as successful when its output is lost."""
     store = made("sleep 100")
     store.ok("run", "-d", "--name", "box", "job:1")
     words = ["run", "job:1"] if verb == "run" else ["exec", "box"]
@@ -193,7 +193,7 @@ def test_output_that_cannot_be_passed_on(made, nothing_left, way, why, verb):
     assert ended(":", way) == (0, "")
     assert ended("exit 3", way) == (3, "")
     assert ended("echo there >&2", "2>/dev/full")[0] == HostError.exit_code
-    # A reader who has gone ends the command in the container as it does everywhere.
+    # A reader that has gone ends the command in the container as everywhere.
     assert "standard output" not in ended("while echo y; do :; done", "| head -1 >/dev/null")[1]
     store.ok("container", "rm", "-f", "box")
 

@@ -1,4 +1,4 @@
-"""Flipped bits: two places of each kind of file, all found and all mended; 500 with `tools/reliability bitflips`."""
+"""Flipped bits: two places of each kind of file, all found and repaired; 500 with `tools/reliability bitflips`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Containers on hosts with other control groups than this one has: the old hierarchies alone, and the unified one.
+"""Containers on hosts with other control groups than this one: the old hierarchies alone, and the unified one.
 
-A private mount namespace shows the runtime what such a host would; where the runtime itself cannot work with that,
-by a trial that arstore has no part in, the case is skipped.
+A private mount namespace shows the runtime what such a host would. If a trial without arstore shows that the runtime
+itself cannot work with that, the case is skipped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROBE = {
 
 
 def prefix(view: str) -> tuple[str, ...]:
-    """The words before a command that have it see control groups as in *view*."""
+    """The words before a command that make it see control groups as in *view*."""
     return ("unshare", "--mount", "--propagation", "private", "sh", "-c", f'{VIEWS[view]} && exec "$@"', "sh")
 
 
@@ -44,7 +44,7 @@ def seen(view: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def why_not(view: str, runtime: str, options: list[str], place: Path, busybox: str) -> str:
-    """Why *runtime* itself runs no container there."""
+    """Why *runtime* itself cannot run a container there."""
     for name in ("dev", "proc"):
         (place / "rootfs" / name).mkdir(parents=True)
     (place / "rootfs/true").write_bytes(Path(busybox).read_bytes())
@@ -62,13 +62,13 @@ def box(store, tmp_path, busybox):
 
 
 def within(box, view):
-    """The same store's commands, run there; what runtimes were found to do elsewhere is not known there."""
+    """The same store's commands, run there; the cache of runtimes is not shared."""
     return Arstore(box.root, box.runroot, prefix(view))
 
 
 @pytest.fixture
 def runtime(request, tmp_path, busybox):
-    """A runtime's path, where a container of its own runs in the view."""
+    """A runtime's path, if it runs a container by itself in the view."""
     name, view, options = request.param
     path = programs.program(name)
     if path is None:

@@ -1,4 +1,4 @@
-"""`commit` and `diff` as a black box: other tools read what was made, what runs is refused, a kill is harmless."""
+"""`commit` and `diff` as a black box: other tools read the result, a running container is refused, kills do no harm."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_skopeo_copies_it_and_it_comes_back_the_same(box, tmp_path, compression)
 
 @pytest.fixture
 def tiny(store, tmp_path, busybox):
-    """A store with an image, tiny:1, that has nothing but busybox: no directory that a runtime would want."""
+    """A store with an image, tiny:1, that has only busybox: none of the directories that a runtime needs."""
     members = [images.directory("bin"), images.file("bin/busybox", Path(busybox).read_bytes(), 0o755)]
     members += [images.symlink(f"bin/{name}", "busybox") for name in ("sh", "sleep", "true")]
     config = {"Env": ["PATH=/bin"], "Cmd": ["true"], "Volumes": {"/var/data": {}}}

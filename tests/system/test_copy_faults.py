@@ -1,4 +1,4 @@
-"""`save` and `copy` that are killed, interrupted, or meet a full disk, a reader who goes, a place that is read-only."""
+"""`save` and `copy` that are killed, interrupted, or meet a full disk, a reader that ends, or a read-only directory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def big(store, tmp_path):
 
 
 def alone(place):
-    """The names in a directory, of which none belongs to what is not whole."""
+    """The names in a directory, none of which belongs to an incomplete file."""
     found = os.listdir(place)
     assert not [name for name in found if "partial" in name], found
     return found
@@ -81,7 +81,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("kind", "number"), ENDS)
 def test_ended_at_any_moment(big, tmp_path, kind, number):
-    """What was there is there, or the new; nothing that is half done; and the same command does the rest."""
+    """The old file is there, or the new one, and nothing half done; the same command does the rest."""
     chance = random.Random(f"{kind} {number}")
     whole = takes(big, "copy", "big:1", DESTINATIONS[kind].format(tmp_path / "trial"))
     place = tmp_path / "out"
@@ -143,7 +143,7 @@ def test_stdout_that_is_closed(big, tmp_path):
 
 
 def test_a_slow_reader(big, tmp_path):
-    """Whose pipe does not block: nothing is lost, and nothing is busy."""
+    """The reader's pipe does not block: nothing is lost, and arstore does not spin."""
     big.ok("save", "big:1", "-o", tmp_path / "file")
     command = [*big.words("save", "big:1"), "|", "(sleep 1; cat)"]
     got = subprocess.run(["sh", "-c", " ".join(command)], capture_output=True, env=big.environment(), check=True)
@@ -206,7 +206,7 @@ def test_a_destination_that_is_full(big, tmp_path, kind):
 @pytest.mark.root
 @pytest.mark.mounts
 def test_no_room_for_what_is_spooled(tmp_path):
-    """A docker-archive to a pipe from a source without tars: the spool is in TMPDIR, and that is full."""
+    """A docker-archive to a pipe from a source without tars: the spool is in TMPDIR, which is full."""
     picture = images.image(images.layer([images.file("x", NOISE)]), names=["x:1"])
     source = images.write_oci_archive(tmp_path / "x.tar", picture)
     arstore = Arstore(tmp_path / "root", tmp_path / "run")
@@ -232,7 +232,7 @@ def test_a_destination_that_is_read_only(big, tmp_path, kind):
 
 
 def test_the_store_is_as_before(big, tmp_path):
-    """After whatever ends a copy."""
+    """Check the store after any end of a copy."""
     before = big.bill()
     big.run("copy", "big:1", f"{tmp_path}/no/such/place")
     big.run("save", "big:1", "-o", "/dev/full")

@@ -1,4 +1,4 @@
-"""The examples of docs/copy.md, typed as they stand there."""
+"""The examples of docs/copy.md, run as printed there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docker:// against `crane registry serve`: what it does otherwise than Debian's docker-registry, and all the rest."""
+"""docker:// against `crane registry serve`: its differences from Debian's docker-registry, and everything else."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_uploads(server, connect, chunk):
 
 
 def test_a_blob_from_some_byte_on(server, connect):
-    """Its registry understands `bytes=A-B` alone, and answers 416 to `bytes=A-`."""
+    """The registry understands `bytes=A-B` alone, and answers 416 to `bytes=A-`."""
     repository = connect(server)
     upload(repository, DIGEST, len(DATA), BytesBlob(DATA))
     for size in (len(DATA), None):
@@ -115,7 +115,7 @@ def breaking(host, places):
 @pytest.mark.parametrize("chunk", [0, 200_000])
 @pytest.mark.parametrize("place", [1000, 300_000, 999_999])
 def test_an_upload_through_a_broken_connection(server, connect, chunk, place):
-    """It does not report how far an upload is (400), so the upload starts again."""
+    """It does not report the progress of an upload (400), so the upload starts again."""
     with breaking(server.host, [place, place // 2]) as front:
         upload(connect(front), DIGEST, len(DATA), BytesBlob(DATA), chunk)
     assert head_blob(connect(server), DIGEST) == len(DATA)

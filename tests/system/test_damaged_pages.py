@@ -25,12 +25,12 @@ COMMANDS = (
     ("untag", "name-1:1"),
 )  # fmt: skip
 ENDS = {0, 3, 30, 31, 32}
-"""Not found is what a name is that nothing leads to any more."""
+"""A name that no page leads to any more is not found."""
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    """A store whose graph has branches, overflow pages and free pages, and an archive that is not in it."""
+    """A store whose graph has branches, overflow pages and free pages, and an archive that was not imported."""
     place = tmp_path_factory.mktemp("original")
     store = stores.opened(place)
     stores.bring(store, images.example(names=("example:1",)))
@@ -68,7 +68,7 @@ class Place:
         return sorted(os.listdir(self.root / "blobs/sha256"))
 
     def write(self, data):
-        """Put *data* in the file's place, for no process that may have it open."""
+        """Replace the file by one with *data*; a process that has the file open keeps the old one."""
         fresh = self.data.with_name("fresh")
         fresh.write_bytes(data)
         fresh.rename(self.data)
@@ -98,7 +98,7 @@ def place(original, tmp_path):
 
 
 def faults(place, rounds, seed):
-    """What is at fault with commands on so many damaged files."""
+    """The faults of commands on so many damaged files."""
     chance = random.Random(seed)
     damage = Damage(place.bytes, place.root / "graph/scratch")
     os.unlink(place.root / "graph/scratch")
@@ -144,7 +144,7 @@ def test_a_file_that_is_cut_short(place):
 
 
 def test_what_is_told_and_how(original, tmp_path):
-    """In processes of their own, with the program's own start."""
+    """In separate processes, started as the program is."""
     place = Place(original, tmp_path)
     arstore = Arstore(place.root, tmp_path / "run")
     place.write(place.bytes[: 3 * PAGE])
@@ -154,7 +154,7 @@ def test_what_is_told_and_how(original, tmp_path):
     assert outcome.status == 31
     error = json.loads(outcome.err)["error"]
     assert (error["kind"], error["what"], error["exit_code"]) == ("StoreDamaged", str(place.data), 31)
-    # Workers meet the damage too, and their parent tells of it.
+    # Workers meet the damage too, and their parent reports it.
     assert arstore.run("du").status == 31
     assert len(arstore.run("du").err.splitlines()) == 1
 
@@ -175,7 +175,7 @@ def test_a_lock_file_that_is_cut_while_it_is_used(store, tmp_path):
     os.mkfifo(held)
     process = store.start("import", held)
     with open(held, "wb"):
-        # The graph may be closed at this moment: the file is then set up again by the next command.
+        # The graph may be closed at this moment; the next command then sets the file up again.
         os.truncate(Path(store.root, "graph/lock.mdb"), 0)
         outcome = store.run("images")
     process.communicate()

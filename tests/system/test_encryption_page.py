@@ -1,4 +1,4 @@
-"""The examples of docs/encryption.md, typed as they stand there."""
+"""The examples of docs/encryption.md, run as printed there."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""`exec --workdir` when the container changes the directory between our check and the runtime's chdir(2).
+"""`exec --workdir` when the container changes the directory between arstore's check and the runtime's chdir(2).
 
-The check gives the good message; it cannot hold what the container does meanwhile. What holds is that a runtime changes
-the directory as a process of the container, with no directory of the host open. So a path that has become a link to
-whatever the process has open, or to its own root and directory, is refused or leads to somewhere in the container.
-(CVE-2024-21626 was a runc that had one open.)
+The check gives a good message, but the container can change the directory after it. The protection is that a runtime
+changes the directory as a process of the container, with no directory of the host open. So a path that became a link
+to a descriptor of the process, or to its root or directory, is refused or leads to somewhere in the container.
+(CVE-2024-21626 was a runc with such a directory open.)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ for place in sys.argv[2:]:
     except ArstoreError as error:
         print("refused", type(error).__name__, flush=True)
 """
-"""exec as it is when the container has won the race each time."""
+"""exec as it is if the container wins the race each time."""
 
 PLACES = [
     *(f"/proc/self/fd/{number}" for number in range(30)),
@@ -61,7 +61,7 @@ def running(request, store, tmp_path, busybox):
     members.append(images.symlink("link", "/proc/self/cwd"))
     picture = images.image(images.layer(members), names=["box:1"], config={"Env": ["PATH=/bin"]})
     store.ok("import", images.write_oci_archive(tmp_path / "box.tar", picture))
-    # crun works in more places without control groups, which runc cannot do without.
+    # crun works in more places without control groups; runc needs them.
     options = ["--cgroups=disabled"] if request.param == "crun" else []
     done = store.run("run", "-d", "--name", "box", "--runtime", path, *options, "box:1", "sleep", "600")
     if "does not work here" in done.err:

@@ -1,5 +1,5 @@
-"""A full btrfs, which writes what is changed to new places: also what is written through a mapping, of which LMDB's
-lock file is one. Without room that is a SIGBUS."""
+"""A full btrfs, which writes changes to new places, even those through a mapping, such as LMDB's lock file. Without
+space this is a SIGBUS."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_lock_file_of_an_older_arstore_is_set_up_anew(store):
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_without_room_for_the_lock_file_it_is_an_error(store, disk, as_json):
-    # As a copy of the store has it: of its full size, and written to new places.
+    # As in a copy of the store: of full size, and written to new places.
     copy = lock(store).with_name("copy")
     copy.write_bytes(lock(store).read_bytes())
     copy.rename(lock(store))
@@ -97,7 +97,7 @@ def test_without_room_for_the_lock_file_it_is_an_error(store, disk, as_json):
 
 
 def test_a_lock_file_in_use_is_left_alone(store):
-    """What another process has locked is not emptied under it."""
+    """A file that another process has locked must not be truncated."""
     size = lock(store).stat().st_size
     shutil.copy(lock(store), Path(f"{lock(store)}.short"))
     with open(f"{lock(store)}.short", "r+b") as file:

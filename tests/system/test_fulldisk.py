@@ -1,4 +1,4 @@
-"""Full disks: commands with hardly any room left, and with none at all."""
+"""Full disks: commands with hardly any space left, and with none at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def archives(tmp_path_factory):
 
 @pytest.fixture
 def faults_of(tmp_path, archives):
-    """What is at fault with one case, found in a machine of its own."""
+    """The faults of one case, run in a separate machine."""
 
     def found(name, rooms, inodes=0):
         def tried():

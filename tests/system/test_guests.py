@@ -1,4 +1,4 @@
-"""A store belongs to the owner of its root: root reads one of a user, and leaves nothing that locks the user out."""
+"""A store belongs to the owner of its root: root can read a user's store, and never locks the user out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FOREIGN = [
 
 @pytest.fixture
 def place():
-    """A directory that everybody can reach, with one of nobody's in it."""
+    """A directory that everyone can reach, with one that belongs to `nobody` in it."""
     found = Path(tempfile.mkdtemp(prefix="arstore-guest-", dir="/var/tmp"))
     found.chmod(0o755)
     (found / "home").mkdir()
@@ -57,7 +57,7 @@ def archive(place):
 
 
 def as_nobody(work):
-    """Do *work* in a process of nobody's."""
+    """Run *work* in a process of the user `nobody`."""
 
     def demoted():
         os.setgroups([])
@@ -77,7 +77,7 @@ def imported(place, archive):
         with theirs(place) as store:
             import_reference(store, str(archive))
 
-    # What is imported late is not to be looked for by nobody, who may not be able to read this Python's library.
+    # Import everything now: `nobody` may not be able to read this Python's library.
     with Store(str(place / "warm"), str(place / "warmrun")) as store:
         import_reference(store, str(archive))
         remove_images(store, ["example:1"])
@@ -92,7 +92,7 @@ def owners(root):
 
 def test_root_reads_a_users_store(place, archive):
     store = imported(place, archive)
-    # As in a copy without it: whoever opens the graph makes it anew.
+    # As in a copy without the lock file: the first process that opens the graph makes it again.
     (store.root / "graph/lock.mdb").unlink()
     assert [one["names"] for one in store.json("images")] == [["example:1"]]
     for words in (("inspect", "example:1"), ("du",), ("check",), ("ps", "--all"), ("mounts",)):
@@ -132,7 +132,7 @@ def test_root_makes_no_store_in_a_users_directory(place, archive):
     store = Arstore(place / "home/empty", place / "run")
     assert "belongs to nobody" in store.fails("PermissionDenied", "import", archive)
     assert os.listdir(store.root) == []
-    # One that it makes itself is its own.
+    # A store that root makes itself belongs to root.
     own = Arstore(place / "home/own", place / "run")
     own.ok("import", archive)
     assert owners(own.root) == {0}
@@ -156,7 +156,7 @@ def test_a_user_has_no_part_in_roots_store(place, archive, mode):
 
 @pytest.mark.mounts
 def test_a_user_can_have_a_whole_disk(place, archive):
-    """Its `lost+found` is root's, and nobody else can look into it."""
+    """Its `lost+found` belongs to root, and other users cannot read it."""
     with disks.mounted("ext4", place / "home/root") as disk:
         os.chown(disk, NOBODY, NOBODY)
         imported(place, archive)

@@ -1,4 +1,4 @@
-"""Trees after a power cut: of another boot, never synced, and emptied; whatever uses them first makes them anew."""
+"""Trees after a power cut: of another boot, never synced, and emptied; the first use rebuilds them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PICTURE = images.image(*LAYERS, names=["deep:1"])
 
 
 def hurt(store, merged):
-    """What a power cut may do to trees that no sync has covered, and the boot after it."""
+    """Damage trees as a power cut may damage unsynced ones, and make them of another boot."""
     hurt_files = 0
     with Store(str(store.root), str(store.runroot)) as opened:
         found = stores.records(opened)
@@ -53,7 +53,7 @@ BOTH, INDEX, DIRECTORY = (
 
 @pytest.fixture
 def box(request, store, tmp_path):
-    """A store with an image and a container of it, what they show, and trees that a power cut has hurt."""
+    """A store with an image and its container, their content, and trees that a power cut has damaged."""
     archive = images.write_oci_archive(tmp_path / "deep.tar", PICTURE)
     store.ok("import", archive, "--tree", request.param)
     root = Path(store.ok("mount", "deep:1", "--rw", "--name", "box").text.strip())

@@ -1,4 +1,4 @@
-"""The writer's lock on a store of some images: every command is timed, and none that only looks takes it."""
+"""The writer's lock on a store of some images: every command is timed, and none that only reads takes the lock."""
 
 from __future__ import annotations
 

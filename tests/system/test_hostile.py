@@ -1,4 +1,4 @@
-"""Hostile images: a spread of the cases, all of them with --long; `tools/reliability hostile` counts them."""
+"""Hostile images: a selection of the cases, all of them with --long; `tools/reliability hostile` counts them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHORT = {case.title for case in spread()}
 
 
 def marks(case):
-    """What a case asks of the machine, and of the patience of who waits."""
+    """Marks of a case: what it needs of the machine, and whether it is in the short run."""
     return [*([pytest.mark.runtime] if case.runs else []), *([] if case.title in SHORT else [pytest.mark.long])]
 
 
@@ -36,7 +36,7 @@ def test_what_an_input_costs_goes_by_its_size():
 
 
 def test_faults_are_counted():
-    """A run that finds something must not look like one that does not."""
+    """A run that finds something must not look like one that finds nothing."""
     clean = hostile.Result("paths", "paths: a", {}, 10 << 20)
     assert all(figure.met is not False for figure in hostile.figures([clean] * 150))
     for kind in ("escapes", "hangs", "tracebacks", "wrong"):

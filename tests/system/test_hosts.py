@@ -1,4 +1,4 @@
-"""What a store can be on: each kind of file system, a whole one as its root, overlays, mounts below it, strays."""
+"""Places of a store: each kind of file system, a whole one as its root, overlays, mounts below it, strays."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WITH_CONTAINERS = [pytest.param(kind, marks=[pytest.mark.long] * (kind in disks.
 
 
 def du(path):
-    """The bytes that du(1) finds at *path*, with all that is mounted below it."""
+    """The bytes that du(1) finds at *path*, with everything mounted below it."""
     return int(subprocess.run(["du", "-sB1", f"{path}/"], capture_output=True, text=True, check=True).stdout.split()[0])
 
 
 @pytest.fixture
 def place(request, tmp_path):
-    """A fresh file system of the kind that is asked for."""
+    """A fresh file system of the requested kind."""
     with disks.mounted(request.param, tmp_path / "disk") as found:
         yield found
 
@@ -34,7 +34,7 @@ def opened(place, tmp_path):
 
 
 def shown(store, name):
-    """What a mount of the image shows."""
+    """The content of a mount of the image."""
     view = store.ok("mount", name).text.strip()
     try:
         return treelist.listing(view)
@@ -88,7 +88,7 @@ def test_containers_work_where_an_upper_directory_can_be(request, place, tmp_pat
 
 @pytest.mark.parametrize("kind", disks.OVERLAYS)
 def test_a_store_in_a_lower_layer_can_be_changed(kind, tmp_path, archive):
-    """As in a container whose image has a store in it: an overlay does not move what its lower layers have."""
+    """As in a container whose image has a store in it: an overlay cannot rename directories of its lower layers."""
     lower = tmp_path / "lower"
     lower.mkdir()
     first = Arstore(lower / "root", tmp_path / "run")
@@ -112,7 +112,7 @@ def test_a_store_in_a_lower_layer_can_be_changed(kind, tmp_path, archive):
 
 
 def test_trees_in_a_lower_layer_can_be_replaced(tmp_path):
-    """An overlay takes no whiteouts from above: layers that have some keep the index form there."""
+    """An overlay accepts no whiteouts from above: layers that have some keep the index form there."""
     lower = tmp_path / "lower"
     lower.mkdir()
     plain = images.image(images.layer([images.directory("d"), images.file("d/f", b"f")]), names=["example:1"])
@@ -195,7 +195,7 @@ def test_subvolumes_count(tmp_path, archive):
 
 @pytest.mark.runtime
 def test_a_pipeline_leaves_its_images_on_an_overlay(tmp_path):
-    """Files have another device number there than the directory that they are in."""
+    """There, files have another device number than their directory."""
     with ExitStack() as stack:
         images_place = stack.enter_context(disks.mounted("overlay-xino-off", tmp_path / "disk"))
         store = opened(tmp_path, tmp_path)

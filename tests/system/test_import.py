@@ -1,4 +1,4 @@
-"""`import`: every kind of source, told by its content, with all its names, every digest as the bytes have it."""
+"""`import`: every kind of source, recognised by its content, with all its names; every digest matches the bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXAMPLE = images.example()
 
 
 def only(store, *arguments, **more):
-    """The one image that an import reports."""
+    """The only image that an import reports."""
     (image,) = store.json("import", *arguments, **more)["images"]
     return image
 
@@ -174,7 +174,7 @@ def test_the_user_names_it(store, archive):
 
 
 def platforms():
-    """An index over amd64, arm64 and arm images, each with a layer of its own."""
+    """An index over amd64, arm64 and arm images, each with a different layer."""
     kinds = [("amd64", ""), ("arm64", "v8"), ("arm", "v7")]
     return [
         images.image(images.layer([images.file(name)]), architecture=name, variant=variant) for name, variant in kinds

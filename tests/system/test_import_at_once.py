@@ -1,6 +1,6 @@
-"""Four processes import one image at a time: its work is done once, whatever it comes from and whatever it becomes.
+"""Four processes import one image at a time: its work is done once, for every source and every tree format.
 
-What work is done is told by the kernel, which counts the bytes that a process and its children write.
+The kernel measures the work: it counts the bytes that a process and its children write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = [
 
 COUNT = 4
 SIZE = 3 << 20
-"""Bytes of a layer, enough for the processes to meet."""
+"""Bytes of a layer, enough that the processes overlap."""
 
 
 def _layer(number):
@@ -39,7 +39,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def sources(image, tmp_path_factory):
-    """Where the image is to be had, by kind; the path of what is to come by a pipe."""
+    """Sources of the image, by kind; for a pipe, the path of the data."""
     place = tmp_path_factory.mktemp("sources")
     return {
         "oci archive": images.write_oci_archive(place / "oci.tar", image),
@@ -50,7 +50,7 @@ def sources(image, tmp_path_factory):
 
 
 def at_once(store, kind, path, form, count):
-    """*count* imports at a time: their reports, and the bytes that they and their children wrote."""
+    """Run *count* imports at a time; return their reports, and the bytes that they and their children wrote."""
     with ExitStack() as stack:
         children = []
         for _ in range(count):
@@ -68,7 +68,7 @@ def at_once(store, kind, path, form, count):
         written = 0
         for child in children:
             out, err = child.stdout.read(), child.stderr.read()
-            # Only while it is not waited for can its account be read.
+            # Its counters can be read only until it is waited for.
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
             written += account(child.pid)
             assert child.wait() == 0, err
@@ -103,12 +103,12 @@ def test_the_work_is_done_once(tmp_path, image, sources, kind, form):
     alone, store = (Arstore(tmp_path / name, tmp_path / f"{name}-run") for name in ("alone", "store"))
     ((report,), once), (_, again) = (at_once(alone, kind, path, form, 1) for _ in range(2))
     reports, written = at_once(store, kind, path, form, COUNT)
-    # A stream has to be kept until it is known what it holds; so has one that brings nothing new.
+    # A stream has to be kept until its content is known, even if it brings nothing new.
     assert written <= once + (COUNT - 1) * again + SIZE // 2
     made = [layer["diff_id"] for one in reports for layer in one["images"][0]["layers"] if not layer["reused"]]
     assert sorted(made) == sorted(image.diff_ids)
     assert {one["images"][0]["digest"] for one in reports} == {report["images"][0]["digest"]}
-    # One of each is there in the end, and nothing besides.
+    # In the end there is one of each, and nothing else.
     for name in ("blobs/sha256", "trees"):
         assert sorted(os.listdir(store.root / name)) == sorted(os.listdir(alone.root / name))
     assert len(os.listdir(store.root / "trees")) == len(image.layers)

@@ -1,4 +1,4 @@
-"""A default ACL of the directory that a store or a copy is made in reaches nothing that shows an image."""
+"""A default ACL of the directory in which a store or a copy is made must not affect anything that shows an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOMEBODY = 0x02
 
 
 def acl(*entries):
-    """An ACL as the kernel keeps it (linux/posix_acl_xattr.h)."""
+    """An ACL in the kernel's format (linux/posix_acl_xattr.h)."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
@@ -39,7 +39,7 @@ def parent(tmp_path):
 
 
 def with_acls(place):
-    """What at or below *place* has an ACL, as far as it is told apart from its mode."""
+    """The paths at and below *place* that have an ACL beyond their mode."""
     paths = [place, *(Path(at, name) for at, names, files in os.walk(place) for name in [*names, *files])]
     return [str(path) for path in paths if {DEFAULT, OWN} & set(os.listxattr(path, follow_symlinks=False))]
 

@@ -85,7 +85,7 @@ os.write(1, b"started\\n")
 from arstore.__main__ import main
 main()
 """
-"""The program, which says when the interpreter is through with its own start."""
+"""The program, which reports when the interpreter has started."""
 
 
 def test_an_interrupt_that_is_ignored_stays_so(filled):

@@ -23,7 +23,7 @@ SHORT = {
     "gc": ("collect", "remove"),
     "mount-rw": ("container", "mount"),
 }
-"""What is killed by default, and the areas that count."""
+"""Commands that are killed by default, and the areas of trace points that count."""
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def test_at_each_point_once(box, name):
     once = kills.kills_of(trial.reference.hits, every=False)
     chosen = [kill for kill in once if kill.point.partition(".")[0] in SHORT[name]]
     assert len(chosen) >= 5
-    # A few of them, from the first to the last: all are for --long.
+    # A few of them, from the first to the last; --long takes all.
     for kill in chosen[:: -(-len(chosen) // 6)]:
         assert trial.killed(kill) == (True, []), kill
 

@@ -1,4 +1,4 @@
-"""Other users of the host: nothing of a store is theirs to read or to run, and mounts of images raise nobody."""
+"""Other users of the host: they can neither read nor run anything in a store, and mounts grant them no rights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.root, pytest.mark.tools("setpriv")]
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env")
-"""setpriv itself still has root's capabilities when it executes something: env looks for it without them."""
+"""setpriv itself still has root's capabilities when it executes a program: env looks it up without them."""
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def arstore(place):
 
 @pytest.fixture
 def image(place, busybox):
-    """An image with what its author would want on a host: set-ID programs, capabilities, devices, secrets."""
+    """An image that tries to gain rights on a host: set-ID programs, capabilities, devices, secrets."""
     program = Path(busybox).read_bytes()
-    # Busybox gives up what it gets by its mode before it does anything.
+    # Busybox drops the rights of its mode before it does anything.
     tell = Path(shutil.which("id") or "").read_bytes()
     members = [
         images.directory(".", 0o755),
@@ -58,13 +58,13 @@ def image(place, busybox):
 
 
 def as_nobody(*words):
-    """The output of a command of nobody's, and its exit status."""
+    """The exit status and the output of a command run as `nobody`."""
     done = subprocess.run([*AS_NOBODY, *map(str, words)], capture_output=True, text=True, check=False, cwd="/")
     return done.returncode, done.stdout.strip(), done.stderr
 
 
 def reachable(*directories):
-    """Every file and directory in *directories* that nobody can see anything of."""
+    """Every file and directory in *directories* that the user `nobody` can see."""
     return as_nobody("find", *directories, "-mindepth", "1")[1].splitlines()
 
 
@@ -119,7 +119,7 @@ def test_nothing_of_a_container_is_reachable(arstore, image, umask):
 
 @pytest.mark.runtime
 def test_nothing_that_a_pipeline_leaves_is_reachable(arstore, busybox):
-    """It may make its images directory as open as it likes, with programs in it."""
+    """A pipeline may open its images directory to everyone, with programs in it."""
     script = "d=$ARSTORE_IMAGES; chmod 777 $d; cp /plain/busybox $d/su; chmod 4777 $d/su; chmod 777 $ARSTORE_PIPELINES"
     config = {"Cmd": ["/plain/busybox", "sh", "-c", f"PATH=/plain; {script}"]}
     store = with_umask(arstore, 0)
@@ -166,11 +166,11 @@ def test_an_empty_directory_is_taken(arstore, image):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
-# --- mounts at a target of the user's -------------------------------------------------------------------------------
+# --- mounts at a target chosen by the user --------------------------------------------------------------------------
 
 
 def raised(path):
-    """What the set-ID programs and devices below *path* give to nobody: user id, group id, a device."""
+    """Rights that set-ID programs and devices below *path* give to `nobody`: user id, group id, a device."""
     found = set()
     if as_nobody(f"{path}/user/id", "-u")[1] == "0":
         found.add("user")
@@ -213,7 +213,7 @@ def test_what_an_image_may_do_to_a_host(arstore, place, image, form, how, allowe
 
 @pytest.mark.runtime
 def test_in_a_container_programs_raise_and_devices_of_the_image_are_names(arstore, place, image):
-    """As in other engines: su works there, /dev is the runtime's. What is left in a volume raises nobody."""
+    """As in other engines: su works there, /dev is the runtime's. Programs left in a volume grant no rights."""
     shared = place / "shared"
     shared.mkdir()
     arstore.ok("import", image)

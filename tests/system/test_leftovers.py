@@ -1,4 +1,4 @@
-"""Imports that are killed, and the imports after them, through the command line and measured with du(1)."""
+"""Killed imports, and the imports after them, through the command line and measured with du(1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def large(name, size=20 * MIB, layers=3):
-    """An image of random bytes, which take their time and do not shrink."""
+    """An image of random bytes, which take time and do not compress."""
     parts = [
         images.layer([images.file(f"f{n}", os.urandom(size))], "none") for n in range(layers)
     ]  # fmt: skip
@@ -26,7 +26,7 @@ def large(name, size=20 * MIB, layers=3):
 
 
 def bring_and_kill(store, archive, size):
-    """Start an import, and kill it when it has written more than *size*; the workers die with it."""
+    """Start an import, and kill it when it has written more than *size*; its workers end with it."""
     process = store.start("import", archive)
     deadline = time.monotonic() + 60
     while in_flight(store.root, f"{process.pid}-") <= size and process.poll() is None and time.monotonic() < deadline:
@@ -57,7 +57,7 @@ def test_five_killed_imports_leave_nothing_after_the_next_one(store, archive, tm
     clean.ok("import", archive)
     assert os.listdir(store.root / "ingest") == []
     assert store.bill() == clean.bill()
-    # The graph has written a few pages more.
+    # The graph has written a few more pages.
     assert stores.du(store.root) - stores.du(clean.root) < MIB
     assert store.json("gc", "--dry-run")["bytes"] == 0
 

@@ -1,4 +1,4 @@
-"""Bombs at the command line: stopped by a limit, in one line that names the flag; the store as before."""
+"""Bombs at the command line: stopped by a limit, in one line that names the option; the store as before."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SMALL = ("--limit", "ratio-from=2m")
 
 
 def bomb(compression, count=1):
-    """An image whose layers inflate to much more than they have."""
+    """An image whose layers inflate to much more than their size."""
     layers = [images.layer([images.file(f"zeros-{n}", ZEROS)], compression) for n in range(count)]
     return images.image(*layers, names=["bomb:1"])
 
 
 def empty_members():
-    """A layer of many headers and nothing else."""
+    """A layer that consists of many headers."""
     return images.image(images.layer([images.file(f"f{n}") for n in range(6000)]), names=["bomb:1"])
 
 
@@ -31,7 +31,7 @@ def test_a_bomb(store, tmp_path, compression, where):
     assert "--limit ratio=VALUE" in line
     assert (store.files(), store.bill()) == before
     store.ok("-q", "import", "--limit", "ratio=9m", *SMALL, path)
-    # what was accepted once is not judged again
+    # an accepted image is not judged again
     store.ok("unpack", "bomb:1", tmp_path / "copy")
 
 

@@ -1,4 +1,4 @@
-"""`load`: the pipeline runs once, what it built is imported, its directory is clean; all of that also after a kill."""
+"""`load`: the pipeline runs once, its images are imported, its directory is clean; all of that also after a kill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contents(store):
 
 
 def images_directory(store):
-    """Where the pipeline leaves its images."""
+    """The directory in which the pipeline leaves its images."""
     (found,) = [path for path in store.root.glob("**/images") if path.parent.name.startswith("pipeline")]
     return found
 
@@ -151,7 +151,7 @@ def test_several_images_in_the_pipelines_archive(store, tmp_path):
 
 
 def processes_about(text):
-    """The ids of processes whose command line names *text*."""
+    """The ids of processes whose command line contains *text*."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -163,7 +163,7 @@ def processes_about(text):
 
 
 def kill_and_finish(store, pipeline, delay):
-    """Start a load, kill it after *delay* seconds, let a second one finish the job; returns whether it was killed."""
+    """Start a load, kill it after *delay* seconds, let a second one finish the job; return whether it was killed."""
     process = store.start("load", "-i", pipeline)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(delay)
@@ -184,7 +184,7 @@ def kill_and_finish(store, pipeline, delay):
 
 
 def reference(store_at, pipeline):
-    """What a load that nobody killed ends with, and the seconds that it takes."""
+    """The result of a load that is not killed, and its seconds."""
     began = time.monotonic()
     assert load(store_at, pipeline).status == 0
     seconds = time.monotonic() - began

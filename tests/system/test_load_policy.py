@@ -1,4 +1,4 @@
-"""What `load` does after a failure, and what it says and refuses before it runs anything."""
+"""Behaviour of `load` after a failure, and its messages and refusals before it runs anything."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ def test_another_image_of_the_same_name_is_run_after_that(store, pipeline, other
     done = load(store, other_pipeline)
     assert done.status == 0, done.err
     assert done.json["pipeline"]["has_run"] is True
-    # Both times the same two: each is listed once.
+    # The same two images both times: each is listed once.
     assert len(done.json["imported"]) == 2
 
 
 @pytest.fixture
 def other_pipeline(pipeline, tmp_path):
-    """The same, with another digest."""
+    """The same pipeline with another digest."""
     tool = Path(__file__).parents[2] / "tools/pipeline_image.py"
     path = tmp_path / "other.tar.gz"
     subprocess.run(["python3", tool, path, "--sleep", "1"], check=True)
@@ -270,7 +270,7 @@ def test_options_of_run(store, pipeline, tmp_path):
 
 
 def test_state_files_that_say_nothing(store, pipeline, place):
-    """What a power cut or somebody else has made of them is taken as the word of a run that failed."""
+    """State files spoilt by a power cut or by another program count as those of a failed run."""
     assert load(store, pipeline).status == 0
     for content in (b"", b"{", b"[]", json.dumps({"state": "ended"}).encode(), b"\xff" * 10000):
         (place / ".last").write_bytes(content)
@@ -283,7 +283,7 @@ def test_state_files_that_say_nothing(store, pipeline, place):
 @pytest.mark.parametrize("part", ["builder", "builder/images", "builder/failed", "pipelines"])
 @pytest.mark.parametrize("kind", ["file", "symlink"])
 def test_something_else_in_a_directorys_place_is_named_by_its_path(store, pipeline, place, part, kind):
-    # A run that has failed has its leavings set aside by the next one.
+    # The next run sets aside the leavings of a failed run.
     assert load(store, pipeline, "-e", "PIPELINE_EXIT=7").status == 60
     path = store.root / part
     if path.exists():

@@ -1,4 +1,4 @@
-"""`du`, `gc` and `check`: what they say is true, measured from outside."""
+"""`du`, `gc` and `check`: their reports are correct, measured from outside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXAMPLE = images.example()
 
 
 def measured(store):
-    """What `du` of the system says that the root takes, in bytes allocated."""
+    """The allocated bytes of the root that the system's `du` reports."""
     return int(subprocess.run(["du", "-sB1", store.root], capture_output=True, text=True, check=True).stdout.split()[0])
 
 

@@ -1,7 +1,7 @@
-"""Everything that commands make is the owner's alone, and nothing is written through a symlink: asked of the kernel.
+"""Everything that commands make is private to the owner, and nothing is written through a symlink: as strace sees it.
 
-The umask is 0 here, so modes are those that the commands ask for. Traced, because what is made and renamed or deleted
-was there too.
+The umask is 0 here, so modes are those that the commands ask for. The commands are traced, because files that were
+renamed or deleted count too.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from support.syscalls import traced
 pytestmark = pytest.mark.tools("strace")
 
 OTHERS = re.compile(
-    # What images and runtimes decide, and what a container is shown.
+    # Modes decided by images and runtimes, and files shown to a container.
     r"/(rootfs|run|upper|fs)/|/bundle/(rootfs|run)$|/(container|containers/[^/]+)/upper$|/bundle/[a-z.]+$|/trees/[0-9a-f]+/fs$"
-    # What is shared with containers: `load` makes it for them.
+    # Shared with containers: `load` makes it for them.
     r"|/root/pipelines?(/|$)"
 )
 WIDER = re.compile(r"/(places|probe/layer\.tar)$|/runroot/shared$|/runroot/blank(/\d)?$")
-"""Made with what the umask of commands leaves, in directories that are the owner's alone."""
+"""Made with the umask of commands, in directories that are private to the owner."""
 
 FOLLOWED = re.compile(r"/graph/(claims|data\.mdb|lock\.mdb|spare)$|/(places|probe/layer\.tar)$")
-"""Files that are opened, and made where they are missing, by a name that only the owner could give to a symlink."""
+"""Files that are opened, or made if missing, by a name that only the owner could replace by a symlink."""
 
 NEW = re.compile(r"/ingest/[^/]+/.*(?<!\.new)$|/backup[^/]*/blobs/")
-"""Where every file is new, but for those that replace another."""
+"""Places where every file is new, except for those that replace another."""
 
 NEVER = re.compile(
     r"/trees/[0-9a-f]{64}/(layer\.tar|layer\.erofs|merged\.erofs|listing)$"
@@ -40,7 +40,7 @@ NEVER = re.compile(
 
 
 def verify(traces, *directories):
-    """Modes and flags of all that these commands have opened and made below the directories."""
+    """Check modes and flags of all files that these commands opened and made below the directories."""
     made = 0
     for trace in traces:
         for one in trace.opened:
@@ -59,7 +59,7 @@ def verify(traces, *directories):
 
 
 def private(place):
-    """What is there in the end."""
+    """Check that everything is private in the end."""
     for directory, names, files in os.walk(place):
         for name in (*names, *files):
             path = os.path.join(directory, name)
@@ -124,7 +124,7 @@ def test_containers(tmp_path, open_to_all):
         )
     ]
     assert verify(traces, store.root, store.runroot) > 20
-    # What containers are put together in is memory, in which nothing can be run with rights or be a device.
+    # Containers are assembled in memory, where set-ID programs and devices are disabled.
     mounts = [call for trace in traces for path, call in trace.mounts if path == "/proc" or path.endswith("/bundle")]
     assert len(mounts) >= 4
     for call in mounts:

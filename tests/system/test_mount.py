@@ -1,4 +1,4 @@
-"""`mount`, `umount`, `mounts` and `unpack`: what they show is what other tools show, and nothing stays behind."""
+"""`mount`, `umount`, `mounts` and `unpack`: they show the same as other tools, and leave nothing behind."""
 
 from __future__ import annotations
 

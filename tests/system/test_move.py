@@ -1,4 +1,4 @@
-"""A store that was copied while nobody worked on it: the copy works on another machine, whatever it was copied with."""
+"""A store that was copied while unused: the copy works on another machine, with every tool for copying."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ TOOLS = {
     ],
 }
 WHOLE = {"cp -a", "cp sparse", "tar xattrs", "rsync -aHAX", "rsync no lock"}
-"""Those that keep a container's files as they were."""
+"""Tools that keep a container's files as they were."""
 
 
 SHORT = {("tar", "another"), ("rsync -aHAX", "another"), ("cp -a", "same")}
-"""What is tried in the short suite too."""
+"""Cases of the short suite."""
 
 
 def cases():
@@ -81,7 +81,7 @@ def copy(name, source, target):
 
 
 class Elsewhere(Arstore):
-    """A store on another machine: its commands are told of another boot."""
+    """A store on another machine: its commands see another boot."""
 
     def __init__(self, root, runroot, scratch):
         super().__init__(root, runroot)
@@ -92,14 +92,14 @@ class Elsewhere(Arstore):
         self._scratch = scratch
 
     def environment(self, **variables):
-        """The environment, in which Python looks at *scratch* first."""
+        """The environment, in which Python searches *scratch* first."""
         found = super().environment(**variables)
         return {**found, "PYTHONPATH": f"{self._scratch}:{found['PYTHONPATH']}"}
 
 
 @contextmanager
 def shown(store, *words):
-    """What a mount of the store shows, as long as it lasts."""
+    """The content of a mount of the store, for the length of the context."""
     view = store.ok("mount", *words).text.strip()
     try:
         yield treelist.listing(view)
@@ -109,7 +109,7 @@ def shown(store, *words):
 
 @dataclass
 class Original:
-    """A store that is copied, and what its image and its container show."""
+    """A store to copy, and the content of its image and its container."""
 
     store: Arstore
     image: treelist.Listing

@@ -1,4 +1,4 @@
-"""Looking at images and naming them: images, layers, inspect, history, tag, untag, rm."""
+"""Reading images and naming them: images, layers, inspect, history, tag, untag, rm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXAMPLE = images.example()
 
 
 def names(store):
-    """All names in the store, with the digests that they stand for."""
+    """All names in the store, with their digests."""
     return {name: one["digest"] for one in store.json("images") for name in one["names"]}
 
 
@@ -106,7 +106,7 @@ def test_names_that_are_none(filled, name):
 
 
 def test_an_ambiguous_prefix(store, tmp_path):
-    """Digests are tried until two share their first four digits' prefix; a longer prefix is unique again."""
+    """Images are made until the digests of two share a prefix of four digits; a longer prefix is unique again."""
     found = {}
     for number in range(5000):
         one = images.image(config={"Labels": {"n": str(number)}}, names=[f"n{number}:1"])

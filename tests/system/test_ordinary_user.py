@@ -1,4 +1,4 @@
-"""As an ordinary user: import, images, unpack, du and check work; mount says what it lacks and names unpack."""
+"""As an ordinary user: import, images, unpack, du and check work; mount reports what is missing and names unpack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def user():
-    """A store of an ordinary user: this one's, or nobody's when this is root."""
+    """A store of an ordinary user: the present one, or `nobody` if this is root."""
     place = Path(tempfile.mkdtemp(prefix="arstore-user-", dir="/var/tmp"))
     store = Arstore(place / "root", place / "run")
     try:

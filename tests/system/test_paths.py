@@ -1,4 +1,4 @@
-"""Roots, runroots, archives and targets with paths of any bytes: every command works, or says in one line why not."""
+"""Roots, runroots, archives and targets with paths of any bytes: every command works, or fails with a clear line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store(place):
 
 
 def document(store, *words):
-    """The one JSON document that a command prints, in which every string is text."""
+    """The only JSON document that a command prints; every string in it is text."""
     found = store.ok(words[0], "--json", *words[1:]).out.decode("ascii")
     json.dumps(json.loads(found), ensure_ascii=False).encode()
     return json.loads(found)

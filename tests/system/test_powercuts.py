@@ -1,4 +1,4 @@
-"""Power cuts on real file systems: that the simulation loses what it must and no more, and what a store makes of it."""
+"""Power cuts on real file systems: the simulation loses what it must and no more, and a store survives it."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ def test_a_store_that_syncs_nothing_is_found_out(tmp_path, kept, imported, monke
     trial = powercuts.Trial(tmp_path, kept, "ext4", Ours, ("many", "stack", "implied"))
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, lambda _fd: None)
-    # Somebody else's sync(2) may save it once.
+    # A sync(2) by another process may save it once.
     assert any(trial.cut_after("import")[0]["bad"] for _ in range(5))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_of_many_megabytes_after_power_cuts(tmp_path, kept, imported, kind):
-    """More than the kernel has written back by itself when the command ends."""
+    """More data than the kernel has written back by itself when the command ends."""
     trial = powercuts.Trial(tmp_path, kept, kind, Ours, ("many", "stack", HUGE))
     for words in (["import"], ["import", "--tree", "directory"]):
         assert trial.cut_after(*words, archive=HUGE)[0]["faults"] == []

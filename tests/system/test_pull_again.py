@@ -1,4 +1,4 @@
-"""A pull that was cut short is given again: only what is missing comes, and wrong beginnings do no harm."""
+"""A pull that was cut short is repeated: only missing bytes are fetched, and wrong partial blobs do no harm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MIB = 1 << 20
 
 
 def picture(seed, count=3, size=3 * _MIB):
-    """An image of layers that cannot be compressed."""
+    """An image of incompressible layers."""
     content = random.Random(seed)
     layers = [images.layer([images.file(f"file-{n}", content.randbytes(size))], "none") for n in range(count)]
     return images.image(*layers)
@@ -45,7 +45,7 @@ def pull(store, server, *more):
 
 
 def sent(server):
-    """Bytes of blobs' bodies that the server has sent, and the first byte of each request for a layer."""
+    """Bytes of blobs that the server has sent, and the first byte of each request for a layer."""
     asked = server.asked("GET", "/blobs/")
     firsts = [int(re.match("bytes=([0-9]+)-", one.headers.get("range", "bytes=0-"))[1]) for one in asked]
     return sum(one.size for one in asked), firsts

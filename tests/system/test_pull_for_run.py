@@ -1,4 +1,4 @@
-"""`run --pull` and `load --pull`: an image that is missing comes from its registry, when that is wanted."""
+"""`run --pull` and `load --pull`: a missing image is pulled from its registry, if the option allows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def server():
 
 
 def put(server, text, tag="1"):
-    """Have an image in the registry that prints *text*; its name."""
+    """Push an image to the registry that prints *text*; return its name."""
     box = programs.busybox()
     if box is None:
         pytest.skip("there is no static busybox")

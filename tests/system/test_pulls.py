@@ -1,4 +1,4 @@
-"""A short run of `tools/reliability pulls`, and that it finds what it looks for."""
+"""A short run of `tools/reliability pulls`, and a test that it finds faults."""
 
 from reliability import pulls
 from reliability.pulls import CHUNK, Kill, figures

@@ -1,4 +1,4 @@
-"""A store on a read-only file system can be read, and says so when more is asked for; a live one is never misread."""
+"""A store on a read-only file system can be read, and refuses changes clearly; one in use is never misread."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def shown(store, *words):
 
 
 def verify(frozen, source, tmp_path):
-    """All that reads works, and gives what the store itself gives; all that writes is refused, in one line."""
+    """All reading commands work, with the same output as on the store itself; all others fail with one line."""
     original = Arstore(source / "root", tmp_path / "run")
     assert frozen.json("images") == original.json("images")
     for words in READING:
@@ -124,7 +124,7 @@ def test_a_read_only_snapshot_of_btrfs_can_be_read(tmp_path, archive):
 
 @pytest.mark.parametrize("kind", ["bind", "overlay", "readonly-volume"])
 def test_a_read_only_mount_of_a_live_store_is_refused(kind, source, tmp_path):
-    """LMDB itself would go on without its lock, and read what a writer is just reusing."""
+    """LMDB itself would work without its lock, and read pages that a writer is reusing."""
     words = {
         "bind": ["--bind", source],
         "overlay": ["-t", "overlay", "-o", f"lowerdir={source}:{tmp_path / 'empty'}", "overlay"],
@@ -143,7 +143,7 @@ def test_a_read_only_mount_of_a_live_store_is_refused(kind, source, tmp_path):
 
 
 def test_trees_that_are_not_trusted_are_not_shown(source, tmp_path):
-    """Files that mkfs has copied may lack what copies lack; unpack makes them of the blobs."""
+    """Files copied by mkfs may lack what copies lack; unpack makes them from the blobs."""
     store = Arstore(source / "root", tmp_path / "run")
     plain = images.image(images.layer([images.file("f", b"f")]), names=["plain:1"])
     store.ok("import", "--tree", "directory", images.write_oci_archive(tmp_path / "plain.tar", plain))
@@ -184,7 +184,7 @@ def test_there_is_no_store_on_an_empty_read_only_disk(tmp_path):
 
 @contextmanager
 def near(far, place):
-    """The directory *far* at *place*, by way of sshfs, which talks with its server through pipes."""
+    """The directory *far* at *place*, through sshfs, which talks to its server through pipes."""
     server = "/usr/lib/openssh/sftp-server"
     if not os.path.exists(server):
         pytest.skip("not installed: sftp-server")
@@ -222,7 +222,7 @@ def test_a_network_file_system_is_refused_for_a_store_and_takes_backups(tmp_path
         other = Arstore(tmp_path / "other", tmp_path / "otherrun")
         other.ok("import", place / "backup")
         assert other.json("images")[0]["digest"] == EXAMPLE.digest
-        # A store that was copied there is not opened either; its layout is read.
+        # A store that was copied there cannot be opened either; its layout is read.
         subprocess.run(["cp", "-r", local.root, place / "copied"], check=True)
         copied = Arstore(place / "copied", tmp_path / "run2")
         assert "network file system" in copied.fails("Host", "images")

@@ -1,5 +1,5 @@
-"""Real archives: a mount in either form, the unpacked tree and what umoci and buildah make of the archive are equal,
-and fsck.erofs finds nothing in the indexes.
+"""Real archives: a mount in either form, the unpacked tree, and the results of umoci and buildah must be equal, and
+fsck.erofs must find nothing in the indexes.
 
 Long. ARSTORE_SAMPLE_IMAGES names a directory with archives, such as `tools/sample-images` makes.
 """
@@ -25,9 +25,9 @@ pytestmark = [
 
 
 def reference(path, place):
-    """How skopeo is told of an archive; a compressed one is inflated first, which skopeo leaves to its callers.
+    """The reference of an archive for skopeo; a compressed one is inflated first, which skopeo leaves to its callers.
 
-    umoci does not read layers in zstd: the archive beside it has the same ones in gzip.
+    umoci does not read layers in zstd: another archive has the same layers in gzip.
     """
     path = path.with_name(path.name.replace(".zst.", "."))
     if path.suffix == ".gz":
@@ -39,7 +39,7 @@ def reference(path, place):
 
 
 def shown(store, image):
-    """What a mount of *image* shows."""
+    """The content of a mount of *image*."""
     mounted = store.ok("mount", image).text.strip()
     try:
         return treelist.listing(mounted)

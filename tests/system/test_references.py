@@ -1,4 +1,4 @@
-"""The exercise about references, on a small store: each of its commands ends well, and the figures are those of all."""
+"""The exercise about references, on a small store: each of its commands succeeds, and has a figure."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def access(tmp_path, **options):
 
 
 def push(repository, picture, tag, chunk=0):
-    """Bring an image there with what uploads blobs and manifests."""
+    """Push an image with the code that uploads blobs and manifests."""
     for data in (picture.config, *(layer.blob for layer in picture.layers)):
         upload(repository, Digest.of(data), len(data), BytesBlob(data), chunk)
     put_manifest(repository, tag, picture.media_type, picture.manifest)
@@ -121,7 +121,7 @@ def test_tls_and_passwords(store, tmp_path):
         login = ("login", "--username", "me", "--password-stdin", *tls, host)
         done = store.run(*login, data=b"secret", **environment)
         assert done.status == 22, done.err  # without a client certificate
-        # A certificate of another CA comes first by name: the registry says which CA it wants, and gets the other.
+        # A certificate of another CA comes first by name: the registry says which CA it wants, and gets the right one.
         (pki / "other").mkdir()
         pairs = {"another": Authority(pki / "other", "another CA").issue("me"), "me": (certificate, key)}
         for name, pair in pairs.items():
@@ -157,7 +157,7 @@ def test_tokens(store, tmp_path):
             scopes = [one.query["scope"] for one in tokens.asked(pattern="/token")]
             assert scopes[0] == ["repository:a/b:pull,push"]
             assert scopes[-1] == ["repository:c:pull,push", "repository:a/b:pull"]
-            # Nobody in particular may pull, and not push or delete.
+            # Without credentials, pulling is allowed, but not pushing or deleting.
             assert store.run("pull", "--tls-verify=false", f"{host}/a/b:1").status == 0
             assert store.run("delete", "--tls-verify=false", f"docker://{host}/a/b:1").status == 24
             creds = ("--tls-verify=false", "--creds", "me:secret")

@@ -1,4 +1,4 @@
-"""Restores of large backups, as docs/backup.md has them."""
+"""Restores of large backups, as docs/backup.md describes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ sys.exit(status)
 
 
 def documented(directory):
-    """The words of the command that restores, after `arstore`."""
+    """The words of the restoring command, after `arstore`."""
     text = (REPOSITORY / "docs" / "backup.md").read_text()
     (line,) = re.findall(
         r"^    arstore (import .*)$", text.partition("**Restore**")[2].partition("\n## ")[0], re.MULTILINE
@@ -51,7 +51,7 @@ def test_a_store_of_small_images_comes_back_as_documented(tmp_path, count):
 
 
 def test_what_a_large_store_has_is_within_the_limits():
-    """The numbers that docs/backup.md gives."""
+    """The numbers in docs/backup.md."""
     assert DEFAULT_LIMITS.images == 20_000
     assert DEFAULT_LIMITS.manifests == 50_000
     assert DEFAULT_LIMITS.listing == 16 << 20

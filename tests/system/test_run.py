@@ -160,7 +160,7 @@ def test_nothing_outlives_arstore(box):
 
 @pytest.mark.skipif(not features.detached_clones(), reason="the kernel clones no detached mounts (before 6.15)")
 def test_containers_of_one_image_share_its_file_system(box, tmp_path):
-    """Overlayfs shows a file of the only layer by a number of its own, so the layer is looked at from outside."""
+    """Overlayfs shows other device numbers for the only layer's files, so the layer is examined from outside."""
     if not can_use_index_form(box):
         pytest.skip("the index form cannot be mounted here")
     box.ok("run", "-d", "--name", "first", "box:1", "sleep", "600")

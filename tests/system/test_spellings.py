@@ -1,4 +1,4 @@
-"""What is mounted is the store's: known by whichever path, runroot and namespace the store is reached."""
+"""Mounts belong to the store, and are known by every path, runroot and namespace through which it is reached."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store(store_root, runroot, tmp_path, request):
 
 @pytest.fixture
 def other(store, tmp_path, request):
-    """The same store by another way, with the runroot that somebody there would have."""
+    """The same store by another path, with the runroot that a user there would have."""
     runroot = tmp_path / "other-run"
     way = request.param
     if way in INSIDE:
@@ -57,7 +57,7 @@ def other(store, tmp_path, request):
 
 
 def in_a_chroot(store, tmp_path, runroot):
-    """The store at /mnt of another root file system, in a mount namespace of its own, as a container would have it."""
+    """The store at /mnt of another root file system, in a new mount namespace, as in a container."""
     root = tmp_path / "host"
     root.mkdir()
     script = f"mount --rbind / {root} && mount --bind {store.root} {root}/mnt && exec chroot {root} "
@@ -65,7 +65,7 @@ def in_a_chroot(store, tmp_path, runroot):
 
 
 def is_of_a_user_namespace(arstore):
-    """Whether it may look at the store and not change all of it: attributes and owners are not its own."""
+    """True if the process can read the store but not change all of it, because it cannot set owners and attributes."""
     return arstore.prefix == INSIDE["user"]
 
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or read by nobody: what could not be printed is said, and what was done."""
+"""Standard streams that are closed, full, or without a reader: errors report what was not printed and what was done."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from support import images
 WAYS = {
     "closed": ('"$@" >&-', "is closed"),
     "full": ('"$@" >/dev/full', "no space left on device"),
-    # The status of a command in a pipeline is told on a descriptor of its own.
+    # The status of a command in a pipeline is passed on a separate descriptor.
     "gone": ('{ "$@"; echo $? >&3; } 3>status | :', "its reader has gone"),
 }
-"""How stdout fails: a script of sh, and why nothing was written."""
+"""Ways in which stdout fails: a script of sh, and why nothing was written."""
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 

@@ -1,4 +1,4 @@
-"""What an error is about is a name that the user can look up, whichever system call fails; and hints fit the case."""
+"""Errors name something that the user can look up, whichever system call fails; and hints fit the case."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_call_that_fails_is_told_with_a_name(filled, tmp_path, words, call
 
 
 def verify(filled, store, line, fault):
-    """Run a command on a copy of the store, and have one call of it fail: its name, the error, and which one."""
+    """Run a command on a copy of the store with one failing call: its name, the error, and its number."""
     call, error, when = fault
     shutil.rmtree(store.root, ignore_errors=True)
     subprocess.run(["cp", "-a", filled.root, store.root], check=True)
@@ -58,7 +58,7 @@ def verify(filled, store, line, fault):
     )
     store.run("umount", "--all", "--force")
     said = done.stderr.splitlines()
-    # The interpreter's own start may meet the fault, and so may the writing of the error.
+    # The interpreter's start may meet the fault too, and so may the writing of the error.
     if not done.returncode or re.search("frozen|ModuleNotFound", done.stderr) or (not said and call == "write"):
         return
     assert len(said) == 1, said

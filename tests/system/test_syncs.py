@@ -1,6 +1,6 @@
-"""System calls of real commands: written, synced, named, its directory synced, and only then relied upon.
+"""System calls of real commands: data is written, synced, named, its directory synced, and only then relied upon.
 
-Power cuts (reliability.powercuts) show what a file system of today loses; this shows what any could.
+Power cuts (reliability.powercuts) show what today's file systems lose; this shows what any file system could lose.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SMALL = [images.layer([images.file(f"small{number}", b"%d" % number)], "gzip") f
 
 @pytest.fixture
 def fresh(tmp_path):
-    """A store that is made by the first command."""
+    """A store that the first command makes."""
     return Arstore(tmp_path / "root", tmp_path / "run")
 
 
@@ -30,7 +30,7 @@ def archive_of(tmp_path, *layers, name="made:1"):
 
 
 def in_order(trace, *steps):
-    """Each of the *steps* was done, and after the one before it."""
+    """Check that each of the *steps* was done, after the one before it."""
     last = -1
     for what, path in steps:
         later = [number for number in trace.positions(what, path) if number > last]
@@ -39,7 +39,7 @@ def in_order(trace, *steps):
 
 
 def verify_blobs(trace, store, picture):
-    """Every blob was written, synced, given its name, its directory synced, and then the graph committed."""
+    """Check that every blob was written, synced, named, its directory synced, and then the graph committed."""
     for digest in picture.blobs():
         name = digest.partition(":")[2]
         staged, place = f"blob-{name}", f"{store.root}/blobs/sha256/{name}"
@@ -71,7 +71,7 @@ def test_import(fresh, tmp_path, layers):
 
 @pytest.mark.parametrize("layers", [[LARGE], SMALL], ids=["one large layer", "a group of small layers"])
 def test_import_from_a_pipe(fresh, tmp_path, layers):
-    """Blobs are written before anything is known of them."""
+    """Blobs are written before anything is known about them."""
     path = archive_of(tmp_path, *layers)
     trace = traced(fresh, tmp_path, "import", "-", data=path.read_bytes())
     verify_blobs(trace, fresh, images.image(*layers, names=["made:1"]))
@@ -122,7 +122,7 @@ def test_backup(filled, tmp_path):
         before = [one for one in trace.positions("synced", f"{target}/blobs/sha256/.partial-") if one < named]
         assert before, path
         assert any(named < one < index for one in trace.positions("synced", f"{target}/blobs/sha256$"))
-    # What tells of them follows, and nothing is left to lose at the end: the names of the new directories neither.
+    # The files that refer to them follow, and in the end nothing is at risk, not even the names of new directories.
     in_order(
         trace,
         ("renamed", f"{target}/oci-layout"),
@@ -154,7 +154,7 @@ def test_containers_and_commits(filled, tmp_path):
     shown = trace.outcome.text.strip()
     with open(f"{shown}/made", "wb") as file:
         file.write(os.urandom(3_000_000))
-    # It is mounted, and read from below the mount: what it has not written yet has to be there, or to fail, first.
+    # It is mounted, and read from below the mount: unwritten data must be written first, or the command fails.
     trace = traced(filled, tmp_path, "commit", "c", "committed:1")
     assert trace.at_risk == []
     in_order(trace, ("all synced", f"{place}/upper"), ("written", ""), ("committed", ""))
@@ -175,7 +175,7 @@ def test_containers_and_commits(filled, tmp_path):
 
 @pytest.mark.root
 def test_convert_and_gc(filled, tmp_path):
-    """A tree loses its trust before it is exchanged, and is called durable only when all is synced."""
+    """A tree loses its trust before it is exchanged, and is called durable only when all of it is synced."""
     filled.ok("gc")
     trace = traced(filled, tmp_path, "convert", "--tree", "directory", "example:1")
     assert trace.at_risk == []
@@ -192,7 +192,7 @@ def test_load(fresh, tmp_path, pipeline):
     trace = traced(fresh, tmp_path, "load", "-i", pipeline)
     assert trace.at_risk == []
     assert len(trace.positions("renamed", f"{fresh.root}/blobs/sha256")) > 6
-    # What is reported as taken away does not come back.
+    # Files that are reported as removed must not reappear.
     assert ("synced", f"{fresh.root}/pipeline/images") in trace.events
 
 

@@ -1,6 +1,6 @@
-"""The commands of docs/trust.md, typed as they are there, on a build side and on a host that share one disk.
+"""The commands of docs/trust.md, run as printed, on a build side and on a host that share one disk.
 
-Only the directories are others: the page's are replaced by those of the test.
+Only the directories differ: those of the page are replaced by those of the test.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
 BUILD, HOST = "build", "host"
 ON = [BUILD, BUILD, HOST, HOST, HOST, HOST, HOST, BUILD, HOST, HOST]
-"""Where each block is typed."""
+"""The side on which each block is run."""
 _STATUS = re.compile(r"^(arstore .*?) +# exit status (\d+)$", re.MULTILINE)
 _EXPECTED = r"if \1; then ended=0; else ended=$?; fi; [ $ended = \2 ] || { echo '\1': $ended >\&2; exit 99; }"
 STRANGE = images.image(images.layer([images.file("a", b"another")]), names=["site/builder:1"])
@@ -34,7 +34,7 @@ def blocks() -> list[str]:
 
 
 class Side:
-    """One machine: its home, its working directory, its store; *disk* goes from one to the other."""
+    """One machine: its home, its working directory, its store; *disk* moves from one to the other."""
 
     def __init__(self, place, disk) -> None:
         self.place, self.disk = place, disk
@@ -47,7 +47,7 @@ class Side:
         (place / "bin" / "arstore").chmod(0o755)
 
     def typed(self, block: str) -> tuple[str, str]:
-        """Type a block; its stdout and stderr. Fails when a command ends otherwise than the page says."""
+        """Run a block; return its stdout and stderr. Fails if a command ends otherwise than the page says."""
         script = _STATUS.sub(_EXPECTED, block)
         for old, new in (("/media/disk", self.disk), ("/etc/arstore", self.place / "etc")):
             script = script.replace(old, str(new))
@@ -64,7 +64,7 @@ class Side:
         return self.arstore.environment(PATH=path, HOME=str(self.place / "home"))
 
     def run(self, *words) -> int:
-        """The exit status of a command of arstore's."""
+        """The exit status of a command of arstore."""
         return self.arstore.run(*words, HOME=str(self.place / "home")).status
 
     @property
@@ -94,27 +94,27 @@ def test_the_story(sides):
             assert names(host) == {"site/builder:1", "greeter:1", "counter:1"}
             before = host.arstore.json("images"), host.arstore.json("du")["blobs"]
         if number == 4:
-            # What was refused has left nothing, and nothing of it has run.
+            # The refused image has left nothing, and nothing of it has run.
             assert (host.arstore.json("images"), host.arstore.json("du")["blobs"]) == before
             assert "built greeter:1" not in said[4][1]
     assert "sigstoreSigned keyPath" in said[2][0]
     assert "good" in said[3][0]
     assert "built greeter:1" in said[3][1]
     assert "Hello from an image that a container built.\n" in said[3][0]
-    assert "a signature is needed, and there is none" in said[4][0]
+    assert "a signature is required, but there is none" in said[4][0]
     # Both signatures are in the store: one came with the first archive.
     for key in ("builds", "builds-2"):
         host.arstore.ok("verify", "--key", host.place / "etc" / f"{key}.pub", "site/builder:1")
 
 
 def loaded(sides) -> None:
-    """Type all that makes a policy, without loading anything."""
+    """Run all blocks that make a policy, without loading anything."""
     for block, name in list(zip(blocks(), ON, strict=True))[:3]:
         sides[name].typed(block)
 
 
 def test_another_image_with_the_signature_of_this_one(sides, tmp_path):
-    """Its digests are all good; the signature is moved to its tag, as a stranger can."""
+    """Its digests are all valid; the signature was moved to its tag, as an attacker can."""
     loaded(sides)
     host, disk = sides[HOST], sides[HOST].disk
     layout = tmp_path / "forged"
@@ -136,7 +136,7 @@ def test_another_image_with_the_signature_of_this_one(sides, tmp_path):
 
 
 def test_where_a_policy_accepts(sides, tmp_path):
-    """Not on another path, not under another name, not what another pipeline leaves."""
+    """Not on another path, not under another name, and not images that another pipeline leaves."""
     loaded(sides)
     host, build, rejected = sides[HOST], sides[BUILD], exit_status("Rejected")
     load = ("load", "--policy", host.policy, "-i")
@@ -153,7 +153,7 @@ def test_where_a_policy_accepts(sides, tmp_path):
 
 
 def test_a_pipeline_that_carries_signed_archives(sides, tmp_path, busybox):
-    """What it leaves is signed too, and everything asks for signatures."""
+    """The images that it leaves are signed too, and every policy requires signatures."""
     loaded(sides)
     host, build = sides[HOST], sides[BUILD]
     key = ("--key", build.work / "builds.key", "--passphrase-file", build.work / "secret")

@@ -1,4 +1,4 @@
-"""The caller's umask changes nothing, one that takes rights from the owner neither: modes are those of umask 022."""
+"""The caller's umask has no effect, even one that removes rights of the owner: modes are those of umask 022."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 USUAL = 0o022
 UMASKS = (0o777, 0o177, 0o111, 0o077, 0)
 FEW = (0o777, 0o177)
-"""Those for work that takes its time."""
+"""Commands for work that takes longer."""
 NOBODY = 65534
 
 
 def under(umask: int, *words: str) -> tuple[str, ...]:
-    """Words that give *words*, and what follows them, this umask."""
+    """Words that run *words*, and what follows them, with this umask."""
     return ("sh", "-c", f'umask {umask:03o}; exec "$@"', "sh", *words)
 
 
@@ -47,7 +47,7 @@ def trees(directory: Path) -> list[str]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that ordinary users reach."""
+    """A directory that ordinary users can reach."""
     path = Path(tempfile.mkdtemp(prefix="arstore-umask-", dir="/var/tmp"))
     path.chmod(0o755)
     yield path
@@ -98,7 +98,7 @@ def test_as_root(place: Path, archive: Path, form: str) -> None:
 
 
 def private(root: Path) -> dict[str, str]:
-    """The modes of what a store has besides files that are named by their content."""
+    """The modes of the store's files, except those that are named by their content."""
     names = ["", "blobs", "blobs/sha256", "containers", "containers/c", "containers/c/upper", "containers/c/work"]
     names += ["graph", "graph/data.mdb", "graph/lock.mdb", "index.json", "ingest", "oci-layout", "trees"]
     found = {name: stat.filemode((root / name).stat().st_mode) for name in names}

@@ -1,4 +1,4 @@
-"""`unpack` believes no stored blob: an altered one ends it, and what it has made is taken away again."""
+"""`unpack` verifies every stored blob: an altered one ends it, and the files it made are removed again."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ FILE = b"the content of a file\n" * 4000
 
 
 def altered(blob):
-    """As long as it was, and a tar as before: one byte of a file is another."""
+    """A tar of the same length with one byte of a file changed."""
     place = blob.index(FILE) + len(FILE) // 2
     return blob[:place] + bytes([blob[place] ^ 1]) + blob[place + 1 :]
 
 
 def other_compression(blob):
-    """The same tar by another gzip: the diff ID is right, the digest is not."""
+    """The same tar by another gzip: the diff ID is right, the digest is wrong."""
     return gzip.compress(gzip.decompress(blob), 1)
 
 
 def of_the_same_length(blob):
-    """Compressed as before, with another time in gzip's header, which no reader of the tar looks at."""
+    """Compressed as before, with another time in gzip's header, which no reader of the tar sees."""
     return blob[:4] + b"\x01\x02\x03\x04" + blob[8:]
 
 

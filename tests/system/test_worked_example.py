@@ -1,4 +1,4 @@
-"""The example of docs/pipelines.md, typed as it stands there: builder image, load, run."""
+"""The example of docs/pipelines.md, run as printed: builder image, load, run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_worked_example(tmp_path, store):
     make, use = blocks()
     sources = Path("/etc/apt/sources.list.d/debian.sources")
     if sources.exists():
-        # The mirror of this machine, in place of the usual one.
+        # This machine's mirror, in place of the usual one.
         make = make.replace(" stable root.tar", f" stable root.tar {sources}")
         make = make.replace(" stable ", f" {release()} ")
     bin_directory = tmp_path / "bin"

@@ -42,7 +42,7 @@ PACK: dict[Compression, Callable[[bytes], bytes]] = {
 
 
 class Dripping:
-    """A source that gives at most *most* bytes at a time, like a pipe, and counts reads after its end."""
+    """A source that returns at most *most* bytes at a time, like a pipe, and counts reads after its end."""
 
     def __init__(self, data: bytes, most: int) -> None:
         self.file = io.BytesIO(data)
@@ -125,7 +125,7 @@ def test_damage_never_gives_an_error_of_another_kind(compression: Compression) -
         except ArstoreError:
             errors += 1
         else:
-            # Bits that mean nothing, such as a gzip header's time.
+            # Bits without meaning, such as a gzip header's time.
             assert same
     assert errors > 200
 

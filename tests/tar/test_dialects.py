@@ -1,7 +1,7 @@
-"""Headers as different programs write them, byte by byte, and what the peers make of them.
+"""Headers as different programs write them, byte by byte, and as the peers read them.
 
-The expected values are what Go's archive/tar reads, which podman, Docker, containerd and umoci are built on, and what
-GNU tar reads, where the two agree; `go` alone is marked. umoci is asked as a witness of Go where it is installed.
+The expected values are those of Go's archive/tar, on which podman, Docker, containerd and umoci are built, and of GNU
+tar, where the two agree; `go` alone is marked. umoci serves as a witness of Go where it is installed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Limits: what they stop, when, and how they are changed."""
+"""Limits: what they stop, at which point, and how to change them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ XATTR = b"SCHILY.xattr.user.a"
 
 
 class Dripping:
-    """A source that gives at most *most* bytes at a time."""
+    """A source that returns at most *most* bytes at a time."""
 
     def __init__(self, data: bytes, most: int) -> None:
         self.file = io.BytesIO(data)
@@ -390,7 +390,7 @@ def test_seekable_needs_a_source_that_seeks() -> None:
 
 
 def listed(archive: bytes) -> list[tuple[object, ...]]:
-    """What this reader says, in the terms of the standard library's."""
+    """The entries of this reader, in the terms of the standard library's."""
     letters = {Kind.FILE: "0", Kind.DIRECTORY: "5", Kind.SYMLINK: "2", Kind.HARDLINK: "1", Kind.FIFO: "6"}
     reader = TarReader(io.BytesIO(archive))
     return [(e.path, letters[e.kind], e.mode, e.uid, e.gid, e.size, e.link, b"".join(reader.chunks())) for e in reader]
@@ -468,7 +468,7 @@ def test_all_forms_of_tarfile(form: int) -> None:
 
 
 def read_all(archive: bytes) -> None:
-    """Only arstore's errors may come out."""
+    """Only errors of arstore may be raised."""
     small = Limits(headers=1000)
     for seekable in (False, True):
         reader = TarReader(io.BytesIO(archive), "t", small, seekable=seekable)
@@ -539,7 +539,7 @@ def test_altered_archives() -> None:
 @pytest.mark.parametrize("seekable", [False, True])
 @pytest.mark.parametrize(("size", "missing"), [(1, 511), (1, 7), (700, 324), (3 << 20, 0)])
 def test_padding_missing_at_the_end_is_no_matter(size: int, missing: int, seekable: bool) -> None:
-    """umoci 0.4 ends a layer right after the last member's content; Go's reader takes that too."""
+    """umoci 0.4 ends a layer right after the last member's content; Go's reader accepts that too."""
     whole = tarfile.TarInfo("a")
     whole.size = size
     data = whole.tobuf(tarfile.USTAR_FORMAT) + bytes(size + -size % 512)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def expanded(archive: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[bytes, bytes]:
-    """Every file's content, its holes filled, by path."""
+    """Every file's content with its holes filled, by path."""
     reader = TarReader(io.BytesIO(archive), "t", limits)
     files = {}
     for entry in reader:

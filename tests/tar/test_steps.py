@@ -1,4 +1,4 @@
-"""Steps: each thing that is gone through has its price, whatever the machine; what is past the limit is refused."""
+"""Steps: each piece of work has a price, the same on every machine; work beyond the limit is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arstore.tar.steps import ATTRIBUTE, COMPONENT, DECODED, ENTRY, HEADER, LIST
 
 XATTR = b"SCHILY.xattr.user."
 FILE = HEADER + ENTRY
-"""What a member costs."""
+"""The price of a member."""
 QUOTED = b"LIBARCHIVE.xattr.user%2ea%41%42"
 LONG = b"a/" * 200 + b"f"
 THREE = [(XATTR + b"%d" % number, b"v") for number in range(3)]
@@ -43,7 +43,7 @@ def old_sparse(pairs: int) -> bytes:
         (member(b"f") + gnu_long(LONG, b"K") + header(b"h", b"1"), HEADER + 2 * FILE + 200 * COMPONENT),
         (pax((b"comment", b"c"), (b"uid", b"1")) + member(b"a"), HEADER + 2 * RECORD + FILE),
         (pax(*THREE) + member(b"a"), HEADER + 3 * RECORD + FILE + 3 * ATTRIBUTE),
-        # Global records are gone through one by one, and together when they change; each member gets what they say.
+        # Global records are read one by one, and all together when they change; each member gets their values.
         (pax(*THREE, letter=b"g") + member(b"a") * 4, HEADER + 9 * RECORD + 4 * FILE + 12 * ATTRIBUTE),
         (
             (pax(*THREE, letter=b"g") + member(b"a")) * 2,
@@ -64,13 +64,13 @@ def old_sparse(pairs: int) -> bytes:
             HEADER + 3 * RECORD + FILE + 200 * COMPONENT,
         ),
         (old_sparse(20), FILE + HEADER + 2 * 21 * NUMBER),
-        # A quoted name and base64 by their lengths, a global one as often as the global records are gone through.
+        # A quoted name and base64 by their lengths, a global one as often as the global records are read.
         (pax((QUOTED, b"QUFB")) + member(b"a"), HEADER + RECORD + 3 * NUMBER + 5 * DECODED + FILE + ATTRIBUTE),
         (
             pax((QUOTED, b"QUFB" * 10), letter=b"g") + member(b"a"),
             HEADER + 3 * RECORD + 9 * NUMBER + (9 + 5 + 5) * DECODED + FILE + ATTRIBUTE,
         ),
-        # An access control list that says no more than a mode is looked into, and forgotten.
+        # An access control list that says no more than a mode is parsed, and dropped.
         (pax((b"SCHILY.acl.access", b"u::r"), letter=b"g") + member(b"a"), HEADER + 2 * RECORD + FILE + 4 * LIST),
     ],
 )
@@ -129,7 +129,7 @@ def test_global_records_are_not_added_up_for_each_that_comes() -> None:
 
 
 def test_global_records_cost_what_they_are_now() -> None:
-    """Those that were replaced or taken back cost nothing any more, nor do they count for the most that may hold."""
+    """Records that were replaced or removed cost nothing any more, and do not count for the limit of records."""
     large = pax((QUOTED, b"QUFB" * 50_000), letter=b"g")
     back = pax((QUOTED, b""), letter=b"g")
     archive = large * 20 + back + pax((b"uid", b"1"), letter=b"g") + member(b"a") + END

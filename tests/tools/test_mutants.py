@@ -1,4 +1,4 @@
-"""Mutants: the rules find guards, each change takes one away and nothing else, and lists can be read."""
+"""Mutants: the rules find guards, each change removes exactly one, and lists can be read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_mutant_that_no_rule_finds_can_be_written(mutants, package):
 
 
 def test_the_lists_describe_mutants(mutants):
-    """Lines that have changed since are counted as gone; most must be there, or the sample says nothing."""
+    """Lines that have changed since count as gone; most must exist, or the sample means nothing."""
     known = {(one.rule, one.name) for one in mutants.candidates(REPOSITORY / "arstore")}
     for path in sorted((REPOSITORY / "tests/mutation").glob("*.txt")):
         lines = [line for line in path.read_text().splitlines() if line and not line.startswith(("#", " "))]

@@ -1,4 +1,4 @@
-"""The pipeline image really builds: its script runs in a chroot here, and other tools read what it leaves."""
+"""The pipeline image really builds: its script runs in a chroot here, and other tools read the resulting images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHROOT = "import os, sys; os.chroot(sys.argv[1]); os.chdir('/'); os.execv(sys.ar
 
 
 def make(path, *options):
-    """Make a pipeline image; returns its index, its config and its layer's uncompressed tar."""
+    """Make a pipeline image; return its index, its config and its layer's uncompressed tar."""
     subprocess.run([sys.executable, TOOL, path, *options], check=True)
     with tarfile.open(path) as archive:
         members = [one for one in archive if one.isfile() and one.name.startswith("blobs/")]
@@ -50,7 +50,7 @@ def rootfs(request, tmp_path):
 
 
 def build(rootfs, **settings):
-    """Run the image's command in a chroot; returns its status."""
+    """Run the image's command in a chroot; return its status."""
     top, config = rootfs
     environment = dict(one.split("=", 1) for one in config["config"]["Env"])
     command = [sys.executable, "-c", CHROOT, top, *config["config"]["Entrypoint"]]

@@ -1,4 +1,4 @@
-"""A spool in the test's own directory, and a check that a source leaves no descriptor open."""
+"""A spool in the test's directory, and a check that a source leaves no descriptor open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DirectorySpool", "connect", "server", "spool"]
 
 
 class DirectorySpool:
-    """A `Spool` whose files can be looked at afterwards."""
+    """A `Spool` whose files can be examined afterwards."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,13 +40,13 @@ def open_descriptors() -> dict[str, str]:
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[DirectorySpool]:
-    """A spool; the test fails when it leaves a descriptor open that it did not find open."""
+    """A spool; the test fails if it leaves a descriptor open."""
     path = tmp_path / "spool"
     path.mkdir()
     before = open_descriptors()
     yield DirectorySpool(path)
     deadline = time.monotonic() + 5
-    # A server of the tests' own closes its end of a connection in a thread, when it hears of the other's.
+    # A test server closes its end of a connection in a thread, after the other end was closed.
     while (left := {fd: to for fd, to in open_descriptors().items() if before.get(fd) != to}) and (
         time.monotonic() < deadline and all(to.startswith("socket:") for to in left.values())
     ):

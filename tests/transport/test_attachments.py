@@ -1,4 +1,4 @@
-"""Attachments go where their image goes, through every medium that can hold it, byte for byte."""
+"""Attachments go where their image goes, through every medium that can hold them, byte for byte."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def arstore(tmp_path):
 
 @pytest.fixture(params=[True, False], ids=["api", "fallback"])
 def server(request):
-    """A registry with the image and all that belongs to it, with a list of referrers or without."""
+    """A registry with the image and its attachments, with a list of referrers or without."""
     with registry.served(referrers=request.param) as served:
         fill(served)
         yield served
@@ -57,13 +57,13 @@ def fill(served, repository="team/app"):
 
 
 def stored(arstore, digest=PICTURE.digest):
-    """The attachments that the store has of one manifest, with their tags."""
+    """The attachments of one manifest in the store, with their tags."""
     with stores.made(arstore.root, arstore.runroot) as store:
         return {str(one.digest): one.tag for one in attachments_of(store, Digest(digest))}
 
 
 def verify_complete(arstore, every=EVERY):
-    """The store has all of it, and is sound."""
+    """The store has everything, and is sound."""
     with stores.made(arstore.root, arstore.runroot) as store:
         keys = {key for key, _ in stores_attachments(store)}
         assert keys == {f"{subject_of(one)}/{one.digest}" for one in every}
@@ -117,7 +117,7 @@ def test_what_was_pulled_is_saved_imported_and_pushed_again(arstore, server, tmp
             third = Arstore(tmp_path / f"third{referrers}", tmp_path / "run3")
             third.ok("pull", "--referrers", "--tls-verify=false", place)
             verify_complete(third)
-            # What is there is not sent again.
+            # Existing blobs are not sent again.
             before = len(there.log)
             other.ok("push", "--referrers", "--tls-verify=false", "app:1", place)
             assert {one.method for one in there.log[before:]} <= {"GET", "HEAD"}
@@ -155,7 +155,7 @@ def test_a_list_that_lies_is_not_believed(arstore, places):
         tag = PICTURE.digest.replace(":", "-")
         served.put_manifest("team/app", attachments.fallback(other), images.OCI_INDEX, tag)
         done = arstore.ok("pull", "--referrers", "--tls-verify=false", f"docker://{served.host}/team/app:1")
-    assert "does not say so itself" in done.err
+    assert "does not name it as its subject" in done.err
     assert stored(arstore) == {}
 
 
@@ -202,7 +202,7 @@ def test_a_layout_as_cosign_saves_it(arstore, tmp_path):
 
 @pytest.mark.parametrize("archived", [False, True])
 def test_a_layout_as_cosign_3_saves_it(arstore, tmp_path, archived):
-    """What refers to the image is among the blobs, and no list has it; what only looks like that is passed over."""
+    """Attachments of the image are unlisted blobs; blobs that only look like them are skipped."""
     layout = images.write_layout(tmp_path / "layout", stores.simple("a", compression="gzip"))
     index = json.loads((layout / "index.json").read_bytes())
     before = images.dump(index)
@@ -218,7 +218,7 @@ def test_a_layout_as_cosign_3_saves_it(arstore, tmp_path, archived):
         source = tmp_path / "layout.tar"
         with tarfile.open(source, "w") as tar:
             tar.add(layout, ".")
-    # Nothing but cosign's own layouts is searched.
+    # Only cosign's layouts are searched.
     arstore.ok("import", source)
     verify_complete(arstore, ())
     index["manifests"][0]["annotations"] = {"kind": "dev.cosignproject.cosign/image"}
@@ -300,7 +300,7 @@ def test_a_written_layout_marks_them_as_other_tools_do(arstore, tmp_path):
     }
     assert entries[ATTESTED.digest]["annotations"]["kind"] == f"{kind}/atts"
     assert entries[LIST.digest]["artifactType"] == attachments.SBOM
-    # Signatures that are there stay, when others of the same image come.
+    # Existing signatures stay when others of the same image are added.
     more = attachments.signature(PICTURE.digest, "third")
     other = Arstore(tmp_path / "other", tmp_path / "run2")
     (tmp_path / "x").mkdir()
@@ -372,7 +372,7 @@ def test_a_dir_holds_signatures_as_files(arstore, tmp_path):
     back = [(tmp_path / "back" / f"signature-{number}").read_bytes() for number in (1, 2, 3)]
     assert not (tmp_path / "back" / "signature-4").exists()
     assert sorted(back) == sorted(files)
-    # And again: the same signatures are the same manifests.
+    # Repeated: the same signatures are the same manifests.
     again = Arstore(tmp_path / "again", tmp_path / "run2")
     again.ok("import", "--name", "app:1", f"dir:{tmp_path / 'back'}")
     assert stored(again).items() <= stored(arstore).items()

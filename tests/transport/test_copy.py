@@ -1,4 +1,4 @@
-"""From any medium into the store: the same image whatever it came in, names by option, all or nothing."""
+"""Import from every medium: the same image from each, names by option, all or nothing."""
 
 from __future__ import annotations
 

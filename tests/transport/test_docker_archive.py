@@ -38,7 +38,7 @@ def content(picture=ONE):
 
 
 def manifests(reference, spool):
-    """The manifests by names, every layer read and compared with its digest."""
+    """The manifests by names; every layer is read and compared with its digest."""
     with open_source(str(reference), spool) as source:
         found = {}
         for image in source.images():

@@ -1,4 +1,4 @@
-"""Encrypted layers: into a store, from place to place, out of a store, and everything that may be wrong with them."""
+"""Encrypted layers: into a store, from place to place, out of a store, and with every kind of fault."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_keys_are_not_needed_where_nothing_is_encrypted(store):
 
 
 def test_layers_that_share_a_file(store, keys, monkeypatch):
-    """As of an image with more layers than there may be files open."""
+    """An image may have more layers than a process may have open files."""
     monkeypatch.setattr(spooling, "_FILES", 1)
     plain = stores.simple("a", "bb", "ccc", "dddd", names=("many:1",), compression="gzip")
     (taken,) = bring(store, made.picture(plain, rsa_key()), given(keys["rsa"]))
@@ -185,7 +185,7 @@ def altered(locked):
 
 
 def other_content(locked):
-    """A good layer, rightly encrypted, of which the config knows nothing."""
+    """A valid layer, correctly encrypted, that the config does not have."""
     other = made.Locked(images.layer([images.file("evil", os.urandom(8))]).blob)
     locked.__dict__.update(other.__dict__)
 
@@ -296,7 +296,7 @@ def test_dockers_format_has_no_encrypted_layers(store, keys):
 
 
 def test_one_blob_that_two_keys_open(store, keys):
-    """The same bytes with two keys: one of them at least is not what the layer was encrypted with."""
+    """The same bytes with two keys: at least one of them is wrong."""
     blob = images.layer([images.file("a", b"1")])
     plain = images.image(blob, names=["one:1"])
     twice = made.Locked(blob.blob)
@@ -332,7 +332,7 @@ def test_without_a_key_the_error_says_what_is_missing(store):
 @pytest.mark.parametrize("kind", copies.MANIFESTS)
 def test_without_a_key_layers_are_moved_unopened(tmp_path, kind):
     if kind.startswith("docker"):
-        pytest.skip("the Docker part of such an archive has no encrypted layers")
+        pytest.skip("a docker-archive cannot have encrypted layers")
     picture = made.picture(PLAIN, rsa_key())
     source = images.write_oci_archive(tmp_path / "source.tar", picture)
     target = copies.target(kind, tmp_path)
@@ -509,7 +509,7 @@ def test_a_shared_layer_is_encrypted_once(tmp_path, keys):
 
 
 def test_the_structure_is_always_the_same(tmp_path, keys):
-    """Keys and nonces are random, and nothing else is."""
+    """Only keys and nonces are random."""
     source = images.write_oci_archive(tmp_path / "source.tar", PLAIN)
     shapes = []
     for name in ("one", "other"):

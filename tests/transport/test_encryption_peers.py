@@ -1,4 +1,4 @@
-"""skopeo and arstore open what the other has encrypted; podman opens what arstore has."""
+"""skopeo and arstore decrypt images that the other has encrypted; podman decrypts those of arstore."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_skopeo_opens_what_is_encrypted(tmp_path, files, names, indexes):
 
 
 def test_what_skopeo_moves_unopened_is_opened_here(tmp_path, files):
-    """And the other way round: a chain of copies of which only the last one has a key."""
+    """And the other way round: a chain of copies, of which only the last one has a key."""
     layout = images.write_layout(tmp_path / "plain", PLAIN)
     peers.skopeo_copy(f"oci:{layout}:box:1", f"dir:{tmp_path}/one", f"--encryption-key=jwe:{files['P-256'][1]}")
     copy(f"dir:{tmp_path}/one", copies.target("oci-archive", tmp_path, "two.tar"))

@@ -191,7 +191,7 @@ def test_no_part_of_a_layout_is_a_link(tmp_path, spool, name):
 
 
 def hybrid(path, *pictures, **more):
-    """A hybrid archive where Docker itself would write other annotations."""
+    """A hybrid archive in which Docker itself would write other annotations."""
     members = images.docker_files(*pictures, style="hybrid")
     for member in members:
         if member.info.name == "index.json" and more.get("annotations") is not None:
@@ -245,7 +245,7 @@ def altered(files, digest, content):
 
 
 def test_a_manifest_that_is_not_what_its_digest_says_gets_no_names(tmp_path, spool):
-    """It would have all that an image needs, but it is another one than its descriptor promises."""
+    """The bytes have everything that an image needs, but differ from what its descriptor promises."""
     members = images.docker_files(ONE, style="hybrid")
     (entry,) = json.loads(next(one for one in members if one.info.name == "index.json").content)["manifests"]
     digest = entry["digest"]
@@ -265,7 +265,7 @@ def test_a_config_that_is_not_what_its_digest_says_makes_no_image_whole(tmp_path
 
 
 def test_an_index_that_is_not_what_its_digest_says_is_not_followed(tmp_path, spool):
-    """Below it would be the image that was asked for."""
+    """Otherwise the requested image would be found below it."""
     two = images.index(ONE, names=["many:1"])
     files = images.layout_files(two)
     lie = two.raw.replace(b'"linux"', b'"LINUX"', 1)

@@ -1,4 +1,4 @@
-"""Entries of an index that are malformed: skipped and reported beside an image, and an error where they may be it."""
+"""Malformed entries of an index: skipped and reported if there is an image, an error if they may be the image."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ CONTENTS = {
     "object": b"{}",
     "blobs": b'{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","blobs":[]}',
 }
-"""What a blob may hold that nothing calls an image."""
+"""Contents of a blob that is not an image by any rule."""
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_name_that_may_mean_it_is_refused(select, platform, mode):
     for order in (entries, entries[::-1]):
         with pytest.raises(ManifestError, match="the name a:1 may mean this entry or another"):
             select(oddities.layout(order, HERE), MODES[mode])
-    # Chosen by its digest, it is nobody else's name.
+    # Selected by its digest, no other entry can be meant.
     found, _ = select(oddities.layout(entries, HERE), reference=f"oci-archive:{{}}@{HERE.digest}")
     assert list(found.images) == [HERE.digest]
 

@@ -1,4 +1,4 @@
-"""What other people's tools write: which images come of it, under which names, and what is said of the rest."""
+"""Archives written by other tools: the selected images and their names, and the reports about the rest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def select(tmp_path, spool):
     return made
 
 
-# --- entries that are no image --------------------------------------------------------------------------------------
+# --- entries that are not images ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -58,7 +58,7 @@ def test_what_is_no_image_is_skipped_beside_one(select, kind, mode, named):
     assert found.images == {HERE.digest: ("app:v1",)}
     assert found.indexes == {}
     if kind.startswith("referrer"):
-        # It belongs to the image, and comes along with it.
+        # It belongs to the image, and is copied with it.
         assert [one.subject for one in found.selection.attachments] == [HERE.digest]
         return
     assert found.skipped.count == 1
@@ -415,7 +415,7 @@ def test_what_a_cut_archive_lacks_is_an_error(tmp_path, spool):
         Found(tmp_path / "x", spool, MODES["all"])
 
 
-# --- docker-archives beside layouts ---------------------------------------------------------------------------------
+# --- docker-archives with layouts -----------------------------------------------------------------------------------
 
 
 def test_a_layout_that_contradicts_the_table_gives_way(select):

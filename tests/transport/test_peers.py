@@ -1,4 +1,4 @@
-"""What the real tools write, where they are installed."""
+"""Archives written by the real tools, where they are installed."""
 
 import os
 import subprocess

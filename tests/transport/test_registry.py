@@ -1,4 +1,4 @@
-"""`docker://` as a source: one manifest for a tag, mirrors, names, and what is not there."""
+"""`docker://` as a source: one manifest for a tag, mirrors, names, and missing images."""
 
 import pytest
 from support import images

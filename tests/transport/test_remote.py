@@ -1,4 +1,4 @@
-"""Imports from sources without files: a network, which no worker may ask, and streams."""
+"""Imports from sources without files: a network, to which workers have no access, and streams."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _nothing_left():
 
 
 def noise(size, seed=b"x"):
-    """Bytes that no compression makes smaller."""
+    """Incompressible bytes."""
     return hashlib.shake_256(seed).digest(size)
 
 
@@ -65,7 +65,7 @@ def small(number, compression):
 
 
 def mixed(compression, name="mixed:1"):
-    """One large layer, which has a worker to itself, and some small ones, which share one."""
+    """One large layer, which has a separate worker, and some small ones, which share one."""
     return images.image(large(compression), *(small(number, compression) for number in range(6)), names=[name])
 
 
@@ -87,7 +87,7 @@ def bring(store, source, **options):
 
 
 def fetched(source):
-    """How often each blob was asked for, and the processes that did."""
+    """The number of requests of each blob, and the processes that made them."""
     requests = [one for one in source.server.requests("GET") if one.path.startswith("/blobs/")]
     return Counter(one.path.removeprefix("/blobs/") for one in requests), {one.process for one in requests}
 
@@ -189,7 +189,7 @@ def test_a_layer_that_takes_another_form_is_not_fetched_again(store, tmp_path, m
 
 
 def test_a_second_attempt_asks_for_nothing_again(store, tmp_path, monkeypatch):
-    """Another process deletes what was reused; what was fetched by then stays."""
+    """Another process deletes reused blobs; those fetched by then stay."""
     one = mixed("gzip")
     two = images.image(*one.layers[:2], small(8, "zstd"), large("gzip", "other"), names=["two:1"])
     stores.bring(store, one)
@@ -224,7 +224,7 @@ def remove_everything(directories):
 FAULTS = {
     "truncated": (lambda data: data[: len(data) // 2], TruncatedError),
     "empty": (lambda _data: b"", TruncatedError),
-    # What comes last in most compressions is a checksum of their own, which is looked at first.
+    # Most compressions end with a checksum, which is verified before the digest.
     "altered": (lambda data: data[:-1] + bytes([data[-1] ^ 1]), (DigestMismatchError, CompressionError)),
     "too long": (lambda data: data + b"x", SizeMismatchError),
     "much too long": (lambda data: data + bytes(5 << 20), SizeMismatchError),
@@ -437,7 +437,7 @@ def _kind(fd):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("compression", images.COMPRESSIONS)
 def test_a_confined_worker_imports_nothing_of_its_own(store, tmp_path, monkeypatch, compression, form):
-    """What it needs was loaded before, in one place: a late import fails there, or would for another image."""
+    """Everything it needs was loaded before, in one place: a late import fails there, or would for another image."""
     entered = confinement.Confinement.enter
 
     def enter(self):

@@ -1,4 +1,4 @@
-"""`import --rootfs`: one layer with the given bytes, a config of this platform, and hostile tars refused as ever."""
+"""`import --rootfs`: one layer with the given bytes, a config of this platform, and hostile tars refused as usual."""
 
 from __future__ import annotations
 

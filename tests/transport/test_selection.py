@@ -1,4 +1,4 @@
-"""From what a source lists to what is wanted: platforms, indexes, names, and documents that lie."""
+"""Selection from the entries of a source: platforms, indexes, names, and documents that lie."""
 
 from __future__ import annotations
 

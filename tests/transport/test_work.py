@@ -1,4 +1,4 @@
-"""What one source may cost: each document is parsed once, and what is repeated is refused by a count."""
+"""Work for one source: each document is parsed once, and repetitions are refused by a count."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def pictures(count):
 
 @pytest.fixture
 def parsed(monkeypatch):
-    """How often each text was parsed."""
+    """The number of times that each text was parsed."""
     count = Counter()
     for module, name in ((facts, "parse_value"), (oci_config, "parse")):
         real = getattr(module, name)
@@ -79,7 +79,7 @@ def parsed(monkeypatch):
 
 @pytest.fixture
 def select(tmp_path, spool):
-    """Writes the files of an archive and selects from it, *every* platform or one; the images and the work."""
+    """Writes the files of an archive and selects from it, *every* platform or one; returns the images and the work."""
 
     def run(files, *, every=False, limits=None, compression="gzip", text="{}"):
         path = images.write_archive(tmp_path / "x", files, compression)
@@ -170,7 +170,7 @@ def test_docker_items_that_name_one_config_in_many_ways_read_it_once(select, par
 
 @pytest.mark.parametrize("extra", [b"", b" "], ids=["sound", "altered"])
 def test_a_document_is_not_read_again_for_each_size_that_is_announced(tmp_path, spool, extra):
-    """Its content fits its digest, or does not, whatever size is announced."""
+    """Whether its content fits its digest does not depend on the announced size."""
     one = images.image(LAYER)
     files = layout([one.descriptor()], one.config, LAYER.blob)
     files.append(images.file("blobs/" + one.digest.replace(":", "/"), one.manifest + extra))
@@ -183,7 +183,7 @@ def test_a_document_is_not_read_again_for_each_size_that_is_announced(tmp_path, 
         for size in range(40):
             with pytest.raises((SizeMismatchError, DigestMismatchError)):
                 documents.get(replace(image.descriptor, size=size))
-    # Once by the medium, which looks for what belongs to an image, and once here.
+    # Once by the medium, which looks for attachments of an image, and once here.
     assert set(opened.values()) <= {1, 2}
 
 
@@ -191,7 +191,7 @@ def test_a_document_is_not_read_again_for_each_size_that_is_announced(tmp_path, 
 
 
 def hybrid_of_indexes(outer, inner):
-    """Indexes that all lead to one index, beside a `manifest.json`."""
+    """Indexes that all lead to one index, in a layout with a `manifest.json`."""
     one = images.image(LAYER)
     some = manifests(inner, one.config)
     below = listing(*(descriptor(images.OCI_MANIFEST, raw) for raw in some))
@@ -210,7 +210,7 @@ def items(count):
 
 
 def tags(entries, names):
-    """Images with one config, which *names* stand for in `manifest.json`."""
+    """Images with one config, for which `manifest.json` has all *names*."""
     one = images.image(LAYER)
     some = manifests(entries, one.config)
     files = layout([descriptor(images.OCI_MANIFEST, raw) for raw in some], one.config, LAYER.blob, *some)
@@ -290,7 +290,7 @@ def test_a_directory_pays_with_what_is_read_of_it(tmp_path, spool):
 
 
 def test_what_is_used_up_stays_so():
-    """A reader that passes over what it cannot read must not go on for hours."""
+    """A reader that skips unreadable entries must not go on for hours."""
     work = Work("it", Limits(visits=10), 0)
     with pytest.raises(LimitError):
         work.visit(11)
@@ -304,7 +304,7 @@ def test_what_is_used_up_stays_so():
 
 @pytest.mark.parametrize("how", HOW)
 def test_distinct_images_cost_as_much_as_they_are(select, how):
-    """Each has documents of its own; ten times as many take ten times the work."""
+    """Each has different documents; ten times as many take ten times the work."""
     few, many = (select(files_of(how, *pictures(count)))[1] for count in (30, 300))
     for count in ("_visits", "_references", "_parsed"):
         assert getattr(many, count) <= 10.5 * getattr(few, count)

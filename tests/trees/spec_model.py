@@ -1,15 +1,15 @@
-"""What the image-spec says that a stack of layers is: a model in memory, to compare what arstore shows with.
+"""Model of a stack of layers as the image-spec defines it, in memory, to compare arstore's views with.
 
-Written from layer.md of the OCI image-spec, "Applying Changesets" and "Whiteouts", with nothing of arstore's:
+Written from layer.md of the OCI image-spec, "Applying Changesets" and "Whiteouts", without code of arstore:
 
 - "Whiteout files MUST only apply to resources in lower/parent layers", and are "applied first [...] regardless of the
-  ordering". So all marks of a layer count before its entries, against what the layers below it are. A mark's path runs
-  through symlinks of lower layers, as in every extractor, but not through one that its own layer replaces or hides.
+  ordering". So all marks of a layer count before its entries, against the state of the layers below it. A mark's path
+  runs through symlinks of lower layers, as in every extractor, but not through one that its layer replaces or hides.
 - "In the absence of any whiteout files in a layer changeset, the archive is extracted like a regular tar archive": one
   entry after the other, in a chroot, and parents that are missing are made (0755, time 0).
 - "If the entry and the existing path are both directories, then the existing path's attributes MUST be replaced [...]
   In all other cases [...] removing the file path [...] recreating the file path".
-- A hard link whose target is gone by then may still mean the lower layers' file: what a layer hides it may link to.
+- A hard link whose target was removed may still mean the lower layers' file: a layer may link to a file that it hides.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ MARKS = "wWo"
 
 
 class NoSuchStackError(Exception):
-    """A stack that no extraction would take."""
+    """A stack that cannot be extracted."""
 
 
 class LoopError(NoSuchStackError):
-    """More symlinks on the way than are followed."""
+    """More symlinks on the path than are followed."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Thing:
         return (self.kind, self.mode if self.kind != "l" else 0o777, self.mtime, self.target.encode(), content)
 
     def things(self) -> Iterator[Thing]:
-        """It, and all that is in it."""
+        """It, and everything in it."""
         todo = [self]
         while todo:
             thing = todo.pop()
@@ -63,7 +63,7 @@ class Thing:
 class Step:
     """A member of a layer; `kind` is that of an entry, `w` a whiteout, `W` one as a device 0:0, `o` an opaque mark.
 
-    A mark may be a member of any kind: it is a symlink where it has a `target`, a directory where its mode is 0777.
+    A mark may be a member of any kind: it is a symlink if it has a `target`, a directory if its mode is 0777.
     """
 
     kind: str
@@ -78,7 +78,7 @@ class Step:
 
     @property
     def directory(self) -> str:
-        """Of a mark: the directory that it speaks of."""
+        """The directory that a mark refers to."""
         return self.path if self.kind == "o" else self.path.rpartition("/")[0]
 
     def member(self) -> images.Member:
@@ -111,7 +111,7 @@ class Model:
         self.root = Thing("d")
 
     def apply(self, layer: Sequence[Step]) -> None:
-        """Put one layer over those before. Raises NoSuchStackError."""
+        """Apply one layer on top of those before. Raises NoSuchStackError."""
         before = _copy(self.root)
         for step in layer:
             if step.kind in MARKS:
@@ -124,7 +124,7 @@ class Model:
         return {path.encode(): thing.shown() for path, thing in self.paths().items()}
 
     def paths(self) -> dict[str, Thing]:
-        """Every path, and what is there."""
+        """Every path, with its inode."""
         found: dict[str, Thing] = {}
         todo = [("", self.root)]
         while todo:
@@ -194,7 +194,7 @@ class Model:
 
 
 def loops_alone(layer: Sequence[Step]) -> bool:
-    """Whether a layer runs into a loop of symlinks by itself, whatever a lower layer's symlink would make of that."""
+    """Whether a layer runs into a loop of symlinks by itself, whatever symlinks lower layers have."""
     model = Model()
     for step in layer:
         try:
@@ -236,7 +236,7 @@ def _at(root: Thing, trail: Sequence[str]) -> Thing:
 
 
 def _follow(path: str, root: Thing) -> tuple[list[str], list[str]]:
-    """Where *path* leads in a chroot: names of directories from *root*, and names from there that are missing."""
+    """Follow *path* in a chroot: names of existing directories from *root*, and the missing names from there."""
     trail: list[str] = []
     missing: list[str] = []
     todo = path.split("/")[::-1]
@@ -265,7 +265,7 @@ def _follow(path: str, root: Thing) -> tuple[list[str], list[str]]:
 
 
 def _copy(thing: Thing) -> Thing:
-    """The directories anew, everything else shared: what stood where before a layer came."""
+    """Copy the directories and share everything else: the state before a layer."""
     if thing.kind != "d":
         return thing
     return Thing("d", thing.mode, thing.mtime, children={name: _copy(child) for name, child in thing.children.items()})

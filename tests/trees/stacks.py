@@ -1,4 +1,4 @@
-"""Stacks of layers for tests: built as trees and mounted, or unpacked. How they should look says `spec_model`."""
+"""Stacks of layers for tests: built as trees and mounted, or unpacked. `spec_model` has the expected views."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Stack:
         return MergedView([(self.form, fd, frozenset(needs.implied)) for fd, needs in layers])
 
     def add(self, layer: Layer | bytes) -> Needs:
-        """Build the layer's tree; a second one where it has to be adapted. The needs of the shared tree."""
+        """Build the layer's tree, and a second one if it has to be adapted; return the needs of the shared tree."""
         data = layer if isinstance(layer, bytes) else images.tar(layer)
         fd, needs = self._build(data, None)
         shared = needs
@@ -119,12 +119,12 @@ class Stack:
         return directory
 
     def paths_in_use(self) -> list[Path]:
-        """The directories of the trees that count: of an adapted layer, only that one."""
+        """The directories of the trees that count: of an adapted layer, only the adapted one."""
         return [Path(os.readlink(f"/proc/self/fd/{fd}")) for fd in self._fds]
 
     @contextmanager
     def mounted_with(self, runs: Sequence[tuple[int, int]], cap: bool = True) -> Iterator[Path]:
-        """As `mounted`, with merged indexes in the place of these *runs* of trees, counted from the top."""
+        """As `mounted`, with merged indexes in place of these *runs* of trees, counted from the top."""
         starts = {start: self.merged(start, end) for start, end in runs}
         covered = {number for start, end in runs for number in range(start, end)}
         paths = list(reversed(self.paths_in_use()))
@@ -168,7 +168,7 @@ class Stack:
 
     @contextmanager
     def mounted(self, cap: bool = True) -> Iterator[Path]:
-        """What the stack shows through the kernel's overlay."""
+        """The stack, mounted as an overlay by the kernel."""
         with self.mounted_with((), cap) as target:
             yield target
 
@@ -191,7 +191,7 @@ def unpack(layers: Sequence[Layer | bytes], directory: Path, privileged: bool = 
 
 
 def shown(directory: Path) -> dict[bytes, Shown]:
-    """What the model knows about a tree on disk."""
+    """The properties of a tree on disk that the model knows."""
     return {
         path: (item.kind, item.mode if item.kind != "l" else 0o777, item.mtime, item.target, item.sha256)
         for path, item in treelist.listing(directory).items()

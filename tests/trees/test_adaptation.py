@@ -1,4 +1,4 @@
-"""Caps and adaptations: what a layer's tree lacks for the parents that it stands on."""
+"""Caps and adaptations: parts that a layer's tree lacks for its parents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ USR: Layer = [
 
 
 def build(place: Path, *layers: Layer) -> tuple[list[bool], dict[bytes, tuple[object, ...]]]:
-    """Which layers were adapted, and what the last one's tree holds."""
+    """Which layers were adapted, and the content of the last one's tree."""
     with Stack(place) as stack:
         for layer in layers:
             stack.add(layer)
@@ -101,7 +101,7 @@ def test_a_symlink_that_the_layer_hides_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_member_before_its_directory_goes_through_the_symlink(tmp_path: Path) -> None:
-    """As extraction would do it: the directory takes the symlink's place only then."""
+    """As in extraction: the directory takes the symlink's place only later."""
     adapted, tree = build(tmp_path, USR, [images.file("lib/f"), images.directory("lib")])
     assert adapted == [False, True]
     assert tree[b"lib"][0] == "d"
@@ -111,7 +111,7 @@ def test_a_member_before_its_directory_goes_through_the_symlink(tmp_path: Path) 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_marks_in_a_directory_that_replaces_a_symlink_leave_its_target_alone(tmp_path: Path, first: bool) -> None:
-    """Docker writes an opaque mark into each directory that took something's place."""
+    """Docker writes an opaque mark into each directory that replaced something."""
     marks = [images.opaque("lib"), images.whiteout("absolute/libc")]
     members = [images.directory("lib"), images.symlink("absolute", "usr")]
     with Stack(tmp_path) as stack:

@@ -1,4 +1,4 @@
-"""Which extended attributes a tree takes: the kernel is asked whether the rule is its own."""
+"""Extended attributes that a tree accepts: the rule is compared with the kernel's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of forms: what they declare is what the store's format says, and fits together."""
+"""The list of tree formats: their declarations match the store's format, and each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one layer may take of memory and steps, in both forms, and what happens past that."""
+"""Limits of memory and steps for one layer, in both formats, and the errors beyond them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMS = [ErofsFormat(), pytest.param(DirectoryFormat(), marks=pytest.mark.root)]
 
 
 def built(directory, form, entries, limits=SMALL):
-    """Build a tree of *entries* in the new *directory*; its needs."""
+    """Build a tree of *entries* in the new *directory*; return its needs."""
     directory.mkdir()
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -36,7 +36,7 @@ def built(directory, form, entries, limits=SMALL):
 
 
 def names_cost(form, count):
-    """The steps that so many names cost where they are made on disk."""
+    """The steps for so many names that are made on disk."""
     return EXTRACTED * count if form.properties.extracts else 0
 
 
@@ -99,7 +99,7 @@ def passed_then_given(count):
 
 
 def crossed(count):
-    """Paths that symlinks come back from, and that the layer has nothing at."""
+    """Paths that symlinks lead back from, and at which the layer has nothing."""
     links = [Entry(b"l%d" % i, Kind.SYMLINK, link=b"gone%d/.." % i) for i in range(count)]
     return links + [Entry(b"h%d" % i, Kind.HARDLINK, link=b"l%d/x" % i) for i in range(count)]
 
@@ -116,7 +116,7 @@ def test_memory(tmp_path, form, make):
     with pytest.raises(LimitError, match=flag):
         built(tmp_path / "many", form, make(60))
     if not form.properties.extracts:
-        # What was accepted once has to go into some tree.
+        # An accepted layer must fit into some tree.
         with pytest.raises(UnrepresentableError, match="memory"):
             built(tmp_path / "stored", form, make(60), ACCEPTED._replace(index_memory=SMALL.index_memory))
     built(tmp_path / "raised", form, make(60), ACCEPTED._replace(index_memory=1 << 20))
@@ -129,7 +129,7 @@ def test_files_and_their_names_count_in_an_index(tmp_path):
             built(tmp_path / f"{length}", ErofsFormat(), files)
 
 
-# Bytes that one more of them takes, in an index and on disk. Nothing of a file is kept when it is extracted.
+# Bytes for one more of them, in an index and on disk. An extracted file takes no memory.
 COSTS = {
     directories: (903, 903),
     symlinks: (2300, 1900),
@@ -151,7 +151,7 @@ COSTS = {
 
 
 def least(directory, form, entries):
-    """The smallest limit on memory that *entries* are within."""
+    """The smallest limit of memory within which *entries* fit."""
     directory.mkdir()
     low, high = 0, 1 << 20
     while low < high:
@@ -168,13 +168,13 @@ def least(directory, form, entries):
 @pytest.mark.parametrize(("make", "costs"), COSTS.items())
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_kept_of_each(tmp_path, form, make, costs):
-    """A hold that is left out shows in the difference."""
+    """A hold that is not counted shows in the difference."""
     few, many = (least(tmp_path / f"{count}", form, make(count)) for count in (10, 42))
     assert (many - few) / 32 == costs[form.properties.extracts]
 
 
 def steps_of(directory, form, entries):
-    """What building a tree of *entries* takes."""
+    """The memory and steps for building a tree of *entries*."""
     directory.mkdir()
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     steps = Steps(ACCEPTED.steps)
@@ -191,7 +191,7 @@ def steps_of(directory, form, entries):
 
 DEEP = b"/".join([b"d"] * 50)
 STEPS = [
-    # Made on disk: files, directories, symlinks, FIFOs, whiteouts. A directory that is implied, as an entry is.
+    # Made on disk: files, directories, symlinks, FIFOs, whiteouts. An implied directory counts like an entry.
     (lambda i: [Entry(b"f%d" % i, Kind.FILE)], 0, 1),
     (lambda i: [Entry(b"d%d" % i, Kind.DIRECTORY)], 0, 1),
     (lambda i: [Entry(b"l%d" % i, Kind.SYMLINK, link=b"t")], 0, 1),
@@ -199,7 +199,7 @@ STEPS = [
     (lambda i: [Entry(b".wh.w%d" % i, Kind.FILE)], 0, 1),
     (lambda i: [Entry(b"h%d" % i, Kind.HARDLINK, link=b"of-all")], 1, 0),
     (lambda i: [Entry(b"i%d/f" % i, Kind.FILE)], 1 + ENTRY + 16, 2),
-    # A way that is gone, in a place that is not at hand; and for a mark.
+    # A removed path, in a directory that is not cached; and for a mark.
     (lambda i: [Entry(DEEP + b"/i%d/f" % i, Kind.FILE)], 51 + ENTRY + 16 * 51, 2),
     (lambda i: [Entry(DEEP + b"/.wh.%d" % i, Kind.FILE)], 50, 1),
     (lambda i: [Entry(b"h%d" % i, Kind.HARDLINK, link=DEEP + b"/f")], 50, 0),
@@ -228,7 +228,7 @@ def test_files_do_not_count_when_they_are_extracted(tmp_path):
 
 
 def chain(steps):
-    """Symlinks that lead one to the next, each by a way of *steps* components."""
+    """Symlinks that lead one to the next, each by a path of *steps* components."""
     links = [Entry(b"l%d" % i, Kind.SYMLINK, link=b"./" * steps + b"l%d" % (i + 1)) for i in range(20)]
     return [*links, Entry(b"l20", Kind.SYMLINK, link=b".")]
 

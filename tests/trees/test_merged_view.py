@@ -1,4 +1,4 @@
-"""The merged view: overlayfs' rules, checked against expectations and, in `test_unpack`, against the kernel."""
+"""The merged view: overlayfs' rules, compared with expected trees and, in `test_unpack`, with the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata that a host does not take: what is left out is counted, what is an error stays one."""
+"""Metadata that a host refuses: omissions are counted, and real errors stay errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_of_skipped_entries_the_first_few_are_named():
 
 @pytest.mark.parametrize(("free", "inodes", "is_full"), [(1 << 30, 5, False), (100, 5, True), (1 << 30, 0, True)])
 def test_a_full_disk_is_not_an_attribute_that_is_too_large(tmp_path, monkeypatch, free, inodes, is_full):
-    """File systems say ENOSPC for both."""
+    """File systems return ENOSPC for both."""
 
     def refuse(*_arguments, **_more):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

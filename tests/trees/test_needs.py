@@ -1,4 +1,4 @@
-"""`needs.json`: written only where there is something to say, read as it was written, never half believed."""
+"""`needs.json`: written only if there are needs, read back the same, and never believed in part."""
 
 from __future__ import annotations
 

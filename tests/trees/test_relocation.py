@@ -1,4 +1,4 @@
-"""What it costs to find where a layer's members and marks belong: steps for the ways, memory for what is remembered."""
+"""Cost of finding where a layer's members and marks belong: steps for the paths, memory for the remembered ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def file(path):
 @pytest.mark.parametrize(
     ("path", "steps", "memory"),
     [
-        # A mark is remembered; where a symlink leads it, the layer itself is looked into, too.
+        # A mark is remembered; where a symlink leads it, the layer itself is searched too.
         (b"x/.wh.f", 16 * 2, 400 + 8 * 3),
         (b"d/.wh.f", 16 * 2 + 2 * 300, 400 + 8 * 3),
         (b"d/.wh..wh..opq", 16 + 2 * 300, 400 + 8),

@@ -1,4 +1,4 @@
-"""Trees that an arstore made by other rules: made anew at their next use, unless something is mounted over them."""
+"""Trees made by an older arstore with other rules: rebuilt at their next use, unless something is mounted over them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
 @pytest.fixture(params=["auto", "directory"])
 def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A store with an image, whose trees are older than the rules of today."""
+    """A store with an image whose trees are older than today's rules."""
     with stores.opened(tmp_path) as made:
         choose = type(made).tree_forms
         monkeypatch.setattr(type(made), "tree_forms", lambda self, _name="auto": choose(self, request.param))
@@ -79,7 +79,7 @@ def test_those_under_a_container_stay_as_long_as_it_is_there(store: Store) -> No
 
 
 def test_leases_do_not_keep_them(store: Store) -> None:
-    """What reads an image takes a lease first, and must get new trees all the same."""
+    """A reader of an image takes a lease first, and must get new trees all the same."""
     from arstore.rootfs.diff import differences, opened_stacks
 
     with opened_stacks(store) as stacks:

@@ -1,4 +1,4 @@
-"""Random stacks of layers as every view shows them, against the model; `tools/reliability stacks` tries more."""
+"""Random stacks of layers in every view, compared with the model; `tools/reliability stacks` tries more."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What every form of tree has to do: a suite that takes the form, for each module that tests one.
+"""Contract of every tree format: a suite that takes the format, for each module that tests one.
 
-Everything is seen through the form itself (`lookup`, `open_file`), so no mount is needed. A subclass gives `form`, and
+Everything is read through the format itself (`lookup`, `open_file`), so no mount is needed. A subclass sets `form`, and
 skips what the machine forbids.
 """
 
@@ -35,11 +35,11 @@ CAPABILITY = b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
 
 
 PLAIN = [images.directory("d", 0o4711, uid=7), images.file("d/f", b"content", 0o4711, uid=7)]
-"""A layer whose files look otherwise once their owners and modes are lost."""
+"""A layer whose files look different once their owners and modes are lost."""
 
 
 class Bytes:
-    """Content that is given piece by piece."""
+    """Content that is returned piece by piece."""
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = pieces
@@ -49,7 +49,7 @@ class Bytes:
 
 
 class Tree:
-    """A finished tree of some form."""
+    """A finished tree of any format."""
 
     def __init__(self, form: TreeFormat, fd: int, needs: Needs, stat_: TreeStat) -> None:
         self.form, self.fd, self.needs, self.stat = form, fd, needs, stat_
@@ -115,18 +115,18 @@ def build(form: TreeFormat, fd: int, source: Iterable[images.Member] | Iterable[
 
 
 def keep_tar(form: TreeFormat, fd: int, data: bytes) -> None:
-    """What the import pipeline does for a form that keeps the tar."""
+    """Write the tar, as the import pipeline does for a format that keeps it."""
     if form.properties.keeps_tar:
         Path(f"/proc/self/fd/{fd}/{TAR}").write_bytes(data)
 
 
 def entry(path: str, kind: Kind = Kind.FILE, **more: object) -> Entry:
-    """An entry that no tar reader stands before."""
+    """An entry that does not come from a tar reader."""
     return Entry(path.encode(), kind, mode=0o644).replaced(**more)
 
 
 class TreeContract:
-    """Subclass it as `Test…` and say which `form`."""
+    """Subclass it as `Test…` and set `form`."""
 
     form: TreeFormat
 
@@ -459,7 +459,7 @@ class TreeContract:
         assert "victim" in build(self.form, fd, [entry("../../victim")])
 
     def test_a_symlink_where_a_path_came_back_from(self, fd: int) -> None:
-        """`b/f` is elsewhere once `a/b`, which was nothing, is a symlink."""
+        """`b/f` is elsewhere once `a/b`, which did not exist, is a symlink."""
         members = [
             images.directory("a"),
             images.directory("far/x"),
@@ -781,6 +781,6 @@ class TreeContract:
 
 
 def is_hole(path: Path) -> bool:
-    """Whether a file takes less room than its length."""
+    """Whether a file takes less space than its length."""
     status = path.stat()
     return stat.S_ISREG(status.st_mode) and status.st_blocks * 512 < status.st_size

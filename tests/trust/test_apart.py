@@ -1,4 +1,4 @@
-"""A process that verifies can answer, and do nothing else."""
+"""A verifying process can send its answer, and do nothing else."""
 
 import os
 import signal

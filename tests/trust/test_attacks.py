@@ -1,4 +1,4 @@
-"""No attack is taken for a signature, and each good thing that it was made of is."""
+"""No attack is accepted as a signature, and each valid part that it was made of is accepted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from arstore.trust.sigstore.bundle import verify_bundle
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MOST_SECONDS = 20
-"""Far more than any of them takes; those that would take forever are among them."""
+"""Far more than any of them takes; some attacks would otherwise take forever."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_an_attack_is_refused(world, attack):
 
 @pytest.fixture(scope="module")
 def second_world():
-    """Another one: an attack that revokes a key can be tried once in each."""
+    """A second world: an attack that revokes a key can be tried once in each."""
     made = World()
     yield made
     made.close()
@@ -101,7 +101,7 @@ def test_the_documented_table_is_that_of_the_code():
 
 
 def _without_gpgs_words(text):
-    """*text* without what gpg says to messages, in which its versions differ."""
+    """*text* without gpg's messages, which differ between its versions."""
     before, title, rest = text.partition("## OpenPGP message\n")
     table, newline, behind = rest.partition("\n## ")
     assert title

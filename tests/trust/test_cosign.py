@@ -1,4 +1,4 @@
-"""Manifests that carry signatures: what goes in comes out, and what was there stays."""
+"""Manifests that carry signatures: written signatures read back the same, and existing ones stay."""
 
 import json
 

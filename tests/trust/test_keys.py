@@ -1,4 +1,4 @@
-"""Public keys of every kind that is taken, in every form, and signatures that other tools make with them."""
+"""Public keys of every accepted kind, in every form, and signatures that other tools make with them."""
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization

@@ -1,4 +1,4 @@
-"""Simple signing with a real gpg, and with programs that behave as gpg should not."""
+"""Simple signing with a real gpg, and with programs that misbehave in its place."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Statements are read as other tools write them, and written so that they read the same."""
+"""Statements are read as other tools write them, and read back the same after writing."""
 
 import json
 

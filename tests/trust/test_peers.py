@@ -1,4 +1,4 @@
-"""What we sign is taken by cosign, skopeo and podman, and what they sign by us. Needs those programs."""
+"""cosign, skopeo and podman accept arstore's signatures, and arstore accepts theirs. Needs those programs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Registry:
         self._send("PUT", f"{self.base}/manifests/{tag}", carrier.manifest, cosign.MANIFEST)
 
     def put_index(self, carrier: cosign.Carrier) -> None:
-        """List a referrer under the tag that stands in place of the referrers API."""
+        """List a referrer under the tag that replaces the referrers API."""
         entry = {"mediaType": cosign.MANIFEST, "digest": carrier.digest, "size": len(carrier.manifest)}
         index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry | {"artifactType": cosign.BUNDLE}]}
         tag = f"{self.digest.algorithm}-{self.digest.hex}"
@@ -163,7 +163,7 @@ def _sign(registry, key, *, bundle):
 
 @pytest.mark.parametrize("kind", ["", "ecdsa-p384", "ed25519"])
 def test_what_cosign_signs(registry, tmp_path, kind):
-    """With its own key, and with ours that it has imported: of Ed25519 it makes what nobody else verifies."""
+    """With a key of cosign, and with an imported one of ours: other tools cannot verify its Ed25519 signatures."""
     prefix = tmp_path / "key"
     if kind:
         (tmp_path / "plain.key").write_bytes(private_pem(make_private_key(kind), None))

@@ -1,4 +1,4 @@
-"""Which file is the policy, and what cannot be one."""
+"""Which file is the policy, and which cannot be one."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Private keys in every form that is taken, and what is signed with them."""
+"""Private keys in every accepted form, and signatures by them."""
 
 import os
 import stat

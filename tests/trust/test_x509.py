@@ -1,4 +1,4 @@
-"""Certificates that are good, of all the kinds that there are; the bad ones are in `attacking`."""
+"""Valid certificates of all kinds; the invalid ones are in `attacking`."""
 
 import ipaddress
 

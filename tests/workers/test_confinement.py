@@ -1,4 +1,4 @@
-"""What a confined worker cannot do any more, tried for real, and that it can still do its work."""
+"""Rights that a confined worker has lost, tried for real; and it can still do its work."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place(tmp_path):
 
 
 def confined(kind, place, action):
-    """What *action* returns in a worker that is confined; it gets the confinement."""
+    """The result of *action* in a confined worker; the action gets the confinement."""
 
     def job(_report):
         entered = getattr(confinement, kind)(place)
@@ -125,7 +125,7 @@ def test_io_uring_is_not_there(place):
 
 
 def fetching(action):
-    """What *action* returns in a process that fetches."""
+    """The result of *action* in a fetching process."""
     return confined("fetching", "/nonexistent", lambda _: action())
 
 
@@ -244,7 +244,7 @@ def test_capabilities_are_gone(place):
 
 @pytest.mark.root
 def test_a_device_that_was_made_cannot_be_opened(place):
-    """Somebody who may make nodes could reach the host's disks otherwise."""
+    """A process that may make nodes could otherwise reach the host's disks."""
     if not confinement.making(place).change_root:
         pytest.skip("the root directory cannot be changed here (Linux 6.13)")
 
@@ -261,7 +261,7 @@ def test_a_device_that_was_made_cannot_be_opened(place):
 
 @pytest.mark.root
 def test_owners_outside_cannot_be_changed(place, tmp_path):
-    """Landlock does not look at chown(2); the other root directory keeps it in."""
+    """Landlock does not check chown(2); the changed root directory confines it."""
     if not confinement.making(place).change_root:
         pytest.skip("the root directory cannot be changed here (Linux 6.13)")
     victim = tmp_path / "victim"
@@ -329,7 +329,7 @@ def test_what_is_to_be_readable_need_not_exist(place, tmp_path):
 
 @pytest.mark.root
 def test_the_way_to_the_directory_need_not_be_open(place, tmp_path):
-    """Without capabilities, root is one user of many: a store may lie below somebody else's private directory."""
+    """Without capabilities, root is like any other user: a store may be below another user's private directory."""
     os.chown(tmp_path, 65534, 65534)
     os.chmod(tmp_path, 0o700)
 
@@ -378,7 +378,7 @@ def test_means_are_told_for_people():
 @pytest.mark.parametrize("form", ["erofs", "directory"])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "xz", "bzip2"])
 def test_a_layers_pass_runs_confined(tmp_path, monkeypatch, form, compression):
-    """The pass itself tells what it is allowed, by what becomes of it when it asks for more."""
+    """The confined pass itself tries what is forbidden, and the result shows its rights."""
     real = layer._pass
 
     def curious(*words):
@@ -441,7 +441,7 @@ def without_another_root(monkeypatch):
 
 
 def forbidding(name, code):
-    """As a filter around a container would have it."""
+    """Forbid a call, as a filter around a container would."""
 
     def forbid(monkeypatch):
         def refused(*_words, **_more):

@@ -1,4 +1,4 @@
-"""Streams through a pipe: their bytes, their ends and their errors arrive, and nothing else is believed."""
+"""Streams through a pipe: their bytes, ends and errors arrive, and nothing else is believed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arstore.workers.wire import packed
 
 
 class Pipe:
-    """A pipe that *write* fills in a thread, given the writing end, which is closed then."""
+    """A pipe that *write* fills in a thread; it gets the writing end, which is closed afterwards."""
 
     def __init__(self, write):
         self.reading, writing = os.pipe()

@@ -26,7 +26,7 @@ def descriptors():
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """No child, dead or alive, and no descriptor remains."""
+    """Check that no child, dead or alive, and no descriptor remains."""
     before = descriptors()
     yield
     assert children() == []
@@ -353,7 +353,7 @@ def test_a_job_is_fed_by_a_process_of_its_own(limit):
 
 
 def test_the_limit_is_of_jobs():
-    """A job that waits for its feeder must not wait for a place for it."""
+    """A job that waits for its feeder must not wait for a free place for it."""
     assert len(values([feeding(number) for number in range(6)], 1)) == 6
 
 
@@ -414,7 +414,7 @@ def test_nobody_else_keeps_the_pipe_open():
 
 
 def test_threads_of_a_worker_report_at_the_same_time():
-    """Layers are read by several threads, each of which tells how far it is."""
+    """Several threads read layers, and each of them reports progress."""
 
     def job(report):
         def tell():

@@ -1,4 +1,4 @@
-"""A stage of a pass in a thread of its own: all that is read, in order, errors where they come, and no thread left."""
+"""A stage of a pass in a separate thread: all data in order, errors at their place, and no thread left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory shared by layers that are read at a time: what is drawn, what comes back, what happens when it is gone."""
+"""Memory shared by layers that are read at a time: drawing, returning, and running out."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_last_byte_can_be_drawn(total):
 
 
 def full_of(make, count, number):
-    """A layer of *count* members, and enough that does not compress for a process of its own."""
+    """A layer of *count* members, and enough incompressible data for a separate process."""
     return images.layer([images.file("noise", os.urandom(300 << 10)), *(make(f"{number}-{n}") for n in range(count))])
 
 
@@ -94,7 +94,7 @@ def imported(store, tmp_path, layers, tree, limits=FEW):
 
 @pytest.fixture
 def kept(monkeypatch):
-    """No process gives back what it has drawn: as if all of them were at work all the time."""
+    """No process returns what it has drawn: as if all of them were at work all the time."""
     monkeypatch.setattr(Budget, "give_back", lambda _budget, _number: None)
 
 

@@ -1,4 +1,4 @@
-"""Answers of workers: values come back as they were, and nothing else comes of any bytes."""
+"""Answers of workers: values arrive unchanged, and other bytes are refused."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_is_no_answer_cannot_be_given(value):
 
 
 class Gadget:
-    """As a pickle, it runs a program."""
+    """An object whose pickle would run a program."""
 
     def __reduce__(self):
         import os

@@ -1,4 +1,4 @@
-"""`ps`, `exec`, `stop`, `wait`, `kill`, `pause`, `unpause` and `rename`: manage existing containers."""
+"""`ps`, `exec`, `stop`, `wait` and `kill`: manage existing containers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from arstore.cli.terminal.output import short_digest, utc_time, write_json, writ
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.state import RunState
     from arstore.store.containers import Container
@@ -252,78 +250,3 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
     session.done = f"signal {number} was sent"
     if session.json:
         write_json({"killed": list(containers), "signal": number})
-
-
-@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError, errors.RuntimeFailedError)
-@command("pause")
-@argument("ids", metavar="ID...", nargs=-1, required=True)
-@json_option
-def pause(session: Session, ids: tuple[str, ...]) -> None:
-    """Freeze the processes of running containers.
-
-    They keep their memory and files, and get no processor time until `arstore unpause`. This needs the container's
-    control groups, and is refused for one that was run with --cgroups=disabled.
-
-    Prints the ids.
-
-    Example:
-
-    arstore pause web
-    """
-    from arstore.runtime.lifecycle.control import pause as freeze
-
-    _each(session, ids, freeze, "paused")
-
-
-@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.RuntimeFailedError)
-@command("unpause")
-@argument("ids", metavar="ID...", nargs=-1, required=True)
-@json_option
-def unpause(session: Session, ids: tuple[str, ...]) -> None:
-    """Let the processes of paused containers go on.
-
-    Prints the ids.
-
-    Example:
-
-    arstore unpause web
-    """
-    from arstore.runtime.lifecycle.control import unpause as thaw
-
-    _each(session, ids, thaw, "unpaused")
-
-
-def _each(session: Session, ids: tuple[str, ...], act: Callable[[str], None], done: str) -> None:
-    """Do *act* with the directory of each container, and print its id."""
-    with session.store() as store:
-        found = {one.id: one for one in map(store.containers.find, ids)}
-    for one in found.values():
-        act(one.path)
-        session.done = f"container {one.id} is {done}"
-        if not session.json:
-            write_line(one.id)
-    if session.json:
-        write_json({done: list(found)})
-
-
-@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.ConflictError)
-@command("rename")
-@argument("container_id", metavar="ID")
-@argument("name")
-@json_option
-def rename(session: Session, container_id: str, name: str) -> None:
-    """Give a container another name.
-
-    Its id stays, and the container can be running. The old name is free: a new container that gets it as its --name has
-    a random id. Prints nothing.
-
-    Example:
-
-    arstore rename web web-old
-    """
-    with session.store() as store:
-        container = store.containers.find(container_id)
-        store.containers.rename(container.id, name)
-    session.done = f"container {container.id} is named {name}"
-    if session.json:
-        write_json({"id": container.id, "name": name})

@@ -131,6 +131,7 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
                 "layers": removed.layers,
                 "blobs": removed.blobs,
                 "trees": removed.trees,
+                **({"parts": done.parts._asdict()} if dry_run else {}),
             }
         )
         return
@@ -140,6 +141,10 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
         write_line("untagged", name)
     for digest in removed.images:
         write_line("removed", digest)
+    if dry_run:
+        from arstore.cli.upkeep.plans import write_parts
+
+        write_parts(done.parts)
     write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
 
 

@@ -17,6 +17,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
+from arstore.cli.upkeep.plans import write_parts
 from arstore.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.maintenance.check import Finding, HitImage
     from arstore.maintenance.disk_usage import Usage
-    from arstore.maintenance.gc import Garbage
+    from arstore.maintenance.gc import Garbage, Plan
     from arstore.maintenance.lenders import LenderUsage
     from arstore.store.store import Store, StoredImage
 
@@ -33,16 +34,20 @@ _MOST_NAMES, _MOST_IMAGES = 5, 20
 """Most names in the line of a finding, and most images in its JSON object; the document's own list has all."""
 
 
-@exit_statuses(*IMAGE_ERRORS)
+@exit_statuses(*IMAGE_ERRORS, errors.InUseError)
 @command("du")
 @argument("images", metavar="[IMAGE]...", nargs=-1)
+@option("--if-removed", is_flag=True, help="Show what removing all of IMAGE... together would free.")
 @json_option
-def du(session: Session, images: tuple[str, ...]) -> None:
+def du(session: Session, images: tuple[str, ...], if_removed: bool) -> None:
     """Show disk usage.
 
     Sizes are allocated disk space. The total is what du(1) reports for the root, including what is mounted below it.
     For each IMAGE (by default for all), UNIQUE is what removing it would free, and SHARED is what other images need
     too. Files and directories in the root that do not belong to the store are counted as orphans, and listed.
+
+    With --if-removed, IMAGE... is as for `arstore rm`: a name of an image with several names frees nothing, an index
+    goes with images that only it lists, and images in use are refused.
 
     Additional stores have their own lines. They are not below the root, and not part of the total. NEEDED is the size
     of their blobs that images of this store use.
@@ -50,7 +55,12 @@ def du(session: Session, images: tuple[str, ...]) -> None:
     Example:
 
     arstore du app:1
+
+    arstore du --if-removed app:1 app:2
     """
+    if if_removed:
+        _show_removal(session, images)
+        return
     from arstore.maintenance.disk_usage import measure
     from arstore.maintenance.lenders import measure_lenders
 
@@ -87,6 +97,21 @@ def du(session: Session, images: tuple[str, ...]) -> None:
             for image in usage.images
         ]
         write_table(("IMAGE", "DIGEST", "SIZE>", "UNIQUE>", "SHARED>"), lines)
+
+
+def _show_removal(session: Session, images: tuple[str, ...]) -> None:
+    if not images:
+        raise errors.UsageError("--if-removed", "needs at least one image")
+    from arstore.maintenance.remove import plan_removal
+
+    with session.store() as store:
+        plan = plan_removal(store, images)
+    if session.json:
+        names = {"untagged": plan.untagged, "images": plan.removed.images}
+        write_json({"freed": plan.freed, "parts": plan.parts._asdict(), **names})
+        return
+    rows = [(part, human_size(size), str(size)) for part, size in plan.parts._asdict().items() if size]
+    write_table(("PART", "SIZE>", "BYTES>"), [*rows, ("freed", human_size(plan.freed), str(plan.freed))])
 
 
 def _lender_cells(one: LenderUsage) -> tuple[str, ...]:
@@ -141,19 +166,23 @@ def gc(session: Session, dry_run: bool) -> None:
     from arstore.maintenance.gc import collect, plan_collection
 
     with session.store() as store:
-        found: Garbage = plan_collection(store) if dry_run else collect(store)
+        plan = plan_collection(store) if dry_run else None
+        found: Garbage = collect(store) if plan is None else plan
     session.done = "" if dry_run else f"freed {human_size(found.bytes)}"
     if session.json:
-        write_json({"dry_run": dry_run, **found.by_kind(), "bytes": found.bytes})
+        parts = {} if plan is None else {"parts": plan.parts._asdict()}
+        write_json({"dry_run": dry_run, **found.by_kind(), "bytes": found.bytes, **parts})
     else:
-        _show_garbage(found, dry_run)
+        _show_garbage(found, plan)
 
 
-def _show_garbage(found: Garbage, dry_run: bool) -> None:
+def _show_garbage(found: Garbage, plan: Plan | None) -> None:
     for kind, keys in found.by_kind().items():
         for key in keys:
             write_line(kind.removesuffix("s"), key)
-    write_line(f"{human_size(found.bytes)} {'can be' if dry_run else 'were'} freed")
+    if plan is not None:
+        write_parts(plan.parts)
+    write_line(f"{human_size(found.bytes)} {'were' if plan is None else 'can be'} freed")
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)

@@ -155,6 +155,8 @@ def _consequence(store: Store, digest: str) -> str:
                 return f"; the layer's content still exists in blob {others[0]}"
             tree = snapshot.tree(layer.tree) if layer.tree else None
             if tree is not None and properties(tree.form).keeps_tar:
+                if digest == layer.diff_id:
+                    return "; an uncompressed layer is stored once, so there is no second copy of it"
                 return "; the layer's tar still exists, but the compressed bytes cannot be made from it"
     return ""
 

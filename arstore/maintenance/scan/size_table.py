@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from array import array
 from collections.abc import Iterator, Mapping
-from itertools import filterfalse, repeat
+from itertools import count, filterfalse, repeat
 from typing import TYPE_CHECKING
 
 from arstore.workers.wire import answer
@@ -23,12 +23,13 @@ _BETWEEN = "\0"
 class Sizes(Mapping[str, int]):
     """A mapping that is filled key by key, each once."""
 
-    __slots__ = ("_keys", "_table", "_values")
+    __slots__ = ("_keys", "_places", "_table", "_values")
 
     def __init__(self, keys: Iterable[str] = (), values: Iterable[int] = ()) -> None:
         self._keys = list(keys)
         self._values = list(values)
         self._table: dict[str, int] | None = None
+        self._places: dict[str, int] | None = None
         if len(self._keys) != len(self._values):
             raise ValueError("as many keys as values")
 
@@ -57,10 +58,13 @@ class Sizes(Mapping[str, int]):
         """Sort the keys as in the graph; comparisons with keys in the same order are much faster."""
         pairs = sorted(zip(self._keys, self._values, strict=True))
         self._keys, self._values = [key for key, _ in pairs], [size for _, size in pairs]
+        self._places = None
 
     def lessen(self, key: str, size: int) -> None:
         """Subtract *size* bytes from those of *key*."""
-        self._values[self._keys.index(key)] -= size
+        if self._places is None or len(self._places) != len(self._keys):
+            self._places = dict(zip(self._keys, count(), strict=False))
+        self._values[self._places[key]] -= size
         self._table = None
 
     def __getitem__(self, key: str, /) -> int:

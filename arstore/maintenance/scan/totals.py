@@ -14,6 +14,7 @@ from arstore.values import NamedTuple
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
     from arstore.graph.snapshot import Snapshot
@@ -35,6 +36,8 @@ class Survey:
     """The files with several hard links, by device and inode, with the table and key under which they count, and their
     bytes.
     """
+    owners: dict[int, set[tuple[str, str]]] = field(default_factory=dict, compare=False, repr=False)
+    """The tables and keys that have names of each of these files, by device and inode."""
     marks: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
     """Marks for `Listings` of directories that had to be listed, by inode."""
 
@@ -49,6 +52,8 @@ class Survey:
             if inode in self.linked:
                 self._discount(name, key, size)
         self.linked = {**other.linked, **self.linked}
+        for inode, owners in other.owners.items():
+            self.owners.setdefault(inode, set()).update(owners)
 
     def _discount(self, name: str, key: str, size: int) -> None:
         if name == "frame":
@@ -57,6 +62,17 @@ class Survey:
             self.exchange -= size
         else:
             self.tables()[name].lessen(key, size)
+
+    def shared(self) -> Iterator[tuple[int, set[tuple[str, str]]]]:
+        """Yield bytes and owners of each file that belongs to several; the bytes no longer count in any table.
+
+        The owners are pairs of a table and a key.
+        """
+        for inode, owners in self.owners.items():
+            if len(owners) > 1:
+                name, key, size = self.linked[inode]
+                self._discount(name, key, size)
+                yield size, owners
 
     def tables(self) -> dict[str, Sizes]:
         """Return the tables of bytes by key, by the name of their kind."""
@@ -72,6 +88,24 @@ class Survey:
     def total(self) -> int:
         """All bytes, as `du -sB1 ROOT/` prints them."""
         return self.frame + self.exchange + sum(table.total for table in self.tables().values())
+
+
+class Freed(NamedTuple):
+    """Bytes on disk that a removal frees. A file that a blob and a tree share counts as the first of them that goes."""
+
+    blobs: int = 0
+    trees: int = 0
+    containers: int = 0
+    ingests: int = 0
+    others: int = 0
+
+    @property
+    def total(self) -> int:
+        """All bytes."""
+        return sum(self)
+
+
+NOTHING = Freed()
 
 
 class Known(NamedTuple):

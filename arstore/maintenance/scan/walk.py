@@ -23,7 +23,7 @@ from arstore.disk.paths import KEPT_ASIDE, RESERVED, is_of_the_disk, opened
 from arstore.disk.rmtree import BLOCK
 from arstore.maintenance.scan.cache import Listings
 from arstore.maintenance.scan.size_table import Sizes
-from arstore.maintenance.scan.totals import Survey
+from arstore.maintenance.scan.totals import Freed, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,6 +38,9 @@ _HEX = "0123456789abcdef"
 _BY_LENGTH = {length: algorithm for algorithm, length in HEX_LENGTHS.items()}
 _DIVIDED = "trees"
 """The directory whose entries are divided into parts."""
+
+_KINDS = {"blobs": "blobs", "trees": "trees", "containers": "containers", "ingest": "ingests"}
+"""The fields of `Freed`, by directory below the root."""
 
 _SHARED_BY_PIPELINES = "pipelines"
 _FRAME = RESERVED - {_SHARED_BY_PIPELINES}
@@ -92,7 +95,18 @@ def outline(directories: Directories, known: Known) -> Survey:
 
 def weigh(directories: Directories, names: Iterable[str]) -> int:
     """Return the bytes of these files and directories below the root, with all their content. Raises OSError."""
-    return _Surveyor(directories).weigh(names)
+    return sum(_Surveyor(directories).weigh(names).values())
+
+
+def freed(directories: Directories, names: Iterable[str]) -> Freed:
+    """Return the bytes that are freed by deleting these files and directories below the root. Raises OSError.
+
+    A file that also has a name elsewhere counts nothing.
+    """
+    surveyor = _Surveyor(directories)
+    sizes = surveyor.weigh(names)
+    surveyor.leave_out_kept(sizes)
+    return Freed(**sizes)
 
 
 class _Surveyor:
@@ -109,6 +123,8 @@ class _Surveyor:
         self._found = Survey()
         self._at = "frame", ""
         """The table and key under which the current file counts."""
+        self._names_left: dict[int, int] = {}
+        """Number of names that were not met, of each file with several, by device and inode."""
 
     def run(self, but: str = "") -> Survey:
         """Survey everything, except the content of the directory *but*."""
@@ -171,17 +187,32 @@ class _Surveyor:
             if not files:
                 return None
             blocks = status.st_blocks
+            found = []
             for file in files:
                 status = os.lstat(f"{name}/{file}", dir_fd=directory)
-                if status.st_nlink != 1 or not stat.S_ISREG(status.st_mode):
+                if not stat.S_ISREG(status.st_mode):
                     return None
-                blocks += status.st_blocks
+                found.append(status)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return blocks * BLOCK
+        self._at = "trees", _tree_key(name)
+        return blocks * BLOCK + sum(map(self._own, found))
 
-    def weigh(self, names: Iterable[str]) -> int:
-        return sum(self._whole(f"{self._root}/{name}") for name in names)
+    def weigh(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the bytes of *names*, by field of `Freed`."""
+        sizes = dict.fromkeys(Freed._fields, 0)
+        for name in names:
+            kind = _KINDS.get(name.partition("/")[0], "others")
+            self._at = kind, name
+            sizes[kind] += self._whole(f"{self._root}/{name}")
+        return sizes
+
+    def leave_out_kept(self, sizes: dict[str, int]) -> None:
+        """Subtract files with names that were not met."""
+        for inode, left in self._names_left.items():
+            if left:
+                kind, _, size = self._found.linked[inode]
+                sizes[kind] -= size
 
     def _parent(self, path: str) -> None:
         """Count a directory of the layout, without its content."""
@@ -325,6 +356,8 @@ class _Surveyor:
     def _own(self, status: os.stat_result) -> int:
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             inode = status.st_dev << 64 | status.st_ino
+            self._found.owners.setdefault(inode, set()).add(self._at)
+            self._names_left[inode] = self._names_left.get(inode, status.st_nlink) - 1
             if inode in self._found.linked:
                 return 0
             self._found.linked[inode] = (*self._at, status.st_blocks * BLOCK)

@@ -28,6 +28,7 @@ from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
 from arstore.tar.steps import Steps
 from arstore.trace import reached
 from arstore.trees.attributes import Dropped
+from arstore.trees.forms import properties
 from arstore.trees.memory_quota import Allowance
 from arstore.trees.needs import NO_NEEDS, read_needs
 from arstore.workers.shared_budget import Tally
@@ -277,7 +278,18 @@ class Intake:
         if not self._forms:
             return set()
         layers = {layer.chain_id: layer for image in images for layer in image.layers}
-        return {layer.diff_id for layer in layers.values() if self._inventory.trusted_tree(layer) is None}
+        trees = {layer: self._inventory.trusted_tree(layer) for layer in layers.values()}
+        apart = {layer.diff_id for layer, tree in trees.items() if tree == layer.diff_id and self._is_apart(layer)}
+        # A mounted tree stays as it is.
+        self._publication.sparing |= apart
+        return apart | {layer.diff_id for layer, tree in trees.items() if tree is None}
+
+    def _is_apart(self, layer: IncomingLayer) -> bool:
+        """Whether the tree of *layer* has a separate tar, and the blob, which has to be read, could take its place."""
+        if layer.digest != layer.diff_id or self._inventory.intact_blob(layer.digest) is not None:
+            return False
+        record = self._inventory.tree_record(layer.diff_id)
+        return record is not None and properties(record.form).keeps_tar
 
     def _is_unknown(self, digest: str) -> bool:
         stored = self._inventory.layer_blob(digest)
@@ -375,12 +387,16 @@ class Intake:
         if not jobs:
             return
         from arstore.store.ingest.layer_jobs import Passes
+        from arstore.store.ingest.one_file import settle
 
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         self._inventory.release()
-        passes = Passes(self._ingest, self._blobs, self._limits, self._progress, self._room)
+        directories = self._inventory.directories
+        passes = Passes(directories, self._ingest, self._blobs, self._limits, self._progress, self._room)
         done = passes.read(jobs, self._durable)
+        for job, outcome in done:
+            settle(job.work, outcome, directories)
         self._inflated = sum(outcome.tar_size for job, outcome in done if not job.reads_store)
         # Not earlier: this reads the graph, which must not be open while processes are forked.
         for job, outcome in done:
@@ -537,6 +553,7 @@ class Intake:
         """Build an adapted tree from the layer's blob. Raises the errors of `take_layer`, and _DeniedError."""
         from arstore.store.ingest.layer_jobs import another_pass, attempt
         from arstore.store.ingest.layer_pass import LayerOutcome
+        from arstore.store.ingest.one_file import prepared, settle
         from arstore.tar import codec
         from arstore.trees.preload import preload
         from arstore.workers import confinement
@@ -551,7 +568,7 @@ class Intake:
                 confined.enter()
                 return attempt(work.moved(confined.inside), file, report)
 
-        work = self._bounded(work)
+        work = prepared(self._bounded(work), self._inventory.directories)
         self._inventory.release()
         outcome = _only(run_jobs([read]))
         if not isinstance(outcome, LayerOutcome):
@@ -559,6 +576,7 @@ class Intake:
             return
         if outcome.stat is None:
             raise _DeniedError(outcome.denied)
+        settle(work, outcome, self._inventory.directories)
         self._add_tree(key, work.tree, outcome)
         self._taken.dropped[work.diff_id] = outcome.needs.dropped
         reached("take.tree-adapted")

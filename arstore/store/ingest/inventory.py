@@ -61,7 +61,7 @@ class Inventory:
             return None
         if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
             return None
-        self._seen["blob", digest] = status.st_ino, status.st_ctime_ns
+        self._seen["blob", digest] = _blob_identity(status)
         return record
 
     def layer_blob(self, digest: str) -> BlobRecord | LentRecord | None:
@@ -181,7 +181,7 @@ class Inventory:
             for (table, key), identity in self._seen.items():
                 record = snapshot.blob(key) if table == "blob" else snapshot.tree(key)
                 path = self.directories.blob(key) if table == "blob" else self.directories.tree(key)
-                if record is None or _tree_identity(path) != identity:
+                if record is None or _identity(path, is_blob=table == "blob") != identity:
                     return True
         return False
 
@@ -226,6 +226,21 @@ class Inventory:
                     raise StoreDamagedError(f"tree {key}", "is not in the store")
                 found.append((self.forms[record.form], path))
         return found
+
+
+def _blob_identity(status: os.stat_result) -> tuple[int, int]:
+    """Return the inode number and the mtime: a blob is written once, but its ctime changes with each link to it."""
+    return status.st_ino, status.st_mtime_ns
+
+
+def _identity(path: str, *, is_blob: bool) -> tuple[int, int] | None:
+    """Return the identity of the blob or the tree at *path*; None if it does not exist."""
+    if not is_blob:
+        return _tree_identity(path)
+    try:
+        return _blob_identity(os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
 
 
 def _tree_identity(path: str, kind: int = 0) -> tuple[int, int] | None:

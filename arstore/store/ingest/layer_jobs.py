@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.rmtree import remove_children
 from arstore.store.ingest.incoming import prepare_fetching, rest_opener
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
+from arstore.store.ingest.one_file import prepared
 from arstore.tar import codec
 from arstore.tar.peeking import Resumed, head_of
 from arstore.tar.steps import LOOK
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.disk.free_space import Room
     from arstore.disk.partial import Beginning
+    from arstore.disk.paths import Directories
     from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.progress import Progress
@@ -81,7 +83,16 @@ class Job:
 class Passes:
     """Reading of all layers that one import needs, inside its ingest."""
 
-    def __init__(self, ingest: Ingest, blobs: BlobSource, limits: Limits, progress: Progress, room: Room) -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        ingest: Ingest,
+        blobs: BlobSource,
+        limits: Limits,
+        progress: Progress,
+        room: Room,
+    ) -> None:
+        self._directories = directories
         self._ingest = ingest
         self._blobs = blobs
         self._limits = limits
@@ -118,6 +129,7 @@ class Passes:
         found: list[tuple[Job, LayerOutcome | Again]] = []
         sizes = (0, 0)
         groups, budgets = _budgeted(groups, alone=alone)
+        groups = [[replace(job, work=prepared(job.work, self._directories)) for job in group] for group in groups]
         if any(job.is_fetched for group in groups for job in group):
             # Once for all workers: they cannot look at the blobs' compression before they are confined.
             preload_codecs()
@@ -299,7 +311,7 @@ def _in_other_form(job: Job) -> Job:
 def another_pass(work: LayerPass, forms: tuple[TreeFormat, ...]) -> LayerPass:
     """Empty the tree's directory; return the work for these *forms*, from the blob's file."""
     remove_children(work.tree)
-    return work._replace(keep=False, sync=True, forms=forms)
+    return work._replace(keep=False, sync=True, forms=forms, is_linked=False)
 
 
 def attempt(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | Again:

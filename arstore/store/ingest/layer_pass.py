@@ -19,7 +19,7 @@ from arstore.disk.free_space import EVERY, Room
 from arstore.errors import DigestMismatchError, LimitError
 from arstore.graph.records import RULES
 from arstore.linux.files.writing import write_all
-from arstore.tar.compression import decompressed
+from arstore.tar.compression import Compression, decompressed
 from arstore.tar.limits import ACCEPTED, Limits, raising
 from arstore.tar.reader import TarReader
 from arstore.tar.steps import LAYER, Steps
@@ -73,7 +73,8 @@ class LayerPass(NamedTuple):
     blobs from outside; blobs that the store has accepted are read without them. `account` has the memory shared with
     other layers. Steps count in `tally`, under `number`, starting from `counted`; without a tally they are limited by
     `limits`. `inflating` counts the bytes of all layers' tars. If the blob `is_promised`, its declared size may exceed
-    the real one, so its bytes count in `tally` as they arrive.
+    the real one, so its bytes count in `tally` as they arrive. If the blob `is_linked`, its file exists, and is the
+    tree's tar as well (`one_file`).
     """
 
     digest: Digest
@@ -92,6 +93,7 @@ class LayerPass(NamedTuple):
     counted: int = 0
     inflating: Tally | None = None
     is_promised: bool = False
+    is_linked: bool = False
 
     def come(self, count: int) -> None:
         """Note that *count* more bytes of the blob have arrived, if its size is only declared so far."""
@@ -166,14 +168,19 @@ def _survey(work: LayerPass, adaptation: Adaptation, steps: Steps) -> None:
 
 def _pass(work: LayerPass, source: Reader, report: Callable[[int], None], steps: Steps) -> LayerOutcome:
     what = f"layer {work.digest}"
-    with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
+    with _blob_file(work) as keep, _new_file("" if work.is_linked else tar_path(work)) as tar:
         room = _room(work, what)
         verified = VerifiedReader(source, work.digest, work.size, what)
         stored = _Kept(verified, keep, report, work.sync, room, work.come)
         # For a small layer a thread would cost as much as the work.
         stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
-        with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
-            plain = _Hashed(inflated, work.diff_id, tar, room, work.check_inflated)
+        with stage(stored) as kept, stage(inflater := decompressed(kept, what, limits=work.limits)) as inflated:
+            is_plain = inflater.compression is Compression.NONE
+            if work.is_linked and not is_plain:
+                raise DigestMismatchError(what, "is compressed, so its own digest cannot be its diff ID")
+            # What is not compressed has one digest, which the first stage verifies.
+            is_verified = is_plain and work.digest == work.diff_id
+            plain = _Hashed(inflated, None if is_verified else work.diff_id, tar, room, work.check_inflated)
             with stage(plain) as hashed:
                 watched = _Watched(hashed)
                 reader = TarReader(watched, what, work.limits, steps=steps)
@@ -315,12 +322,12 @@ class _Kept:
 
 
 class _Hashed:
-    """The inflated stream, hashed (and written) as it passes."""
+    """The inflated stream, hashed (and written) as it passes; without a diff ID it is not hashed."""
 
     def __init__(
         self,
         source: Reader,
-        diff_id: Digest,
+        diff_id: Digest | None,
         tar: int,
         room: Room | None = None,
         check: Callable[[int], None] | None = None,
@@ -328,7 +335,7 @@ class _Hashed:
         self._source = source
         self._room = room
         self._expected = diff_id
-        self._hash = diff_id.new_hash()
+        self._hash = None if diff_id is None else diff_id.new_hash()
         self._tar = tar
         self._check = check
         self._unchecked = 0
@@ -336,7 +343,8 @@ class _Hashed:
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(CHUNK if size < 0 else size)
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         self.size += len(data)
         self._unchecked += len(data)
         if self._check is not None and (self._unchecked >= EVERY or not data):
@@ -349,6 +357,8 @@ class _Hashed:
         return data
 
     def verify(self, what: str) -> None:
+        if self._expected is None or self._hash is None:
+            return
         found = Digest.finished(self._expected.algorithm, self._hash)
         if found != self._expected:
             raise DigestMismatchError(what, f"inflates to {found}, but its diff ID is {self._expected}")
@@ -362,9 +372,23 @@ def _room(work: LayerPass, what: str) -> Room | None:
     return Room(place, work.limits, what, (work.size or 0) if work.keep else 0)
 
 
-def _tar_path(work: LayerPass) -> str:
+def tar_path(work: LayerPass) -> str:
     """Return the path for the uncompressed tar; "" if the form does not keep it."""
     return f"{work.tree}/{TAR}" if work.form is not None and work.form.properties.keeps_tar else ""
+
+
+@contextmanager
+def _blob_file(work: LayerPass) -> Iterator[int]:
+    """Open the file to keep the blob in; -1 if it exists already."""
+    if not (work.keep and work.is_linked):
+        with _new_file(work.blob if work.keep else "") as fd:
+            yield fd
+        return
+    fd = os.open(work.blob, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -108,7 +108,10 @@ class Gate:
             verdict.require(f"{self._source.what}: {entry.digest}")
 
     def _decide(self, entry: Descriptor, documents: Documents) -> Verdict:
-        """Judge by each way to *entry* until one is accepted; the first verdict where none is. Raises as `admit`."""
+        """Judge each path to *entry* until one is accepted; if none is, return the first verdict.
+
+        Raises the errors of `admit`.
+        """
         refused: list[Verdict] = []
         for chain in self._chains(entry.digest):
             found = _Signatures(self._source, documents)

@@ -78,7 +78,7 @@ class Directory:
             blob.close()
 
     def names_in(self, name: str) -> Sequence[str]:
-        """What the directory *name* has, in the order of the names; nothing when there is no such directory.
+        """The names in the directory *name*, sorted; empty if there is no such directory.
 
         Raises UnsafePathError as `open` does, PermissionDeniedError.
         """

@@ -1,4 +1,4 @@
-"""`commit` and `diff`: what they print, what they take, what they refuse."""
+"""`commit` and `diff`: their output, their arguments, and what they refuse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
 @pytest.fixture
 def box(filled):
-    """The program, with a container `box` over the example image that has changed a little."""
+    """The program, with a container `box` over the example image, with a few changes."""
     root = Path(filled.ok("mount", "example:1", "--rw", "--name", "box").text.strip())
     (root / os.fsdecode(b"new\n\xff")).write_text("new")
     (root / "etc/issue").unlink()

@@ -1,4 +1,4 @@
-"""`load`: what it prints; the pipeline itself is tested with its package."""
+"""Output of `load`; the pipeline itself is tested with its package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arstore.store.ingest.incoming import TakenImage
 
 @pytest.fixture
 def outcome(monkeypatch):
-    """Lets `load` do something else: *act* is given its arguments."""
+    """Replaces the work of `load`: *act* gets its arguments."""
 
     def install(act):
         monkeypatch.setattr(pipeline, "load", act)

@@ -1,4 +1,4 @@
-"""What options of `run` and `load` read from the host."""
+"""Files of the host that options of `run` and `load` read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from arstore.errors import UsageError
 
 
 def test_files_that_are_no_files_of_variables(tmp_path):
-    """A wrong path is not read into memory."""
+    """A wrong path is refused without reading it into memory."""
     path = tmp_path / "env"
     path.write_bytes(b"A=b\n# comment\n\n")
     assert env_file(str(path)) == ("A=b",)

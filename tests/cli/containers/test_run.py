@@ -1,4 +1,4 @@
-"""`run`, `ps`, `logs`, `exec`, `kill` and `container rm`: grammar everywhere, life where containers run."""
+"""`run`, `ps`, `logs`, `exec`, `kill` and `container rm`: the grammar everywhere, running where containers work."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_containers_that_do_not_exist(arstore, words, status):
 
 
 def derived(box, tmp_path, process, **document):
-    """Import odd:1, box:1 with another config: *process* for its `config`, and *document* for members of its own."""
+    """Import odd:1, box:1 with another config: *process* for its `config`, and *document* for further members."""
 
     def edit(members):
         diff_ids = members["rootfs"]["diff_ids"]
@@ -245,7 +245,7 @@ class TestContainers:
 
 
 def test_what_the_runtime_made_is_no_change(box, tmp_path):
-    """Neither the places of mounts nor the times of the directories in which they were made."""
+    """Neither mount points nor the times of their directories count as changes."""
     (tmp_path / "host").mkdir()
     places = ("-v", f"{tmp_path}/host:/srv/deep/host", "--tmpfs", "/tmp/scratch")
     box.ok("run", "--keep", "--name", "c", *places, "box:1", "true")

@@ -1,4 +1,4 @@
-"""`copy` and `save`: what they print, what they take, what they refuse."""
+"""`copy` and `save`: their output, their arguments, and what they refuse."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_several_images_in_one_file(filled, tmp_path, picture):
 
 @pytest.mark.parametrize("kind", [*copies.FILES, *copies.DIRECTORIES])
 def test_saved_and_imported_and_saved_again(filled, tmp_path, kind, store_root):
-    """The same bytes, whatever the store, and whatever its trees are."""
+    """The bytes must be the same for every store and every tree format."""
     first, again = tmp_path / "first", tmp_path / "again"
     filled.ok("save", "example:1", "--format", kind, "-o", first)
     other = type(filled)(tmp_path / "other", tmp_path / "other-run", filled._capture)
@@ -201,7 +201,7 @@ def test_a_level_is_used(filled, tmp_path):
         filled.ok("copy", "example:1", tmp_path / f"{level}z", "--compression", "zstd", "--compression-level", level)
         sizes.append((tmp_path / f"{level}z").stat().st_size)
     assert sizes[1] <= sizes[0]
-    # Layers that are gzip already stay, whatever the level.
+    # Layers that are gzip already are kept, whatever the level.
     assert (tmp_path / "1").read_bytes() == (tmp_path / "9").read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""--decryption-key, --encryption-key and --encrypt-layer: on which commands, what is printed, and how they end."""
+"""--decryption-key, --encryption-key and --encrypt-layer: the commands that have them, their output and statuses."""
 
 from __future__ import annotations
 

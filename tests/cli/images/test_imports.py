@@ -1,4 +1,4 @@
-"""`import`: what it prints, what it takes, what it refuses."""
+"""`import`: its output, its arguments, and what it refuses."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_platforms(arstore, tmp_path):
 
 @pytest.fixture
 def stdin():
-    """Lets descriptor 0 be another one for a while."""
+    """Replaces descriptor 0 for a while."""
     saved = os.dup(0)
     yield lambda fd: os.dup2(fd, 0)
     os.dup2(saved, 0)
@@ -143,7 +143,7 @@ def test_a_refusal_prints_nothing_on_stdout(arstore, tmp_path, extra):
     assert arstore.ok("images", "--json").json == []
 
 
-# --- what is skipped ------------------------------------------------------------------------------------------------
+# --- skipped entries ------------------------------------------------------------------------------------------------
 
 
 def odd(tmp_path, name):
@@ -193,7 +193,7 @@ def test_nothing_but_other_things(arstore, tmp_path):
 
 
 def test_all_platforms_of_one_name(arstore, tmp_path):
-    """The name stands for an index, which finds the host's image, is in the layout, and survives gc."""
+    """The name belongs to an index, which finds the host's image, is in the layout, and survives gc."""
     path = odd(tmp_path, "name-two-platforms-reversed")
     document = arstore.ok("import", "--all-platforms", "--json", path).json
     (index,) = document["indexes"]

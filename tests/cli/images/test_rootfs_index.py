@@ -1,4 +1,4 @@
-"""`import --rootfs` and `index`: words, what is printed, and what is refused."""
+"""`import --rootfs` and `index`: arguments, output, and what is refused."""
 
 from __future__ import annotations
 

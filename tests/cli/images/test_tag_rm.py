@@ -66,12 +66,12 @@ def test_rm_by_digest_takes_all_names(filled, picture):
     assert filled.ok("images", "--json").json == []
 
 
-# --- what was named, and nothing else -------------------------------------------------------------------------------
+# --- only what was named --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def elsewhere(arstore, tmp_path):
-    """A store with one image under names in the spellings of other tools, and one that is called after a digest."""
+    """A store with one image under names as other tools spell them, and one that is named like a digest."""
     one = images.image(images.layer([images.file("x")]), names=["docker.io/library/app:latest", "localhost/tool:1"])
     arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "x.tar", one))
     return arstore, one
@@ -108,7 +108,7 @@ def test_who_only_looks_may_use_it(elsewhere):
 
 
 def test_a_start_of_a_digest_does_not_stand_in_for_a_name(arstore, tmp_path):
-    """`inspect abcd` shows docker.io/library/abcd: `rm abcd` must not remove another image by its digest."""
+    """`inspect abcd` shows docker.io/library/abcd, so `rm abcd` must not remove another image by its digest."""
     one = images.image(images.layer([images.file("x")]), names=["x:1"])
     start = one.digest.partition(":")[2][:5]
     other = images.image(images.layer([images.file("y")]), names=[f"docker.io/library/{start}:latest"])
@@ -119,7 +119,7 @@ def test_a_start_of_a_digest_does_not_stand_in_for_a_name(arstore, tmp_path):
     arstore.ok("tag", "x:1", f"{start}:latest")
     assert arstore.ok("rm", "--json", start).json["untagged"] == [f"{start}:latest"]
     arstore.ok("rm", f"docker.io/library/{start}")
-    # Nothing is called like it any more.
+    # No image has this name any more.
     assert arstore.ok("rm", "--json", start).json["removed"] == [one.digest]
 
 

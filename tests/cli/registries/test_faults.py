@@ -27,7 +27,7 @@ def store(tmp_path, monkeypatch):
 
 
 def files(store):
-    """All but beginnings of blobs, which are kept for the next pull."""
+    """All files except partial blobs, which are kept for the next pull."""
     return {path for path in store.files() if not path.startswith("ingest/")}
 
 

@@ -1,4 +1,4 @@
-"""Pulls that end too early: the next one fetches what is missing, and nothing is believed of what is there."""
+"""Pulls that are cut short: the next pull fetches the missing bytes, and believes nothing of the partial blobs."""
 
 import os
 import random
@@ -48,7 +48,7 @@ def sent(server, since=0):
 
 
 def killed(store, server, place, how=signal.SIGKILL):
-    """Pull until the server has stopped at *place* of the large layer, and end the process."""
+    """Pull until the server has stopped at *place* of the large layer, and kill the process."""
     server.fault("GET", BIG, cut=place, stall=60)
     process = subprocess.Popen(
         store.words("pull", INSECURE, f"{server.host}/a/b:1"), env=store.environment(), stderr=subprocess.DEVNULL
@@ -63,7 +63,7 @@ def killed(store, server, place, how=signal.SIGKILL):
 
 
 def has_come(store, server, place):
-    """Whether the server has sent *place* bytes of the large layer, and all but the last chunk is in the store."""
+    """Whether the server has sent *place* bytes of the large layer, and the store has all but the last chunk."""
     if not any(one.size >= place for one in server.asked("GET", BIG)):
         return False
     staged = store.root.glob(f"ingest/*/fetched-{BIG.replace(':', '-')}-*")
@@ -87,7 +87,7 @@ def test_what_is_there_is_not_fetched_again(store, server, part, how):
 
 
 def kept(store, server, data, digest=BIG):
-    """Have *data* as what an earlier pull has left of a blob."""
+    """Store *data* as the partial blob of an earlier pull."""
     assert store.run("pull", INSECURE, "--name", "other:1", f"{server.host}/other:1").status == 0
     place = store.root / "ingest/partial"
     place.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""`push`: what is sent and in which order, and a registry that has lost what it said that it has."""
+"""`push`: the blobs sent and their order, and a registry that lost a blob although it reports it."""
 
 import threading
 
@@ -32,13 +32,13 @@ def push(store, server, *words, path="a/b", run=None):
 
 
 def whole(server, path="a/b"):
-    """Whether the tag stands for the image, with all that belongs to it."""
+    """Whether the tag refers to the image, with all its blobs."""
     parts = {*LAYERS, PICTURE.config_digest}
     return server.tags[path]["1"] == PICTURE.digest and parts <= set(server.blobs[path])
 
 
 def sent(server):
-    """The digests of blobs as they were sent, in that order."""
+    """The digests of the sent blobs, in order."""
     return [one.query["digest"][0] for one in server.asked("PUT", "/blobs/uploads/")]
 
 
@@ -53,7 +53,7 @@ def test_blobs_come_first_and_the_tag_last(store, server):
 
 
 def lies(server, digest, times=1):
-    """Let the registry say that it has the blob."""
+    """Make the registry report the blob as present."""
     server.fault("HEAD", f"/blobs/{digest}", times=times, before=True, status=200, length=len(_blob(digest)))
 
 
@@ -65,7 +65,7 @@ def test_a_blob_that_was_there_and_is_gone_is_sent(store, server):
     lies(server, LAYERS[0])
     push(store, server)
     assert whole(server)
-    # The others went once; so did this one.
+    # The others were sent once; so was this one.
     assert sorted(sent(server)) == sorted({*LAYERS, PICTURE.config_digest})
     assert [one.status for one in server.asked("PUT", "/manifests/")] == [400, 201]
 
@@ -92,12 +92,12 @@ def test_a_mount_that_was_none(store, server, tmp_path):
     assert whole(server)
     parts = {*LAYERS, PICTURE.config_digest}
     assert len(server.asked("POST", "mount=")) == len(parts)
-    # None is mounted in the second round.
+    # No blob is mounted in the second round.
     assert sorted(sent(server)) == sorted(parts)
 
 
 def test_a_registry_that_says_of_a_lost_blob_that_it_is_there(store, server):
-    """Its refusal names the blob, and counts more than what it says to HEAD."""
+    """Its refusal names the blob, and overrides its reply to HEAD."""
     lies(server, LAYERS[0], times=99)
     push(store, server)
     assert whole(server)
@@ -125,7 +125,7 @@ def test_every_word_for_it_without_saying_what(store, server, code, status):
     server.fault("PUT", "/manifests/", before=True, status=status, body=body)
     push(store, server)
     assert whole(server)
-    # All blobs were there.
+    # All blobs were present.
     assert len(sent(server)) == len({*LAYERS, PICTURE.config_digest})
 
 
@@ -174,7 +174,7 @@ def test_two_pushes_of_one_tag(store, server, tmp_path):
     for thread in threads:
         thread.join()
     assert [(one.status, one.err) for one in outcomes] == [(0, "")] * 4
-    # The last one has the tag; it stands for one whole image, and both are there.
+    # The last one has the tag, which refers to one whole image; both are there.
     assert server.tags["a/b"]["1"] in {PICTURE.digest, other.digest}
     assert {*PICTURE.blobs(), *other.blobs()} - {PICTURE.digest, other.digest} <= set(server.blobs["a/b"])
     assert {PICTURE.digest, other.digest} <= set(server.manifests["a/b"])

@@ -1,4 +1,4 @@
-"""Commands on registries: what they print, and what they end with. Images are pulled by a process of its own."""
+"""Commands on registries: output and exit statuses. A separate process pulls the images."""
 
 import base64
 import json
@@ -49,7 +49,7 @@ def test_pull(server, store):
     before = len(server.log)
     done = store.run("import", INSECURE, f"docker://{name}")
     assert done.text == f"{PICTURE.digest} {name}\n"
-    # What the store has is not asked for again: a ping, the manifest, the config.
+    # Blobs that the store has are not requested again, only a ping, the manifest and the config.
     assert [one.path.split("/")[-2] for one in server.log[before:]] == ["v2", "manifests", "blobs"]
     assert store.run("check").status == 0
 
@@ -148,7 +148,7 @@ def test_delete(server, store):
     server.put_image("a/b", "other", OTHER)
     done = store.run("delete", INSECURE, f"docker://{server.host}/a/b:1")
     assert done.text == f"{PICTURE.digest}\n"
-    assert "gone too: same" in done.err
+    assert "other tags of the same image are deleted too: same" in done.err
     assert server.tags["a/b"] == {"other": OTHER.digest}
     assert store.run("delete", INSECURE, f"docker://{server.host}/a/b:1").status == 25
 
@@ -214,7 +214,7 @@ def test_login_and_logout(store, places, tokens):
 def test_a_login_that_cannot_be_tried_is_told(server, store):
     done = store.run("login", INSECURE, "--username", "me", "--password-stdin", server.host, data=b"x")
     assert done.status == 0
-    assert "asks for no credentials" in done.err
+    assert "does not ask for credentials" in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Bars on terminals of all sizes: real ones, whose output is drawn on a screen here."""
+"""Bars on terminals of all sizes: real terminals, whose output is drawn on a screen here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ print("after", file=sys.stderr)
 
 
 class Screen:
-    """What a terminal of so many rows and columns shows: no more than the controls that bars use."""
+    """The picture on a terminal of so many rows and columns; it knows only the controls that bars use."""
 
     def __init__(self, rows, columns):
         self.rows, self.columns = rows, columns
@@ -48,7 +48,7 @@ class Screen:
         self.scrolled = []
         self.cursor = True
         self.up = 0
-        """The most that the cursor has been moved up at once: one more row was drawn."""
+        """The most rows that the cursor moved up at once; one more row was drawn."""
 
     def feed(self, data):
         place = moved = 0
@@ -98,7 +98,7 @@ class Screen:
 
 
 def on_terminal(words, rows, columns, meanwhile=None, **variables):
-    """Run *words* with stderr on a terminal, and return the screen; a size of 0 is none."""
+    """Run *words* with stderr on a terminal, and return the screen; a size of 0 is unknown."""
     chief, terminal = pty.openpty()
     resize(terminal, rows, columns)
     screen = Screen(rows or 25, columns or 80)
@@ -138,7 +138,7 @@ def work(count, *more):
 
 
 def drawn(screen):
-    """The last lines, before the line that was written after it."""
+    """The last lines of the bars, before the line that was written after them."""
     lines = [line.rstrip() for line in [*screen.scrolled, *screen.lines]]
     assert lines.count("after") == 1
     return [line for line in lines[: lines.index("after")] if line]
@@ -150,7 +150,7 @@ def test_more_layers_than_rows(rows, columns):
     screen, _ = on_terminal(work(101), rows, columns)
     left = drawn(screen)
     assert screen.up + 1 < max(rows or 25, 3)
-    # Every row is one line, and none is left of an earlier picture.
+    # Every row is one line, and no row of an earlier picture is left.
     assert len(left) == min(10, max((rows or 25) - 1, 1))
     assert len([line for line in left if line.startswith("101")]) == 1
     assert screen.cursor
@@ -178,7 +178,7 @@ def test_work_that_fails_leaves_the_terminal_as_it_was():
 
 
 def test_a_terminal_that_changes_its_size():
-    """Rows that the terminal has no more are lost to it; what is drawn after that fits."""
+    """Rows that a smaller terminal no longer has are lost; what is drawn after that fits."""
 
     def shrink(terminal):
         time.sleep(1.0)

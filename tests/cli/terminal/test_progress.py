@@ -1,4 +1,4 @@
-"""Progress in all its forms."""
+"""Progress of every kind."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_stderr_that_fails_stops_nothing():
     with open(writing, "w") as stream:
         work(LineProgress(stream))
         work(JsonProgress(stream))
-        # What could not be written must not be tried again when the file is closed.
+        # Output that could not be written must not be tried again when the file is closed.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)

@@ -1,4 +1,4 @@
-"""What images and containers have made, on a terminal and elsewhere: bytes are exact, and a terminal is not steered."""
+"""The output of images and containers, on a terminal and elsewhere: bytes are exact, and a terminal is not steered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAFE = b"a\\x1b]0;title\\x07b\\x1b[2Jc\\x9b31md\\u202ee\\x7f\\rf\tg\nh"
 
 @contextmanager
 def terminal():
-    """A terminal's two ends; it changes nothing of what is written to it."""
+    """The two ends of a terminal that does not change what is written to it."""
     master, slave = os.openpty()
     import termios
 
@@ -38,7 +38,7 @@ def terminal():
 
 
 def seen(words, environment, errors=False):
-    """What a command shows on a terminal, on stdout or as *errors* on stderr."""
+    """The output of a command on a terminal: its stdout, or with *errors* its stderr."""
     with terminal() as (master, slave):
         streams = {"stdout": slave, "stderr": subprocess.PIPE}
         if errors:
@@ -116,7 +116,7 @@ def test_logs(store, tmp_path, words, monkeypatch):
 
 
 def test_nothing_else_writes_bytes():
-    """What a command writes goes through `output`; these alone write bytes that may steer a terminal."""
+    """All commands write through `output`, the only module that may write bytes that steer a terminal."""
     top = Path(cli.__file__).parent
     found = [path for path in top.rglob("*.py") if re.search(r"write_bytes\(|stdout\.buffer", path.read_text())]
     assert found == [Path(output.__file__)]

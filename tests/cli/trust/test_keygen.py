@@ -1,4 +1,4 @@
-"""`keygen`: pairs of keys, and what it refuses."""
+"""`keygen`: pairs of keys, and refusals."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`--policy` and `--require-signatures`: every command that brings images in, hands them out or uses them obeys."""
+"""`--policy` and `--require-signatures`: every command that imports, exports or uses images obeys them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sign`, and copies that are signed on their way: the signatures are good, and stay with the image."""
+"""`sign`, and copies that are signed on the way: the signatures are valid, and stay with the image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keys(arstore, tmp_path):
 
 @pytest.fixture
 def policies(tmp_path, keys):
-    """Policies that ask for each key."""
+    """Policies that require a signature by each key."""
     return {
         name: signing.policy(
             tmp_path / f"{name}.json",
@@ -172,7 +172,7 @@ def test_in_a_registry(arstore, archive, keys, tmp_path, monkeypatch):
 
 @pytest.fixture
 def gpg(tmp_path, monkeypatch):
-    """The fingerprint of a key that gpg has, and the file with its public half."""
+    """The fingerprint of a key of gpg, and the file with its public half."""
     if shutil.which("gpg") is None:
         pytest.skip("needs gpg")
     home = tmp_path / "gnupg"

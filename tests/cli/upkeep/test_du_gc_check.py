@@ -53,6 +53,7 @@ def test_gc_takes_what_has_no_name(filled, picture):
     assert filled.ok("gc", "-n").text.splitlines()[-1].endswith("can be freed")
     assert len(filled.ok("images", "--json").json) == 1
     done = filled.ok("gc", "--json").json
+    plan.pop("parts", None)
     assert {**done, "dry_run": True} == plan
     assert filled.ok("images", "--json").json == []
     assert filled.ok("gc").text == "0 B were freed\n"

@@ -9,7 +9,7 @@ needs_landlock = pytest.mark.skipif(not landlock.version(), reason="no Landlock"
 
 
 def in_child(work):
-    """The exit status of a child that *work* decides."""
+    """Fork a child that runs *work*; return its exit status."""
     pid = os.fork()
     if pid == 0:
         status = 99

@@ -10,7 +10,7 @@ from arstore.linux.mounting.mountinfo import mount_at
 
 
 def in_child(action):
-    """The exit status of a child that runs *action*: 0 when it returns True."""
+    """Fork a child that runs *action*; return its exit status, 0 if *action* returned True."""
     pid = os.fork()
     if pid == 0:
         status = 2

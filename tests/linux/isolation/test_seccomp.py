@@ -14,7 +14,7 @@ needs_filters = pytest.mark.skipif(not seccomp.supported(), reason="no seccomp f
 
 
 def under(denied, action):
-    """How a child ends that does *action* under a filter."""
+    """Fork a child that runs *action* under a filter; return how it ended."""
     pid = os.fork()
     if pid == 0:
         status = 99
@@ -67,7 +67,7 @@ def test_calls_that_came_later_are_not_there(number):
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "riscv64"])
 def test_a_program_is_whole(machine):
-    """Every jump lands inside, and the last instruction returns: what the kernel demands, for all machines."""
+    """Every jump lands inside, and the last instruction returns: the kernel requires both, on all machines."""
     code = seccomp.program(frozenset(seccomp.names()), machine)
     lines = list(struct.iter_unpack("=HBBI", code))
     assert len(lines) < 4096
@@ -83,7 +83,7 @@ def test_a_name_that_is_not_known():
 
 
 def test_numbers_are_the_kernels():
-    """Where the headers are installed, they have the last word."""
+    """If the kernel's headers are installed, the numbers must match them."""
     found = {}
     for path in ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm-generic/unistd.h"):
         if not os.path.exists(path):

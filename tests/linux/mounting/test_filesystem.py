@@ -1,4 +1,4 @@
-"""What a path lies on: found of real file systems, and of lines that kernels write for those that are not here."""
+"""The file system of a path: of real ones, and of lines that kernels write for those that are not here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def line(fs_type, options="rw", super_options="rw"):
 
 @pytest.fixture
 def lying(monkeypatch):
-    """Lets everything lie on a mount that this line of mountinfo describes."""
+    """Makes every path appear on a mount that this line of mountinfo describes."""
 
     def lie(found):
         monkeypatch.setattr(filesystem, "mount_below", lambda _path: found)

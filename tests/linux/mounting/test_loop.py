@@ -30,7 +30,7 @@ def file(tmp_path):
 
 
 def backing(number):
-    """What the kernel says is behind a device; None when it is free."""
+    """The file behind a device, as the kernel reports it; None if it is free."""
     try:
         return Path(f"/sys/block/loop{number}/loop/backing_file").read_text().strip()
     except FileNotFoundError:

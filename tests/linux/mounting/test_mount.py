@@ -12,7 +12,7 @@ pytestmark = pytest.mark.mounts
 
 @pytest.fixture
 def tmpfs():
-    """A detached tmpfs; what a test attaches it to, the test unmounts."""
+    """A detached tmpfs; a test that attaches it must unmount it."""
     fs_fd = mount.fsopen("tmpfs")
     try:
         mount.fsconfig_string(fs_fd, "source", "somewhere")

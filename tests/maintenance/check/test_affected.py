@@ -1,4 +1,4 @@
-"""Which images damage hits: what `check` names, and what `images` marks until something changes."""
+"""Images affected by damage: `check` names them, and `images` marks them until something changes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def flip(path):
 
 
 def damaged(store):
-    """What `images` marks, in JSON and in the table."""
+    """The images that `images` marks, in JSON and in the table."""
     listed = store.json("images")
     marked = {image["digest"] for image in listed if image.get("damage")}
     lines = store.ok("images").text.splitlines()

@@ -1,4 +1,4 @@
-"""Trees that were changed after they were made: found, told apart by what looking deep costs, and built again."""
+"""Trees that were changed after they were built: found by quick or deep checks, and built again."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_tree_without_a_listing_is_compared_with_its_blob(extracted):
 
 
 def test_what_a_tree_needs_is_looked_at_too(store):
-    """Without it, it would be mounted where it does not show its layer."""
+    """Without its needs, a tree would be mounted where it does not show its layer."""
     stores.bring(store, images.image(*images.implied_layers(), names=["implied:1"]))
     needs = [Path(store.directories.tree(key), "needs.json") for key in stores.trees(store)]
     for path in (path for path in needs if path.exists()):
@@ -110,7 +110,7 @@ def test_what_a_tree_needs_is_looked_at_too(store):
 
 
 def test_an_adapted_tree_of_which_nothing_was_recorded_is_not_called_altered(tmp_path):
-    """It does not show its layer alone, so it cannot be compared with that."""
+    """An adapted tree differs from its layer, so it cannot be compared with it."""
     picture = images.image(*images.implied_layers(), names=["implied:1"])
     with stores.opened(tmp_path) as store:
         import_reference(store, str(stores.archive_for(store, picture)), ImportOptions(tree="directory"))

@@ -1,4 +1,4 @@
-"""The graph damaged in its file: single records, pages, all of it; found without a crash, and mended."""
+"""Damage in the graph's file: single records, pages, all of it; it must be found without a crash, and repaired."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def kinds(findings):
 
 
 def mended(store, records):
-    """Repair, and see that all is as it was but for what only the graph has known."""
+    """Repair, and check that all is as before except for what only the graph knew."""
     left = [finding for finding in repair(store, check(store)) if not finding.repaired]
     assert left == []
     store.sync_trees()
@@ -70,7 +70,7 @@ def test_a_flipped_bit_in_a_record(store, text):
     records = stores.records(store)
     store.close()
     found = data(store).read_bytes()
-    # Old pages hold the text too: all of them are flipped.
+    # Old pages have the text too: flip all of them.
     place = found.find(text)
     while place >= 0:
         flip(data(store), place + 3, 2)
@@ -116,7 +116,7 @@ def test_records_that_contradict_the_documents(store, table, change):
 
 
 def used_pages(path):
-    """Flips are tried in these: pages of the trees, not free ones."""
+    """The pages in which flips are tried: pages of the trees, not free ones."""
     return [n for n in range(os.path.getsize(path) // 4096) if n < 2 or _is_used(path, n)]
 
 
@@ -162,7 +162,7 @@ def test_a_lost_graph_is_made_from_the_documents(store, harm):
         if key.startswith(("blobs/", "layers/", "names/")):
             assert after[key] == before[key]
     assert kinds(check(store)) == set()
-    # What it stands on is known beside its files.
+    # Its layers are recorded next to it.
     assert after["containers/box"] == before["containers/box"]
     assert store.find("other:2").digest == OTHER.digest
 
@@ -175,7 +175,7 @@ def damage_pages(store):
 
 
 def test_what_can_be_read_of_an_older_graph_is_kept(store):
-    """It has no id, and not all that index.json lists: that is damage, not another store's graph."""
+    """The older graph has no id and lacks entries of index.json: that is damage, not another store's graph."""
     with store.graph.write() as change:
         for number in range(300):
             change.put_name(f"many:{number}", OTHER.digest)
@@ -253,7 +253,7 @@ def test_who_waited_to_open_it_locks_what_all_others_lock(store):
             open_it()
         elif name == "repair.graph-replaced":
             os.read(said, 1)
-            # It has come as far as to the lock by now.
+            # It is waiting for the lock by now.
             time.sleep(0.1)
 
     trace.listen(reached)
@@ -270,7 +270,7 @@ def test_who_waited_to_open_it_locks_what_all_others_lock(store):
 @pytest.mark.parametrize("key", [b"meta/format", b"names/other:1", f"blobs/{EXAMPLE.digest}".encode()])
 @pytest.mark.parametrize("bit", range(8))
 def test_a_seal_that_does_not_look_like_one(store, key, bit):
-    """A value without a seal is one of format 1: what a flipped bit makes look so must not be believed."""
+    """A value without a seal is one of format 1: a value that a flipped bit makes look so must not be believed."""
     records = stores.records(store)
     with store.graph.write() as change:
         value = bytearray(change.raw(key))
@@ -347,7 +347,7 @@ def test_a_repair_that_is_killed_leaves_something_to_repair(store):
 
 
 def test_the_size_of_a_layer_is_that_of_its_own_record(store):
-    """Without a record of its own it is found by the blob, whatever other layers have."""
+    """Without its record, the size is found by the blob, whatever other layers have."""
     picture = images.image(*[images.layer([images.file("f", b"x" * size)]) for size in (10, 50_000)], names=["two:1"])
     stores.bring(store, picture)
     with store.graph.read() as snapshot:

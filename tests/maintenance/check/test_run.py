@@ -1,4 +1,4 @@
-"""`check`: every kind of damage is made on purpose, found, and mended or said to stay."""
+"""`check`: every kind of damage is made on purpose, found, and repaired or reported as lasting."""
 
 from __future__ import annotations
 
@@ -360,7 +360,7 @@ def test_progress_is_told_as_it_comes():
 
 
 def test_a_lost_blob_is_not_called_its_own_substitute(store):
-    """Altered, it is a file still; what else holds the layer is another blob, or the tree's tar."""
+    """An altered blob is still a file; the layer's substitute is another blob, or the tree's tar."""
     contents = [images.directory("./"), images.file("f", b"content" * 4000)]
     one, other = (images.image(images.layer(contents, how), names=[f"{how}:1"]) for how in ("gzip", "none"))
     stores.bring(store, one)
@@ -375,7 +375,7 @@ def test_a_lost_blob_is_not_called_its_own_substitute(store):
 
 
 def test_only_small_blobs_are_guessed(tmp_path):
-    """Each bit of it is tried; what is no file of the store's is not opened."""
+    """Each bit of a small blob is tried; anything but a file of the store is not opened."""
     (tmp_path / "small").write_bytes(b"x" * blob_repair._LARGEST_GUESS)
     (tmp_path / "large").write_bytes(b"x" * (blob_repair._LARGEST_GUESS + 1))
     (tmp_path / "link").symlink_to("small")

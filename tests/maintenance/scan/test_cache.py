@@ -1,4 +1,4 @@
-"""Directories that need not be listed again: only while they hold what they held, and the bill is the same."""
+"""Directories that are not listed again: only while their content is unchanged, and with the same sums."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONG_AGO = 5_000_000_000
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Few directories are worth a file, and a moment is long enough."""
+    """Makes the cache take small directories, and directories changed a moment ago."""
     monkeypatch.setattr(module, "_FEWEST", 1)
     monkeypatch.setattr(module, "_STILL", 0)
 
@@ -37,7 +37,7 @@ def place(tmp_path):
 
 
 def known_after(place):
-    """What is known of *place* after all that was marked of it."""
+    """Listings after *place* was marked."""
     status = os.lstat(place)
     later = Listings()
     later._latest = status.st_ctime_ns + LONG_AGO

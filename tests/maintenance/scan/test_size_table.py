@@ -1,4 +1,4 @@
-"""Bytes by key: a mapping, and what is done with all of it at once is what is done key by key."""
+"""Bytes by key: a mapping; operations on all keys at once give the same as key by key."""
 
 from __future__ import annotations
 

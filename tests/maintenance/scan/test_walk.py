@@ -1,4 +1,4 @@
-"""The survey: where every byte is, as du(1) counts, and nothing on the way stops it."""
+"""The survey: it counts all bytes as du(1) does, and nothing on the way stops it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_it_says_what_du_says(store):
 
 @pytest.mark.parametrize("name", ["d", "n" * 255, "流" * 85])
 def test_paths_of_any_length(store, name):
-    """A container can make them: each directory from within the one before."""
+    """A container can make such paths: each directory from within the one before."""
     root = Path(store.directories.root)
     (root / "containers/c").mkdir(parents=True)
     fd = os.open(root / "containers/c", os.O_RDONLY)
@@ -121,7 +121,7 @@ def test_what_vanishes_between_its_name_and_its_size(store, monkeypatch, what):
     real = os.lstat
 
     def vanishing(path, *, dir_fd=None):
-        # The tree's directory has been listed when its first file is asked for, the blob's when it is itself.
+        # The tree's directory was listed for its first file, the blob's for the blob itself.
         whole = Path(os.readlink(f"/proc/self/fd/{dir_fd}"), path) if dir_fd is not None else Path(path)
         if whole in inside or (not inside and whole == doomed):
             subprocess.run(["rm", "-rf", doomed], check=True)
@@ -135,7 +135,7 @@ def test_what_vanishes_between_its_name_and_its_size(store, monkeypatch, what):
 
 
 def test_a_symlink_in_the_place_of_a_tree_is_not_followed(store, tmp_path):
-    """It takes no more than itself, wherever it leads."""
+    """Only the symlink itself counts, wherever it leads."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/file").write_bytes(bytes(1 << 20))
     os.symlink(tmp_path / "elsewhere", store.directories.tree("sha256:" + "0" * 64))

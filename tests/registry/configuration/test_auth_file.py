@@ -1,4 +1,4 @@
-"""auth.json and its relatives: which file and which entry has the credential."""
+"""auth.json and its relatives: the file and the entry with the credential."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""certs.d: which directory counts, and what is in it."""
+"""certs.d: the directory that counts, and its content."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Configuration files that are none."""
+"""Invalid configuration files."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""registries.conf: prefixes, mirrors, what is blocked or insecure, short names; and files in their order."""
+"""registries.conf: prefixes, mirrors, blocked and insecure registries, short names; and the order of files."""
 
 import os
 
@@ -183,7 +183,7 @@ def test_drop_ins_come_later_and_replace_whole_tables(conf, places):
     conf("nonsense", "registries.conf.d/30.txt")
     found = conf("[[registry]]\nlocation='x.y'\ninsecure=true\n", "registries.conf.d/1.conf", places.config)
     assert ends(found, "x.y/a") == [("x.y", "a", True)]
-    # With a file of the user, those of the host do not count.
+    # If the user has a file, the host's files are ignored.
     found = conf("short-name-mode = 'enforcing'\n", top=places.config)
     assert (found.search, found.mode, found.aliases) == ((), "enforcing", {})
     assert ends(found, "x.y/a") == [("x.y", "a", True)]

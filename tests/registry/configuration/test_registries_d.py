@@ -1,4 +1,4 @@
-"""registries.d: which section counts for which setting, and what is refused."""
+"""registries.d: the section that counts for each setting, and refused files."""
 
 import os
 

@@ -1,1 +1,1 @@
-"""Power cuts, simulated on file systems of their own: disks, machines that have them mounted, what runs there."""
+"""Power cuts, simulated on separate file systems: the disks, the machines that mount them, and their commands."""

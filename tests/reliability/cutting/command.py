@@ -1,4 +1,4 @@
-"""One command of arstore, or of another program, run to its end: its status and what it said."""
+"""One command of arstore, or of another program, run to its end: its status and its output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ended(NamedTuple):
 
 
 def arstore(desk: Path, *words: str) -> Ended:
-    """`arstore` in a fork of this process, which has imported everything: a command is then as cheap as its work."""
+    """Run `arstore` in a fork of this process, which has imported everything, so that it costs only its work."""
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -53,7 +53,7 @@ def _be_arstore(desk: Path, words: tuple[str, ...]) -> None:
 
 
 def program(*words: str, environment: dict[str, str] | None = None) -> Ended:
-    """Any other program."""
+    """Run any other program."""
     done = subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, check=False, env={**os.environ, **(environment or {})}
     )

@@ -1,9 +1,9 @@
 """Disks whose power can be cut: files behind loop devices, and copies of them at one moment.
 
-What a file system has written to its loop device is in the file behind it; dirty pages, unwritten metadata and a
-journal that was not yet committed are in memory only, and are what a power cut loses. So a copy of the file, taken
-without syncing anything, is the disk as the cut left it. The files lie in an XFS of their own and are copied by
-reflink, which waits for writes under way and keeps others out: the copy is the disk at one moment.
+The file behind a loop device has everything that a file system has written to the device. Dirty pages, unwritten
+metadata and an uncommitted journal are in memory only, and a power cut loses them. So a copy of the file, taken without
+syncing, is the disk after the cut. The files are in a separate XFS and are copied by reflink, which waits for writes
+under way and blocks others: the copy is the disk at one moment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOOLS = ("mkfs.ext4", "mkfs.xfs", "mount", "umount")
 
 
 def call(*words: str | Path) -> str:
-    """Run a program that has to end with 0; its output."""
+    """Run a program that must end with 0; return its output."""
     name = str(words[0])
     done = subprocess.run(
         [programs.program(name) or name, *map(str, words[1:])], capture_output=True, text=True, check=False
@@ -39,7 +39,7 @@ def call(*words: str | Path) -> str:
 
 
 class Shelf:
-    """Where disks are kept: an XFS with reflinks, on a sparse file in *place*, mounted there."""
+    """The place of the disks: an XFS with reflinks, on a sparse file in *place*, mounted there."""
 
     def __init__(self, place: Path, size: str) -> None:
         self.path = place / "shelf"
@@ -50,12 +50,12 @@ class Shelf:
         call("mount", "-o", "loop,discard", self._file, self.path)
 
     def close(self) -> None:
-        """Unmount it, and give its space back."""
+        """Unmount it, and free its space."""
         call("umount", "--lazy", self.path)
         self._file.unlink()
 
     def new(self, name: str, kind: str, size: str, *options: str) -> Path:
-        """A disk with an empty file system of this kind."""
+        """Make a disk with an empty file system of this kind."""
         path = self.path / name
         path.unlink(missing_ok=True)
         call("truncate", "-s", size, path)
@@ -63,7 +63,7 @@ class Shelf:
         return path
 
     def copy(self, disk: Path, name: str) -> Path:
-        """The disk as it is at this moment."""
+        """Copy the disk as it is at this moment."""
         path = self.path / name
         path.unlink(missing_ok=True)
         source = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
@@ -87,12 +87,12 @@ def shelf(place: Path, size: str = "12G") -> Iterator[Shelf]:
 
 
 def mount(disk: Path, target: str | Path, options: str = "") -> None:
-    """Mount *disk*, whose journal is replayed where that is due; raises OSError when that does not work."""
+    """Mount *disk*, replaying its journal if needed; raises OSError if that fails."""
     call("mount", "-o", ",".join(filter(None, ("loop", options))), disk, target)
 
 
 def sync_all(path: Path) -> None:
-    """syncfs(2) on the file system that *path* lies on: sync(2) would save everybody else's disks too."""
+    """Call syncfs(2) on the file system of *path*: sync(2) would sync the disks of other processes too."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         syncfs(fd)

@@ -1,4 +1,4 @@
-"""What a store has to hold after a power cut, by the commands that had been given until then."""
+"""Expected content of a store after a power cut, derived from the commands until then."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reliability.cutting.workload import AT_FIRST
 
 @dataclass
 class Expectation:
-    """Names that are there, those that may or may not be, whose listing each shows; the same of containers.
+    """Names that must be there, names that may be there, and the listing of each; the same for containers.
 
-    *loaded* says whether a `load` had been begun.
+    *loaded* is true if a `load` had begun.
     """
 
     names: set[str] = field(default_factory=lambda: set(AT_FIRST))
@@ -24,7 +24,7 @@ class Expectation:
 
     @classmethod
     def of(cls, events: list[dict[str, Any]], digests: dict[str, str]) -> Expectation:
-        """What follows from the *events*, in a store whose images have these *digests*, by name."""
+        """The expectation after *events*, for a store whose images have these *digests*, by name."""
         found = cls(shown=dict(digests))
         for number, event in enumerate(events):
             if "status" not in event:
@@ -47,7 +47,7 @@ class Expectation:
             self.containers = (self.containers | made) - removed
 
     def wrong_names(self, listed: set[str]) -> list[str]:
-        """What is wrong with these names being listed."""
+        """Faults in the *listed* names."""
         lost = sorted(self.names - self.maybe - listed)
         return [
             *(f"{name} was there and is lost" for name in lost),
@@ -55,7 +55,7 @@ class Expectation:
         ]
 
     def wrong_containers(self, there: set[str]) -> list[str]:
-        """What is wrong with these containers being there, when `gc` has been."""
+        """Faults in the containers that are *there* after `gc`."""
         lost = sorted(self.containers - self.maybe_containers - there)
         more = sorted(there - self.containers - self.maybe_containers)
         return [

@@ -1,7 +1,7 @@
 """Machines: processes that see one boot and have the disks of that boot, and end all at once.
 
-A machine is a pid and a mount namespace with a /proc of its own, over whose boot id another one is mounted. When its
-first process is killed the kernel ends all others, and what was mounted there is gone.
+A machine consists of new pid and mount namespaces with a new /proc, over whose boot id another one is mounted. When
+its first process is killed, the kernel ends all others, and its mounts disappear.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _libc(name: str, *arguments: object) -> None:
 
 
 class Machine:
-    """A machine that does *work*, which gets the descriptor that `pipe` reads from, and then ends."""
+    """A machine that runs *work*, which gets the descriptor that `pipe` reads from, and then ends."""
 
     def __init__(self, work: Callable[[int], object]) -> None:
         reading, writing = os.pipe()
@@ -49,20 +49,20 @@ class Machine:
         self.pipe = reading
 
     def cut(self) -> None:
-        """End all of it at once."""
+        """Kill all its processes at once."""
         with suppress(ProcessLookupError):
             os.kill(self._keeper, signal.SIGKILL)
         self.wait()
 
     def wait(self) -> int:
-        """Wait for its end; the wait status of its work."""
+        """Wait for its end; return the wait status of its work."""
         _, status = os.waitpid(self._keeper, 0)
         os.close(self.pipe)
         return status
 
 
 def result(work: Callable[[], bytes]) -> bytes:
-    """What *work* returns in a machine of its own. Raises ChildProcessError when it fails."""
+    """Run *work* in a new machine and return its result. Raises ChildProcessError if it fails."""
 
     def told(pipe: int) -> None:
         data = memoryview(work())
@@ -73,12 +73,12 @@ def result(work: Callable[[], bytes]) -> bytes:
     with os.fdopen(os.dup(machine.pipe), "rb") as file:
         said = file.read()
     if machine.wait():
-        raise ChildProcessError("what was to be done in a machine has failed")
+        raise ChildProcessError("the work in a machine has failed")
     return said
 
 
 def _boot(work: Callable[[int], object], pipe: int) -> None:
-    """In the keeper: start the first process, and end as it does; the kernel ends it when the keeper is killed."""
+    """In the keeper: start the first process, and exit as it does; if the keeper is killed, the kernel ends it."""
     _libc("unshare", _NEWNS | _NEWPID)
     _libc("mount", None, b"/", None, _REC_PRIVATE, None)
     first = os.fork()
@@ -101,6 +101,6 @@ def _first(work: Callable[[int], object], pipe: int) -> None:
 
 
 def leave_mounts_alone() -> None:
-    """Have this process's mounts in a namespace of its own, so that none is left when it ends."""
+    """Move this process to a new mount namespace, so that no mount is left when it ends."""
     _libc("unshare", _NEWNS)
     _libc("mount", None, b"/", None, _REC_PRIVATE, None)

@@ -1,10 +1,10 @@
-"""arstore before and after a power cut: what it is made to do, and how what it then has is judged.
+"""arstore before and after a power cut: the commands that it runs, and how the resulting store is judged.
 
-After the cut another boot opens the store. Every name that a command had set when it ended is there, and every one that
-it had taken away is not; what the command under way meant to do is done or not, wholly. Whatever `images` lists is
-mounted and shows every byte that it must; a deep check finds nothing but what harms nobody; containers that were to
-stay can be mounted again. After `gc`, a check finds nothing at all, and no other container is left. Then a container
-runs again, and a `load` that was begun is given again and ends well.
+After the cut another boot opens the store. Every name that a finished command had set is there, and every name that it
+had removed is not; the changes of an interrupted command are there completely or not at all. Every image that `images`
+lists can be mounted and shows every byte; a deep check finds only harmless things; containers that were to stay can be
+mounted again. After `gc`, a check finds nothing at all, and no other container is left. Then a container runs again,
+and a `load` that had begun is repeated and succeeds.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from reliability.cutting.command import Ended
 
 HARMLESS_ENDINGS = {0, 7}
-"""Exit statuses that a command of the workload may have: done, or in use by one of the workload's containers."""
+"""Exit statuses that a command of the workload may have: success, or in use by a container of the workload."""
 UNTIL_THE_NEXT_CHANGE = {"index-stale"}
-"""What check may find before the next change: `index.json` is a copy of what the graph says, and follows it."""
+"""Findings of check that the next change repairs: `index.json` is a copy of the graph's records, written later."""
 
 
 class Ours:
-    """arstore with a store on *disk* (a mount point), and a directory elsewhere for what the exercise keeps."""
+    """arstore with a store on *disk* (a mount point), and a directory elsewhere for the data of the exercise."""
 
     name = "arstore"
 
@@ -45,11 +45,11 @@ class Ours:
         self._words = ("--root", str(disk / "store"), "--runroot", str(runroot or disk / "run"), "--quiet")
 
     def run(self, *words: str) -> Ended:
-        """A command on the store."""
+        """Run a command on the store."""
         return command.arstore(self._desk, *self._words, *words)
 
     def ok(self, *words: str) -> Ended:
-        """A command that has to end with 0. Raises ChildProcessError."""
+        """Run a command that must end with 0. Raises ChildProcessError."""
         ended = self.run(*words)
         if ended.status:
             raise ChildProcessError(f"{' '.join(words)} ended with {ended.status}: {ended.err[-1500:]}")
@@ -58,7 +58,7 @@ class Ours:
     # --- before the cut ---------------------------------------------------------------------------------------------
 
     def prepare(self) -> dict[str, str]:
-        """Have two images already, durable trees and all; the listings of all images, by digest, go to the desk."""
+        """Import two images with durable trees; write the listings of all images, by digest, to the desk."""
         digests = {}
         plain = {name: path for name, path in self._archives.items() if name != "pipeline"}
         for form in ("directory", "auto"):
@@ -91,7 +91,7 @@ class Ours:
         return self._desk.parent / "listings" / key.replace("/", "-")
 
     def work(self, seed: str, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Commands without an end, chosen by chance; *tell* is told what each is to do, and how it ended."""
+        """Run random commands without end; report what each is to do, and how it ended."""
         chance = random.Random(seed)
         workload = Workload(chance, self._archives)
         names = set(AT_FIRST)
@@ -107,7 +107,7 @@ class Ours:
                     self._write(step.words, ended, chance)
 
     def _write(self, words: list[str], ended: Ended, chance: random.Random) -> None:
-        """Change something in a container that was just mounted, if it is new, and keep what it then shows."""
+        """Change something in a newly mounted container, and keep the resulting listing."""
         path = ended.out.strip()
         if "--rw" in words:
             for number in range(5):
@@ -119,7 +119,7 @@ class Ours:
     # --- after it ---------------------------------------------------------------------------------------------------
 
     def judge(self, events: list[dict[str, Any]], digests: dict[str, str]) -> dict[str, Any]:
-        """Every fault, and how many images were listed and how many of them are not what they must be."""
+        """Return every fault, the number of listed images, and the number of those with wrong content."""
         faults = [
             f"{events[n - 1]['words']} ended with {e['status']}: {e['err']}"
             for n, e in enumerate(events)
@@ -155,7 +155,7 @@ class Ours:
         return bool(finding.get("harmless")) or finding["kind"] in UNTIL_THE_NEXT_CHANGE
 
     def _wrong_images(self, listed: dict[str, str], shown: dict[str, str]) -> list[str]:
-        """A line for each of the images *listed* that does not show what it must."""
+        """A line for each of the *listed* images with wrong content."""
         found = []
         for name, digest in sorted(listed.items()):
             if wrong := self._shows_wrong(name, shown.get(name) or shown.get(digest) or digest):
@@ -175,7 +175,7 @@ class Ours:
         return "; ".join(wrong[:5])
 
     def _containers(self, wanted: set[str]) -> list[str]:
-        """Every container that was made is there, and can be mounted."""
+        """Check that every container that was made is there, and can be mounted."""
         faults = []
         for name in sorted(wanted):
             ended = self.run("mount", name)
@@ -184,7 +184,7 @@ class Ours:
         return faults
 
     def _going_on(self, expected: Expectation) -> list[str]:
-        """What is wrong with containers in the new boot, and with a `load` that is given again."""
+        """Faults of containers in the new boot, and of a `load` that is repeated."""
         faults = []
         self.ok("import", str(self._archives["box"]))
         ended = self.run("run", "box:1", "/bin/true")

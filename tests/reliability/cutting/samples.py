@@ -1,8 +1,8 @@
-"""The images that are brought into stores whose power is cut, as archives that every tool reads.
+"""Images for stores whose power is cut, as archives that every tool reads.
 
-Small enough that hundreds of cuts take minutes, and with what makes a difference: many small files, of which a power
-cut loses some; files of a megabyte; layers that images share; a stack of small layers, which are mounted as one; layers
-that need others below them.
+They are small enough that hundreds of cuts take minutes, and cover the cases that differ: many small files, of which a
+power cut loses some; files of a megabyte; layers that images share; a stack of small layers, which are mounted as one;
+layers that need others below them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 NAMES = ("many", "more", "stack", "large", "implied", "example")
 ALL = (*NAMES, "box", "pipeline")
-"""Also what only arstore gets, because it runs."""
+"""With the images that only arstore gets, because they run."""
 HUGE = "huge"
 """An image with a layer of 80 MiB, more than a kernel writes back by itself in the time that an import takes."""
 
 
 def write_archives(place: Path, names: Collection[str] = ALL) -> dict[str, Path]:
-    """An OCI archive for each name, with the image NAME:1; and where containers can run, `box` and `pipeline`.
+    """Write an OCI archive for each name, with the image NAME:1; and `box` and `pipeline` if containers can run.
 
-    One with `HUGE` only if it is among *names*.
+
+    `HUGE` is written only if it is among *names*.
     """
     bottom = [images.layer([images.directory("./"), *_files(f"part{n}", 120, 6000, n)]) for n in range(2)]
     small = [images.layer([images.directory("./"), *_files(f"small{n}", 3, 2000, 50 + n)]) for n in range(10)]

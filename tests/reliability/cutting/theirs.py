@@ -1,7 +1,7 @@
-"""podman before and after a power cut: images are loaded, tagged and removed, and then looked at as arstore's are.
+"""podman before and after a power cut: it loads, tags and removes images, which are judged as arstore's are.
 
-podman runs as it does on a host, with the overlay driver and its storage on the disk that is cut; in a directory with
-another system (`tools/peers build`), by chroot, when it is told one.
+podman runs as it does on a host, with the overlay driver and its storage on the disk that is cut. If a directory with
+another system (`tools/peers build`) is given, it runs there, by chroot.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class Theirs:
         self._disk = disk
 
     def boot(self) -> None:
-        """What a host has when it has just been started: an empty /run, and the other system's mounts."""
+        """Prepare the state right after boot: an empty /run, and the other system's mounts."""
         call("mount", "-t", "tmpfs", "tmpfs", f"{self._peers}/run")
         if self._peers:
             for name in ("proc", "sys", "dev"):
                 call("mount", "--rbind", f"/{name}", f"{self._peers}/{name}")
-            # Its locks lie there, and another podman of this host has nothing to do with them.
+            # Its locks are there; another podman of this host must not share them.
             call("mount", "-t", "tmpfs", "tmpfs", f"{self._peers}/dev/shm")
             call("mount", "--rbind", self._disk, f"{self._peers}/mnt")
             call("mount", "--rbind", self._desk.parent, f"{self._peers}/media")
 
     def run(self, *words: str) -> Ended:
-        """A podman command."""
+        """Run a podman command."""
         base = "/mnt" if self._peers else str(self._disk)
         start = ["chroot", self._peers] if self._peers else []
         options = ["--root", f"{base}/podman", "--runroot", "/run/storage", "--storage-driver", "overlay"]
@@ -58,7 +58,7 @@ class Theirs:
         return command.program(*start, "podman", *options, *words, environment=environment)
 
     def ok(self, *words: str) -> Ended:
-        """A command that has to end with 0. Raises ChildProcessError."""
+        """Run a command that must end with 0. Raises ChildProcessError."""
         ended = self.run(*words)
         if ended.status:
             raise ChildProcessError(f"podman {' '.join(words)} ended with {ended.status}: {ended.err[-1500:]}")
@@ -71,7 +71,7 @@ class Theirs:
     # --- before the cut ---------------------------------------------------------------------------------------------
 
     def prepare(self) -> dict[str, str]:
-        """Have two images already; the listings of all go to the desk."""
+        """Load two images; write the listings of all images to the desk."""
         self.boot()
         for name in self._archives:
             self.ok("pull", "--quiet", self._archive(name))
@@ -93,11 +93,11 @@ class Theirs:
         path = self.ok("image", "mount", image).out.strip()
         found = listing(f"{self._peers}{path}")
         self.ok("image", "umount", image)
-        # podman gives directories that no layer has an entry for the time of the import.
+        # podman gives directories without an entry in any layer the time of the import.
         return {name: replace(item, mtime=0) if item.kind == "d" else item for name, item in found.items()}
 
     def work(self, seed: str, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Commands without an end, chosen by chance."""
+        """Run random commands without end."""
         self.boot()
         chance = random.Random(seed)
         names = {"many", "stack"}
@@ -117,7 +117,7 @@ class Theirs:
     # --- after it ---------------------------------------------------------------------------------------------------
 
     def judge(self, events: list[dict[str, Any]], _digests: dict[str, str]) -> dict[str, Any]:
-        """As `Ours.judge`; what podman lists is judged only by what its mounts show."""
+        """Judge as `Ours.judge` does; images that podman lists are judged only by the content of their mounts."""
         self.boot()
         names, maybe = {"many", "stack"}, set()
         for number, event in enumerate(events):

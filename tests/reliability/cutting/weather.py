@@ -1,7 +1,7 @@
-"""What else a host does while a store is worked on, and what decides what of it is on the disk when the power fails.
+"""Other activity of a host during work on a store, which decides what is on the disk when the power fails.
 
-Somebody else syncs a file, which commits the journal with all that is in it; the kernel writes back the pages of some
-files, in no order. Both may happen at any moment, and each alone leaves a disk that only an exact protocol survives.
+Another process syncs a file, which commits the whole journal; the kernel writes back the pages of some files, in any
+order. Both may happen at any moment, and each alone leaves a disk that only an exact protocol survives.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WRITE_AND_WAIT = 1 | 2 | 4
 
 
 def rage(disk: str, seed: str) -> NoReturn:
-    """Until it is killed: now and then sync a file of one's own on *disk*, or have some files written back."""
+    """Until this process is killed: from time to time, sync an unrelated file on *disk*, or write back some files."""
     chance = random.Random(seed)
     calm = chance.choice([0.05, 0.2, 0.6, 3.0])
     syncs = chance.choice([0.0, 0.5, 1.0])
@@ -44,7 +44,7 @@ def sync_own_file(disk: str) -> None:
 
 
 def write_back(disk: str, chance: random.Random, part: float) -> None:
-    """sync_file_range(2) on a *part* of all files: their data goes to the disk, and nothing says so there yet."""
+    """Call sync_file_range(2) on a *part* of all files: their data reaches the disk, but not their metadata."""
     library = ctypes.CDLL(None, use_errno=True)
     for directory, _, names in os.walk(disk):
         for name in names:

@@ -1,4 +1,4 @@
-"""What arstore is made to do before a power cut: commands chosen by chance, and what each of them is to change."""
+"""Commands of arstore before a power cut: chosen by chance, each with its expected changes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AT_FIRST = ("many:1", "stack:1")
-"""The images that are there before the first command."""
+"""Images that exist before the first command."""
 
 _ANY = ("import",) * 6
-_WITH_IMAGES = ("rm", "tag", "untag", "convert", "container", "container", "gc")
+_WITH_IMAGES = ("rm", "tag", "untag", "convert", "trim", "container", "container", "gc")
 _WITH_RUNTIME = ("run", "run", "kept", "detached", "load", "load")
 _WRITES = "mkdir /made; for n in 0 1 2 3; do dd if=/dev/urandom of=/made/$n bs=9000 count=$n 2>/dev/null; done"
 
 
 class Step(NamedTuple):
-    """A command: its words, the names that it sets (and whose listing these show, "" for their image's), those that it
-    takes away, and the container that it makes to stay.
+    """A command: its words, the names that it sets (with the image whose listing they show, "" for their own), the
+    names that it removes, and the container that it makes to stay.
     """
 
     words: list[str]
@@ -32,12 +32,12 @@ class Step(NamedTuple):
     container: str = ""
 
     def told(self) -> dict[str, Any]:
-        """The same, as an event."""
+        """Return the step as an event."""
         return {"words": self.words, "set": dict(self.sets), "drop": self.drops, "container": self.container}
 
 
 class Workload:
-    """Commands without an end; *archives* with `box` and `pipeline` among them where containers can run."""
+    """Commands without end; with `box` and `pipeline` among *archives* if containers can run."""
 
     def __init__(self, chance: random.Random, archives: dict[str, Path]) -> None:
         self._chance = chance
@@ -45,7 +45,7 @@ class Workload:
         self._plain = sorted(archives.keys() - {"pipeline"})
 
     def planned(self, number: int, names: list[str]) -> Iterator[Step]:
-        """The next command, or several that belong together, with these *names* in the store."""
+        """The next command, or several that belong together, for a store with these *names*."""
         chance = self._chance
         some = chance.choice(names) if names else ""
         kinds = [*_ANY, *(_WITH_IMAGES if some else ()), *(_WITH_RUNTIME if "pipeline" in self._archives else ())]
@@ -62,6 +62,8 @@ class Workload:
                 yield Step(["convert", "--tree", chance.choice(["erofs", "directory"]), some])
             case "gc":
                 yield Step(["gc"])
+            case "trim":
+                yield Step(["trim"])
             case "container":
                 yield Step(["mount", "--rw", "--name", f"c{number}", some], container=f"c{number}")
                 yield Step(["umount", f"c{number}"])
@@ -76,7 +78,7 @@ class Workload:
         return Step(["import", "--tree", form, str(self._archives[name])], {f"{name}:1": ""})
 
     def _run(self, kind: str, number: int, names: list[str]) -> Iterator[Step]:
-        """A container that goes with its command, is kept, or is left to itself, in which files are written."""
+        """A container that is removed after its command, or kept, or detached; files are written in it."""
         if "box:1" not in names:
             yield self._import("box")
         made = f"c{number}"
@@ -92,7 +94,7 @@ class Workload:
             yield from self._afterwards(number)
 
     def _afterwards(self, number: int) -> Iterator[Step]:
-        """What may be done with a container in which nothing runs."""
+        """Commands for a container in which nothing runs."""
         made = f"c{number}"
         if self._chance.random() < 0.7:
             yield Step(["commit", made, f"made{number}:1"], {f"made{number}:1": made})

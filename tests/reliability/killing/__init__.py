@@ -1,1 +1,1 @@
-"""Parts of the exercise that kills arstore: the victim, the store it works on, the scenarios, and the verdict."""
+"""Parts of the exercise that kills arstore: the victim, its store, the scenarios, and the verdict."""

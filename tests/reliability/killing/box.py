@@ -1,6 +1,6 @@
-"""A store that is worked on and killed at: one place, put back to where it was before each try.
+"""A store on which commands run and are killed: one directory, restored before each try.
 
-What it holds is told from outside: paths, kinds and sizes of all files, the kernel's mounts and control groups.
+Its state is seen from outside: paths, kinds and sizes of all files, the kernel's mounts and control groups.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Files = dict[str, tuple[str, int]]
-"""Kind and size (of what is no regular file, 0) by path."""
+"""Kind and size (0 for anything but a regular file) by path."""
 
 PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb", "backup/backup.json", "root/pipeline/.load")
-"""Files whose size tells nothing: LMDB's own, one with a transaction's number, and one that says who loads."""
+"""Files whose size means nothing: LMDB's files, one with a transaction's number, and the lock of a load."""
 FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "root/mounts", "run/mounts", "run/blank"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
-"""What any command may make when it first needs it: a file to lock, and what is known about this boot."""
+"""Files that any command may make when it first needs them: locks, and facts about this boot."""
 PASSING = ("root/containers/*/state.json.*", "root/containers/*/record.new")
 """Space for a container's next states, and half-written files: the next start, change or removal of it takes them."""
 VARYING = ("root/containers/*/record", "root/containers/*/state.json")
 """Files of a container that have times and processes in them."""
 KEPT = "root/graph.damaged-"
-"""What a repair keeps of a graph that was damaged, for people to look at."""
+"""Prefix of a damaged graph that a repair has set aside for the administrator."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a store says of itself: its images' names by digest, what a deep check finds, where it has mounts, and the
+    """The state that a store reports: its images' names by digest, the findings of a deep check, its mounts, and the
     containers that are there to stay.
     """
 
@@ -82,9 +82,9 @@ def _wiped(store: Store) -> None:
 
 
 def homeless(store: Store) -> None:
-    """Have the graph forget where it is, so that a copy of the store is taken for the store itself.
+    """Make the graph forget its place, so that a copy of the store is taken for the store itself.
 
-    Not by a change of ours: an older store stays one.
+    The graph is changed without arstore, so that an older store stays one.
     """
     store.graph.release()
     with lmdb.open(store.graph.path, map_size=MAP_SIZE) as environment, environment.begin(write=True) as transaction:
@@ -96,7 +96,7 @@ class CommandFailedError(Exception):
 
 
 class Box:
-    """A directory with a store in `root` and `run`, and what is used to work on it."""
+    """A directory with a store in `root` and `run`, and the means to work on it."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -116,11 +116,11 @@ class Box:
         return "--root", str(self.root), "--runroot", str(self.store / "run")
 
     def run(self, *words: str, **more: Any) -> Ended:
-        """Run a command on the store to its end, whatever that is; *more* as `victim.Order` has it."""
+        """Run a command on the store to its end, however it ends; *more* as in `victim.Order`."""
         return command(Order((*self.places(), *words), self.desk, **more))
 
     def ok(self, *words: str, **more: Any) -> Ended:
-        """Run a command that has to end with 0, and without a traceback, and leaves no process."""
+        """Run a command that must end with 0, without a traceback, and without leaving a process."""
         ended = self.run(*words, **more)
         if ended.status or ended.survivors or "Traceback" in ended.err:
             said = f"{ended.err[-1500:]}{ended.survivors}"
@@ -128,7 +128,7 @@ class Box:
         return ended
 
     def inside(self, work: Callable[[Store], Any]) -> Any:
-        """Do *work* with the store in a fresh process; what it returns, which has to survive JSON."""
+        """Run *work* with the store in a new process; return its result, which must survive JSON."""
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -138,7 +138,7 @@ class Box:
         with open(reading, "rb") as file:
             said = file.read()
         if os.waitpid(child, 0)[1]:
-            raise CommandFailedError("what was to be done with the store has failed")
+            raise CommandFailedError("the work on the store has failed")
         return json.loads(said)
 
     def _answer(self, work: Callable[[Store], Any], pipe: int) -> None:
@@ -148,36 +148,36 @@ class Box:
             file.write(answer)
 
     def look(self) -> Look:
-        """What the store says of itself."""
+        """The state that the store reports."""
         return Look(**self.inside(_looked))
 
     def wipe(self) -> None:
-        """Remove all images and containers, and what is left then."""
+        """Remove all images and containers, and the garbage that they leave."""
         self.inside(_wiped)
 
-    # --- putting it back --------------------------------------------------------------------------------------------
+    # --- restoring it -----------------------------------------------------------------------------------------------
 
     def clear(self) -> None:
-        """Have no store at all."""
+        """Remove the store."""
         for mount in self.mounts():
             subprocess.run(["umount", "--lazy", "--no-canonicalize", mount], check=False)
         shutil.rmtree(self.store, ignore_errors=False) if self.store.exists() else None
         self.store.mkdir()
 
     def keep(self, name: str, readable: bool = True) -> None:
-        """Keep the store as it is under *name*, for which its graph has to be *readable*, or `homeless` already."""
+        """Save the store under *name*; its graph must be *readable*, or `homeless` already."""
         if self.root.exists() and readable:
             self.inside(homeless)
         subprocess.run(["cp", "-a", self.store, self.place / f"kept-{name}"], check=True)
 
     def put_back(self, name: str) -> None:
-        """Have the store that was kept under *name*."""
+        """Restore the store that was saved under *name*."""
         self.clear()
         self.store.rmdir()
         subprocess.run(["cp", "-a", self.place / f"kept-{name}", self.store], check=True)
 
     def made(self, name: str, prepare: Callable[[Box], None], readable: bool = True) -> None:
-        """Keep under *name* what *prepare* makes of no store at all; *readable* as for `keep`."""
+        """Save under *name* the store that *prepare* makes from nothing; *readable* as for `keep`."""
         self.clear()
         prepare(self)
         self.keep(name, readable)
@@ -185,7 +185,7 @@ class Box:
     # --- looking at it ----------------------------------------------------------------------------------------------
 
     def files(self) -> Files:
-        """Everything below root and runroot; what is mounted there is not entered."""
+        """Everything below root and runroot, without the content of mounts."""
         found: Files = {}
         mounted = set(self.mounts())
         for directory, names, plain in os.walk(self.store):
@@ -202,7 +202,7 @@ class Box:
         return found
 
     def mounts(self) -> list[str]:
-        """Where something is mounted below the store, the deepest first."""
+        """The mount points below the store, the deepest first."""
         prefix = f"{self.store.resolve()}/"
         table = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
         points = [line.split(" ")[4] for line in table.splitlines()]

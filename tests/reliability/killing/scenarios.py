@@ -1,8 +1,7 @@
-"""What is killed: commands, each with the store that it starts from.
+"""The commands that are killed, each with the store that it starts from.
 
-Images are small, and there is one of everything in them that importing makes a difference of: layers that get a
-process of their own, small ones that share one, layers that need a cap or a tree for their chain, enough of them for a
-merged index.
+Images are small, and cover everything that import treats differently: layers that get a separate process, small ones
+that share one, layers that need a cap or a tree for their chain, and enough of them for a merged index.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A command, what it starts from, and what must be true of it.
+    """A command, the store that it starts from, and what must be true of it.
 
-    *setup* and *ending* are commands before it and after everything, that are not killed. *done_already* are the exit
-    statuses, besides 0, with which it may end when it is done again and had been done: the images are as they are to
-    be, and there is the *container* that it makes. *atomic* says that there is
-    nothing between before and after; *damaged*, that the store is not well before, and *unreadable* that
-    its graph is not, which only the command itself can change. *handed_over* is where a pipeline
-    leaves files until they are taken, below the box's store, and *discarded* what it makes elsewhere, for the user.
+    *setup* and *ending* are commands before it and after everything, which are not killed. *done_already* are the exit
+    statuses, besides 0, that it may have if it is repeated although it was done: the images are as they must be, and
+    the *container* that it makes exists. *atomic*: there is nothing between before and after. *damaged*: the store is
+    not sound before. *unreadable*: nor is its graph, which only the command itself can change. *handed_over* is the
+    directory in which a pipeline leaves files until they are taken, below the box's store; *discarded* the files that
+    the command makes elsewhere, for the user.
     """
 
     name: str
@@ -68,7 +67,7 @@ class Scenario:
 
     @property
     def missing(self) -> str:
-        """Why this machine cannot do it; "" when it can."""
+        """Why this machine cannot run it; "" if it can."""
         if self.needs_runtime:
             return programs.runtime()[1]
         return programs.why_no_mounts() if self.needs_mounts else ""
@@ -78,7 +77,7 @@ _NOT_FOUND = frozenset({NotFoundError.exit_code})
 _CONFLICT = frozenset({ConflictError.exit_code})
 _UMOUNT: Words = ("umount", "--all")
 _MANY = 130
-"""Images of an archive: with two documents each, enough files that an import has them written out all at once."""
+"""Images of an archive: with two documents each, enough files that an import syncs all of them at once."""
 _REMOVE_WORK: tuple[Words, ...] = (("container", "rm", "--force", "work"),)
 _DISCARD: Words = ("load", "--discard-failed", "pipeline")
 
@@ -91,7 +90,7 @@ def _noise(size: int, seed: int) -> bytes:
 
 
 def _layers() -> list[images.Layer]:
-    """Two large layers, two that need what lies below them, and eight small ones."""
+    """Two large layers, two that need the layers below them, and eight small ones."""
     root = images.directory("./")
     large = [[root, images.directory(f"l{n}"), images.file(f"l{n}/noise", _noise(400 << 10, n))] for n in range(2)]
     small = [[root, images.file(f"small-{n}", _noise(3000, 100 + n))] for n in range(8)]
@@ -100,7 +99,7 @@ def _layers() -> list[images.Layer]:
 
 
 def write_archives(place: Path) -> None:
-    """All archives that the scenarios import, in the directory *place*."""
+    """Write all archives that the scenarios import to the directory *place*."""
     place.mkdir()
     layers = _layers()
     more = images.layer([images.directory("./"), images.file("more", _noise(5000, 50))])
@@ -116,19 +115,20 @@ def write_archives(place: Path) -> None:
     write_runnable(place)
 
 
-# --- what a scenario starts from ------------------------------------------------------------------------------------
+# --- the stores that scenarios start from ---------------------------------------------------------------------------
 
 
 def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
     def prepare(box: Box) -> None:
         for name in names:
-            box.ok("import", "--tree", form, f"oci-archive:{box.place}/archives/{name}.tar")
+            kind = "docker-archive" if name == "docker" else "oci-archive"
+            box.ok("import", "--tree", form, f"{kind}:{box.place}/archives/{name}.tar")
 
     return prepare
 
 
 def _with_container(box: Box) -> None:
-    """An image, and a container over it in which something was written."""
+    """An image, and a container over it with a written file."""
     _with("big")(box)
     path = box.ok("mount", "--rw", "--name", "work", "app:1").out.strip()
     shutil.copytree(CHECKOUT / "arstore" / "oci", f"{path}/oci")
@@ -151,7 +151,7 @@ def _older(box: Box) -> None:
 
 
 def _with_garbage(box: Box) -> None:
-    """One of everything that the collector takes, besides an image that stays."""
+    """An image that stays, and one of everything that the collector removes."""
     _with("big", "next")(box)
     for name in ("app:latest", "app:2"):
         box.ok("untag", name)
@@ -180,7 +180,7 @@ def _leave_garbage(store: Store) -> None:
 
 
 def _with_places(box: Box) -> None:
-    """An image, and what a process left that died before it had recorded a blob, a tree and a container."""
+    """An image, and files of a process that died before it recorded a blob, a tree and a container."""
     _with("big")(box)
     (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
     for directory in (box.root / "trees" / ("1" * 64) / "fs", box.root / "containers/x/upper"):
@@ -197,7 +197,7 @@ def _leave_places(store: Store) -> None:
 
 
 def _with_damage(box: Box) -> None:
-    """An image, of whose trees one is gone and one altered, and whose index is missing; and an orphan."""
+    """An image with one tree missing and one altered, whose index is missing; and an orphan."""
     _with("big")(box)
     trees = sorted(path for path in (box.root / "trees").iterdir() if (path / "layer.tar").exists())
     shutil.rmtree(trees[0])
@@ -209,7 +209,7 @@ def _with_damage(box: Box) -> None:
 
 
 def _with_damaged_blob(box: Box) -> None:
-    """An image in whose two smallest blobs a bit is flipped each, which a repair can flip back."""
+    """An image with a flipped bit in each of its two smallest blobs, which a repair can flip back."""
     _with("big")(box)
     for path in sorted((box.root / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)[:2]:
         data = bytearray(path.read_bytes())
@@ -218,7 +218,7 @@ def _with_damaged_blob(box: Box) -> None:
 
 
 def _with_damaged_layers(box: Box) -> None:
-    """An image whose layers are compressed, of which one is altered and one is missing: only a source has them."""
+    """An image with compressed layers, one altered and one missing: only a source has them."""
     _with("big")(box)
     largest = sorted((box.root / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)[-2:]
     largest[0].unlink()
@@ -249,7 +249,7 @@ def _with_damaged_records(box: Box) -> None:
 
 
 def _alter_graph(box: Box, what: bytes, alter: Callable[[bytearray, int, int], None]) -> None:
-    """Have *alter* change the graph's file for each leaf page (LMDB's P_LEAF) and place where *what* stands."""
+    """Let *alter* change the graph's file at each occurrence of *what* in a leaf page (LMDB's P_LEAF)."""
     box.inside(homeless)
     path = box.root / "graph/data.mdb"
     data = bytearray(path.read_bytes())
@@ -265,7 +265,7 @@ def _with_loaded(box: Box) -> None:
 
 
 def _with_failed_run(box: Box) -> None:
-    """A pipeline that was killed when it had left half an image."""
+    """A pipeline that was killed after it had left half an image."""
     _with_loaded(box)
     (directory,) = (box.root / "pipeline").glob("**/images")
     (directory / "half.tar").write_bytes(_noise(1000, 8))
@@ -282,7 +282,7 @@ def _archive(name: str) -> str:
 
 
 def scenarios() -> list[Scenario]:
-    """All, also those that this machine cannot do."""
+    """All scenarios, also those that this machine cannot run."""
     mounted = {"needs_mounts": True}
     runs = {"needs_runtime": True, "atomic": False}
     repair: Words = ("check", "--repair")
@@ -297,6 +297,10 @@ def scenarios() -> list[Scenario]:
         Scenario("import-signed", ("import", _archive("signed"))),
         Scenario("rm-signed", ("rm", "signed:1"), _with("signed"), done_already=_NOT_FOUND),
         Scenario("import-after-dead", ("import", _archive("next")), _with_places),
+        Scenario("import-plain", ("import", "{place}/archives/docker.tar")),
+        Scenario("trim", ("trim",), _with("big", "docker"), atomic=False),
+        Scenario("trim-to-size", ("trim", "--free", "1k"), _with("big", "docker"), atomic=False),
+        Scenario("build-trimmed", ("mount", "app:1"), _with("big"), (("trim",),), (_UMOUNT,), **mounted),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
         Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),

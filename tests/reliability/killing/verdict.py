@@ -1,9 +1,8 @@
 """Whether a store has come through a kill, judged by fresh processes.
 
-First what the kill has left, then whether it goes on without a hand: every image is as before or as after, a deep
-check finds nothing but what harms nobody, nothing runs and nothing is mounted that the store does not know. After
-`gc` not a byte is there that was not there before, or would be after; the same command ends well; and when all is
-removed, so is every file.
+First the state right after the kill: every image is as before or as after, a deep check finds only harmless things, and
+nothing runs or is mounted that the store does not know. After `gc`, every byte is as before or as after. Then the store
+must go on without manual repair: the same command succeeds; and when everything is removed, every file is gone.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ Images = dict[str, list[str]]
 """Names by digest."""
 
 UNTIL_THE_NEXT_CHANGE = {"index-stale"}
-"""What a deep check may find besides what is harmless: the next change, and `gc`, write the index anew."""
+"""Findings of a deep check that are allowed besides harmless ones: the next change, and `gc`, rewrite the index."""
 
 UNTIL_THE_NEXT_USE = {"tree-untrusted"}
-"""What it may find even after `gc`: trees that were about to be replaced, which are built anew when they are used."""
+"""Findings that are allowed even after `gc`: trees that were about to be replaced, which are rebuilt when used."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class State:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a command does when nobody kills it: the states before and after, the store without images, its points.
+    """Effects of a command that is not killed: the states before and after, the store without images, its points.
 
-    *untidy* are the images before, when `gc` has not been there; *between* is a state that somebody else brings about.
+    *untidy* are the images before, without `gc`; *between* is a state that another process makes.
     """
 
     before: State
@@ -58,7 +57,7 @@ class Reference:
 
 
 class Trial:
-    """A scenario in a box, done once to the end; then as often as wanted with a kill."""
+    """A scenario in a box, run once to the end; then as often as wanted with a kill."""
 
     def __init__(self, box: Box, scenario: Scenario) -> None:
         self.box = box
@@ -86,7 +85,7 @@ class Trial:
             self.box.ok(*words)
 
     def _state(self) -> State:
-        """The state that `gc` leaves, once what was left mounted has been unmounted."""
+        """The state after `gc`, once the remaining mounts are unmounted."""
         for words in self.scenario.ending:
             ended = self.box.run(*words)
             if ended.status not in {0, NotFoundError.exit_code}:
@@ -98,7 +97,7 @@ class Trial:
     def _reference(self) -> Reference:
         self.box.put_back(self.scenario.name)
         if self.scenario.unreadable:
-            # What it was before is told by what the command makes of it again.
+            # The graph is unreadable: the command repairs it, and the result shows the state before.
             self._command(kill=None)
         untidy = self.box.look().images
         before = between = self._state()
@@ -120,7 +119,7 @@ class Trial:
         return Reference(before, after, untidy, between, self.box.files(), hits, sorted(seconds)[1])
 
     def killed(self, kill: Kill) -> tuple[bool, list[str]]:
-        """Do it, kill it as *kill* says, and judge: whether it was killed, and every fault."""
+        """Run the command, kill it as *kill* says, and judge; return whether it was killed, and every fault."""
         self._begin()
         ended = self._command(kill=kill)
         faults = [f"outlived it: {survivor}" for survivor in ended.survivors]
@@ -133,7 +132,7 @@ class Trial:
         return ended.killed, faults
 
     def _judged(self, tidied: bool) -> list[str]:
-        """Every fault; *tidied* has `gc` called before the command is done again, and not only then."""
+        """Every fault; *tidied* runs `gc` before the command is repeated, and not only then."""
         box, reference = self.box, self.reference
         if self.scenario.unreadable and (again := self._command()).status:
             return [f"done again at once, it ends with {again.status}: {again.err[-1500:]}"]
@@ -151,7 +150,7 @@ class Trial:
             if not self.scenario.damaged:
                 faults += [f"after gc check finds {f}" for f in state.findings if f["kind"] not in UNTIL_THE_NEXT_USE]
         if self.scenario.meddling is not None:
-            # It was to happen anyway, and has perhaps not happened yet.
+            # It would have happened anyway, and perhaps has not happened yet.
             box.run(*self.scenario.meddling[1])
         again = self._command()
         if again.status and not (done and again.status in self.scenario.done_already):
@@ -176,7 +175,7 @@ class Trial:
         ]
 
     def _left(self, state: State) -> list[str]:
-        """What is neither as before nor as after, nor (where there are states between) partly so."""
+        """Everything that is neither as before nor as after, nor, with states between, partly so."""
         before, after = self.reference.before, self.reference.after
         if state in (before, after, self.reference.between):
             return []
@@ -191,8 +190,8 @@ class Trial:
         ]
 
     def _is_handed_over(self, path: str) -> bool:
-        """Whether what is there is another's business: a pipeline's, or that of `check`, which knows the index, and
-        keeps what it has found until that is mended.
+        """Whether the file at *path* is managed elsewhere: by a pipeline, or by `check`, which reports the index and
+        keeps its findings until they are mended.
         """
         handed_over = self.scenario.handed_over
         return path in {"root/index.json", "root/graph/damage.json"} or bool(
@@ -205,7 +204,7 @@ def _may_be_left(finding: dict[str, Any]) -> bool:
 
 
 def _difference(found: State, expected: State) -> str:
-    """What differs, in a line."""
+    """The differences, in one line."""
     parts = []
     if found.images != expected.images:
         parts.append(f"images {found.images}, not {expected.images}")
@@ -220,5 +219,5 @@ def _difference(found: State, expected: State) -> str:
 
 
 def is_possible(scenario: Scenario) -> bool:
-    """Whether this machine can do it: as root, with what it needs."""
+    """Whether this machine can run it: as root, with everything it needs."""
     return os.geteuid() == 0 and not scenario.missing

@@ -1,12 +1,11 @@
-"""One command of arstore in a process of its own, which may be killed at a trace point or at a moment.
+"""One command of arstore in a separate process, which may be killed at a trace point or at a moment.
 
     this process ─ watcher ─ victim (the program's own `main`) ─ its workers, keepers and containers
 
-The watcher adopts whatever outlives its parent, and sees to it that nothing does for long. It is the watcher that
-kills, always with SIGKILL: at a trace point the listener in the victim, or in a process forked from it, writes to the
-watcher's socket and stands still; the kernel tells the watcher who wrote, by a number that is good outside a pid
-namespace too. All are forked from one process that has imported everything and opened no store, which makes a command
-as cheap as its work.
+The watcher adopts every process that outlives its parent, and ends it after a while. The watcher also kills, always
+with SIGKILL: at a trace point the listener in the victim, or in a process forked from it, writes to the watcher's
+socket and waits; the kernel reports the sender's pid, translated to the watcher's pid namespace. All processes are
+forked from one that has imported everything and opened no store, so that a command costs only its work.
 """
 
 from __future__ import annotations
@@ -37,22 +36,22 @@ if TYPE_CHECKING:
 CHECKOUT = Path(trace.__file__).resolve().parents[1]
 
 MAIN, OTHER = "main", "other"
-"""Who reaches a point: the process of the command, or one that was forked from it."""
+"""The process that reaches a point: that of the command, or one that was forked from it."""
 SELF, PARENT, GROUP = "self", "parent", "group"
-"""Who is killed: whoever reached the point; the process of the command alone; its whole process group."""
+"""The processes to kill: the one that reached the point; that of the command alone; its whole process group."""
 
 _PATIENCE = 20.0
 """Seconds after which a process that has outlived the command counts as a survivor."""
 _STUCK = 120.0
-"""Seconds after which a command counts as one that hangs."""
+"""Seconds after which a command counts as hanging."""
 _MOURNING = 0.3
-"""Seconds that a process has to notice that its parent was killed."""
+"""Seconds for a process to notice that its parent was killed."""
 _CREDENTIALS = struct.Struct("3i")
 
 
 @dataclass(frozen=True)
 class Kill:
-    """When to kill, and whom: the *number*-th time that *role* reaches *point*, or *moment* seconds after the start."""
+    """When and what to kill: the *number*-th time that *role* reaches *point*, or *moment* seconds after the start."""
 
     point: str = ""
     role: str = MAIN
@@ -68,7 +67,7 @@ class Kill:
 
 @dataclass
 class Ended:
-    """How a command ended: its status (negative for a signal), what it wrote, who outlived it, the points it passed."""
+    """How a command ended: its status (negative for a signal), its output, its survivors, the points it passed."""
 
     status: int
     seconds: float
@@ -80,13 +79,13 @@ class Ended:
 
     @property
     def document(self) -> Any:
-        """What it wrote, as JSON."""
+        """Its output, as JSON."""
         return json.loads(self.out)
 
 
 @dataclass(frozen=True)
 class Order:
-    """A command: its words, where its output goes, what it reads, and whether its trace points are told.
+    """A command: its words, where its output goes, its input, and whether its trace points are recorded.
 
     *meddling* is a point and a command of another process, which runs when the point is first reached.
     """
@@ -100,7 +99,7 @@ class Order:
 
     @property
     def listens(self) -> bool:
-        """Whether the victim is to listen to its trace points."""
+        """Whether the victim must listen to its trace points."""
         return self.record or self.meddling is not None or bool(self.kill and self.kill.point)
 
 
@@ -152,7 +151,7 @@ def _watch(order: Order, report: int) -> None:
 
 
 def _attend(victim: int, server: socket.socket, kill: Kill | None, began: float) -> bool:
-    """Wait for the victim's end, and bring it about where that is wanted; whether it was."""
+    """Wait for the victim's end, and kill it if wanted; return whether it was killed."""
     pidfd = os.pidfd_open(victim)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
@@ -181,16 +180,16 @@ def _attend(victim: int, server: socket.socket, kill: Kill | None, began: float)
 
 
 def _request(server: socket.socket) -> tuple[str, int]:
-    """Whom a process at a trace point wants killed, and who it is."""
+    """The target that a process at a trace point wants killed, and the pid of that process."""
     data, ancillary, _, _ = server.recvmsg(64, socket.CMSG_SPACE(_CREDENTIALS.size))
     ((_, _, credentials),) = ancillary
     return data.decode(), _CREDENTIALS.unpack(credentials)[0]
 
 
 def _outlast(server: socket.socket) -> tuple[bool, list[str]]:
-    """Wait for all that has outlived the victim; what is still there after a while, and is killed then.
+    """Wait for all processes that outlive the victim; after a while, kill the rest and return them.
 
-    A daemon may reach its trace point now: whether one was killed there.
+    A daemon may reach its trace point now; the first value is whether one was killed there.
     """
     survivors: list[str] = []
     killed = False
@@ -247,10 +246,9 @@ def _be_victim(order: Order) -> None:
 
 
 class _Listener:
-    """What the trace points call, in the victim and in all that is forked from it: writes each down, and asks to be
-    killed.
+    """Receives the trace points, in the victim and in all processes forked from it; records each, asks to be killed.
 
-    A worker cannot open anything any more, and a keeper closes what it has inherited: so each takes what is left to it.
+    A worker cannot open files any more, and a keeper closes inherited descriptors: so each uses what it still has.
     """
 
     def __init__(self, order: Order) -> None:
@@ -275,11 +273,11 @@ class _Listener:
         # The watcher itself may have been ended.
         with contextlib.suppress(ConnectionError), self._watcher.opened() as fd:
             os.write(fd, kill.whom.encode())
-        # A worker does not outlive the command for long, and what was to outlive it goes on then.
+        # A worker ends soon after the command; a process that is meant to outlive it goes on.
         time.sleep(_STUCK if role == MAIN or kill.whom == SELF else _MOURNING)
 
     def _count(self, what: str) -> int:
-        """Add *what* to the list of hits; which one of its kind it is."""
+        """Add *what* to the list of hits; return its number among its kind."""
         self._serial += 1
         line = f"{what} {os.getpid()}.{self._serial}"
         with self._hits.opened() as fd:
@@ -289,7 +287,7 @@ class _Listener:
 
 
 class _Inherited:
-    """A descriptor that is used as long as it is what it was, and opened anew when somebody has closed it."""
+    """A descriptor that is used as long as it is the same file, and opened again after another process closed it."""
 
     def __init__(self, opening: Callable[[], int]) -> None:
         self._opening = opening

@@ -1,1 +1,1 @@
-"""Many processes on one store: what the exercise `mixture` is made of."""
+"""Many processes on one store: the parts of the exercise `mixture`."""

@@ -1,6 +1,6 @@
-"""What all workers have done to names and images, and when: whether an interleaving explains how a command ended.
+"""The log of all changes of names and images by all workers: can an interleaving explain how a command ended?
 
-A *family* is an image in all the forms that it comes in, with its names. Times are those of the monotonic clock; an
+A *family* is an image in all its forms, with its names. Times are those of the monotonic clock; an
 event that has not ended yet, or that was killed, may have happened at any moment since its start.
 """
 
@@ -21,7 +21,7 @@ FOREVER = float("inf")
 
 @dataclass
 class Event:
-    """Something that somebody does, from *start* to *end*; *name* "" stands for all names of the family."""
+    """An action of a worker, from *start* to *end*; *name* "" means all names of the family."""
 
     start: float
     end: float = FOREVER
@@ -38,13 +38,13 @@ class Ledger:
         self._holds: dict[str, list[Event]] = defaultdict(list)
 
     def put(self, family: str, name: str, start: float) -> None:
-        """A command that began at *start* has given *name* to an image."""
+        """Record that a command that began at *start* has given *name* to an image."""
         with self._lock:
             self._puts[family].append(Event(start, time.monotonic(), name))
 
     @contextmanager
     def removal(self, family: str, name: str = "") -> Iterator[Event]:
-        """Somebody may be taking *name* away, or all names; `Event.start` FOREVER in the end says that nobody did."""
+        """Record that *name*, or all names, may be removed; `Event.start` FOREVER in the end means that it was not."""
         event = Event(time.monotonic(), name=name)
         with self._lock:
             self._removals[family].append(event)
@@ -57,14 +57,14 @@ class Ledger:
                     self._removals[family].remove(event)
 
     def hold(self, family: str) -> Event:
-        """Somebody may be standing on an image of *family*, until the event's end is set."""
+        """Record that a worker may use an image of *family*, until the event's end is set."""
         event = Event(time.monotonic())
         with self._lock:
             self._holds[family].append(event)
         return event
 
     def may_be_absent(self, family: str, name: str, since: float) -> bool:
-        """Whether *name* may have stood for nothing at a moment between *since* and now."""
+        """Whether *name* may have been unused at a moment between *since* and now."""
         with self._lock:
             removals = [event for event in self._removals[family] if event.name in {"", name}]
             for put in self._puts[family]:

@@ -1,4 +1,4 @@
-"""The images that a mixture is made of: small, sharing layers, in every transport; and two that can be run."""
+"""The images of a mixture: small, sharing layers, in every transport; and two that can be run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from support import images
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 LEFT = ("greeter", "counter")
-"""The names of the images that a pipeline leaves behind."""
+"""Names of the images that a pipeline leaves behind."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What `import` is given: words, and what stdin has."""
+    """Input of `import`: words, and the file for stdin."""
 
     words: tuple[str, ...]
     stdin: Path | None = None
@@ -33,7 +33,7 @@ class Family:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Other names that it is given."""
+        """Further names that it may get."""
         return tuple(f"also-{self.name.partition(':')[0]}:{number}" for number in range(3))
 
 
@@ -43,14 +43,14 @@ def pool(directory: Path) -> list[Family]:
 
 
 def runnable(directory: Path) -> Family:
-    """The image that containers are run from."""
+    """The image of the containers."""
     path = directory / "base.tar"
     _make(path, "--name", "base:1", "--sleep", "1")
     return Family("base:1", (Source((str(path),)), Source(("-",), path)))
 
 
 def pipeline(directory: Path) -> Path:
-    """The archive that is loaded; another image than `runnable`."""
+    """The archive for `load`; another image than `runnable`."""
     path = directory / "pipeline.tar"
     _make(path)
     return path

@@ -1,4 +1,4 @@
-"""One worker of a mixture: random commands, one after the other, each of whose endings has to be explained."""
+"""One worker of a mixture: random commands, one after the other; each result must have an explanation."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from reliability.mixing.pool import Family, Source
 
 HANG = 300.0
-"""Seconds after which a command counts as one that hangs."""
-NOT_FOUND, IN_USE, RUN_FAILED, KILLED = 3, 7, 125, -signal.SIGKILL
+"""Seconds after which a command counts as hanging."""
+NOT_FOUND, IN_USE, OVER_BUDGET, RUN_FAILED, KILLED = 3, 7, 36, 125, -signal.SIGKILL
 
 _GONE = re.compile(r"no such image in the store|was removed|it was removed|no such name in the store")
 
 
 @dataclass
 class Tally:
-    """What the workers have seen."""
+    """Observations of the workers."""
 
     commands: Counter[str] = field(default_factory=Counter)
     explained: Counter[str] = field(default_factory=Counter)
@@ -43,7 +43,7 @@ class Tally:
 
 
 class Worker:
-    """Random commands on *arstore*'s store, in an order that *seed* tells."""
+    """Random commands on *arstore*'s store, in an order given by *seed*."""
 
     def __init__(self, number: int, seed: int, arstore: Arstore, directory: Path, ledger: Ledger) -> None:
         self._number = number
@@ -131,7 +131,7 @@ class Worker:
         return status, out, err
 
     def _fate(self) -> float:
-        """Seconds after which the next command is killed; mostly 0.0, for never."""
+        """Seconds after which the next command is killed; usually 0.0, for never."""
         return self._random.uniform(0.05, 1.5) if self._random.random() < _KILLS else 0.0
 
     @contextmanager
@@ -172,7 +172,7 @@ class Worker:
         with self._ledger.removal(family.name, name if command == "untag" else "") as removal:
 
             def explained() -> dict[int, bool]:
-                # Not by what this command itself may be about to do.
+                # Not caused by what this command itself may be about to do.
                 began, removal.end = removal.end, -1.0
                 absent = self._absent(family, name, start)
                 removal.end = began
@@ -186,8 +186,19 @@ class Worker:
                 removal.start = FOREVER
 
     def _audit(self) -> None:
-        words = self._random.choice((("gc",), ("gc", "--dry-run"), ("du", "--json"), ("check", "--quick"), ("check",)))
-        status, out, _ = self._told(*words, kill=self._fate() if words == ("gc",) else 0.0)
+        words = self._random.choice(
+            (
+                ("gc",),
+                ("gc", "--dry-run"),
+                ("trim",),
+                ("trim", "--free", "1m"),
+                ("du", "--json"),
+                ("check", "--quick"),
+                ("check",),
+            )
+        )
+        kill = self._fate() if words in {("gc",), ("trim",)} else 0.0
+        status, out, _ = self._told(*words, ok=lambda: {OVER_BUDGET: words[0] == "trim"}, kill=kill)
         if words[0] == "du" and status == 0:
             bill = json.loads(out)
             parts = [bill[part] for part in ("blobs", "trees", "containers", "metadata", "ingest", "orphans")]
@@ -241,7 +252,7 @@ class Worker:
                 self._clean("container", "rm", name)
 
     def _clean(self, *words: str) -> None:
-        """Remove what a killed command may have left, or not."""
+        """Remove leftovers of a killed command, if there are any."""
         kind = " ".join(words)
         status, _, err = self._raw(*words)
         if status not in {0, NOT_FOUND} or "Traceback" in err:
@@ -311,7 +322,7 @@ class Worker:
                 self._clean("container", "rm", "--force", "-t", "0", name)
 
     def _life(self, family: Family) -> None:
-        """A container that is created, started, frozen, named anew and removed; one of these commands may be killed."""
+        """A container that is created, started, frozen, renamed and removed; one of these commands may be killed."""
         start = time.monotonic()
         name = f"w{self._number}-{self._count}"
         words = ("create", "--name", name, "--entrypoint", "/bin/sh", family.name, "-c", "echo here; sleep 1000")
@@ -363,7 +374,7 @@ class Worker:
 
 
 def _finished(process: subprocess.Popen[bytes], kill: float) -> tuple[int, str, str]:
-    """Wait for *process*, which is killed after *kill* seconds, if that is not 0."""
+    """Wait for *process*, which is killed after *kill* seconds if that is not 0."""
     try:
         out, err = process.communicate(timeout=kill or HANG)
     except subprocess.TimeoutExpired:
@@ -375,7 +386,7 @@ def _finished(process: subprocess.Popen[bytes], kill: float) -> tuple[int, str, 
 
 
 _KILLS = 0.08
-"""The part of the commands that are killed, of those that may be."""
+"""The part of the commands that are killed, among those that may be."""
 
 _MIXTURE = {
     "import": 26,

@@ -1,1 +1,1 @@
-"""Random stacks of layers, and every way in which they are shown."""
+"""Random stacks of layers, and every way to show them."""

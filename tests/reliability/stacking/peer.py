@@ -1,9 +1,9 @@
-"""What umoci makes of a stack of layers, where its result can be compared.
+"""The result of umoci for a stack of layers, where it can be compared.
 
-umoci applies a layer's members in their order, marks too. So it gets each layer with its marks first, and it is not
-asked about stacks in which that is not enough: a mark's path runs through a symlink that its own layer replaces or
-hides. Nor about devices 0:0, which are devices for it. It makes directories that no layer has an entry for in its own
-way, and gives the directory above a new one the time of now.
+umoci applies the members of a layer in their order, marks too. So it gets each layer with its marks first, and is not
+run on stacks where that is not enough: where a mark's path runs through a symlink that its own layer replaces or hides.
+Nor on stacks with devices 0:0, which it takes for devices. It makes directories without an entry in its own way, and
+sets the time of the parent of a new directory to now.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def is_comparable(stack: Sequence[Sequence[Step]]) -> bool:
-    """Whether umoci is asked about this stack."""
+    """Whether umoci can be run on this stack."""
     model = Model()
     for layer in stack:
         if any(step.kind == "W" or (step.kind in MARKS and is_moot(step, layer, model.root)) for step in layer):
@@ -36,7 +36,7 @@ def is_comparable(stack: Sequence[Sequence[Step]]) -> bool:
 
 
 def by_umoci(stack: Sequence[Sequence[Step]], place: Path) -> View:
-    """What `umoci raw unpack` shows. Raises PeerError when it refuses."""
+    """The result of `umoci raw unpack`. Raises PeerError if it refuses."""
     ordered = [sorted(layer, key=lambda step: step.kind not in MARKS) for layer in stack]
     picture = images.image(*(images.layer(layer) for layer in members(ordered)), names=("x:1",))
     images.write_layout(place / "layout", picture)
@@ -45,7 +45,7 @@ def by_umoci(stack: Sequence[Sequence[Step]], place: Path) -> View:
 
 
 def comparable(view: View, want: View) -> View:
-    """*view* without the times of directories, and without the modes of those that *want* has no entry for."""
+    """*view* without the times of directories, and without the modes of those without an entry in *want*."""
     left: View = {}
     for path, (kind, mode, mtime, target, content) in view.items():
         entered = path in want and want[path][2]

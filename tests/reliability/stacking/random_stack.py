@@ -14,14 +14,14 @@ KINDS = {
     "marks": "fffffddddlllhpwwwwwWooo",
     "links": "ffffffddddlllllllhhhpwwo",
 }
-"""What the members of a stack are drawn from, by the name of its mixture."""
+"""Letters from which the members of a stack are drawn, by the name of the mixture."""
 _MODES = (0o644, 0o600, 0o755, 0o711)
 
 
 def random_stack(rng: random.Random, mixture: str) -> list[list[Step]]:
-    """A stack of two to five layers, bottom first, that some extraction would take; fresh ones until there is one.
+    """A stack of two to five layers, bottom first, that can be extracted; invalid ones are drawn again.
 
-    Without layers that loop by themselves, of which arstore makes no tree: one stack in 10,000.
+    Stacks with a layer that loops by itself, of which arstore makes no tree, are left out: one in 10,000.
     """
     while True:
         names = "abc"[: rng.randint(2, 3)]
@@ -39,7 +39,7 @@ def random_stack(rng: random.Random, mixture: str) -> list[list[Step]]:
 
 
 def _ordered(layer: list[Step]) -> list[Step]:
-    """As most tools write a layer: parents first, marks before what stands beside them."""
+    """Sort as most tools write a layer: parents first, marks before the other members of a directory."""
     return sorted(layer, key=lambda step: (step.path.count("/"), step.kind not in "wWo", step.path))
 
 

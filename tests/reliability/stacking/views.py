@@ -1,4 +1,4 @@
-"""What arstore shows of a stack of layers, in every way that it has, each as the model tells it."""
+"""Views of a stack of layers: arstore's, in every way that it has, and the expected ones of the model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ View = dict[bytes, "Shown"]
 
 
 def expected(stack: Sequence[Sequence[Step]]) -> View:
-    """What the model says."""
+    """The view of the model."""
     model = Model()
     for layer in stack:
         model.apply(layer)
@@ -74,7 +74,7 @@ def by_trees(stack: Sequence[Sequence[Step]], place: Path, rng: random.Random) -
 
 
 def by_store(stack: Sequence[Sequence[Step]], place: Path, rng: random.Random) -> Iterator[tuple[str, object, object]]:
-    """What a store makes of an image with this stack: a view or a difference, what it is, and what it should be."""
+    """Views or differences of a store for an image with this stack: a title, the result, and the expected one."""
     want = expected(stack)
     layers = [images.layer(layer) for layer in members(stack)]
     for form in ("directory", "auto"):
@@ -124,7 +124,7 @@ def _expected_differences(before: View, after: View) -> dict[bytes, DiffKind]:
 
 
 def _committed(store: Store, want: View, rng: random.Random) -> tuple[object, object]:
-    """A container in which something was removed, replaced and added: what it shows, and what its image shows."""
+    """Remove, replace and add files in a container; return its view, and that of its commit."""
     container = rootfs.create_container(store, store.find_image("whole:1"))
     with _unmounting(store, rootfs.mount_container(store, container)) as path:
         for name in rng.sample(sorted(want), min(len(want), 3)):

@@ -1,4 +1,4 @@
-"""Forked children: whatever ends one is said to its parent, in one line, and nothing is printed."""
+"""Forked children: the parent gets every failure in one line, and the child prints nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers of the store in a real runtime: what a run leaves, what it may not remove, what it sweeps."""
+"""Containers of the store in a real runtime: what a run leaves, must not remove, and cleans up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
 @pytest.fixture(params=["auto", "directory"])
 def store(tmp_path, busybox, request, monkeypatch):
-    """A store with a busybox image, whose trees take either form."""
+    """A store with a busybox image, with trees of either format."""
     choose = Store.tree_forms
     monkeypatch.setattr(Store, "tree_forms", lambda self, _name="auto": choose(self, request.param))
     members = [*map(images.directory, ("./", "bin", "etc")), images.directory("tmp", 0o1777)]

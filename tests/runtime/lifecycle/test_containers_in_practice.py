@@ -1,4 +1,4 @@
-"""What the config and the options become inside a real container."""
+"""Effects of the config and of options inside a real container."""
 
 import os
 

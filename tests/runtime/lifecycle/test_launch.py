@@ -1,4 +1,4 @@
-"""What the launcher does for a container before it starts."""
+"""The launcher's work for a container before it starts."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ pytestmark = pytest.mark.root
 
 def groups_left(box) -> list[str]:
     parent, _, leaf = cgroups_path(str(box.directory)).strip("/").rpartition("/")
-    # os.walk passes over what vanishes meanwhile: other tests' groups do.
+    # os.walk skips directories that vanish meanwhile, as other tests' groups do.
     walk = os.walk("/sys/fs/cgroup")
     return [f"{top}/{leaf}" for top, names, _ in walk if leaf in names and top.endswith(f"/{parent}")]
 
 
 def processes_of(box) -> list[int]:
-    """Processes that see the container's bundle, or carry its id in their environment (HOSTNAME)."""
+    """Processes that see the container's bundle, or have its id in their environment (HOSTNAME)."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -46,7 +46,7 @@ def wait_until_gone(box, *pids: int) -> None:
 
 
 def remove_groups(box) -> None:
-    """Removes what is left of the container's groups; a process that was killed in one may take a moment to end."""
+    """Remove the container's remaining groups; a process that was killed in one may take a moment to end."""
     deadline = time.monotonic() + 10
     while not remove_cgroups(str(box.directory)):
         assert time.monotonic() < deadline, groups_left(box)
@@ -279,7 +279,7 @@ def test_killed_exec_takes_its_process_along(box):
 
 @pytest.mark.mounts
 def test_a_disk_that_the_container_fills_does_not_change_its_status(box, tmp_path):
-    """What the launcher says last has its space before the container starts."""
+    """The space for the launcher's last record is reserved before the container starts."""
     disk, place = tmp_path / "disk", tmp_path / "mounted"
     place.mkdir()
     with open(disk, "wb") as file:

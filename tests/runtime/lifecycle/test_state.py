@@ -69,7 +69,7 @@ def test_damaged_state(tmp_path, text):
     ],
 )
 def test_a_state_that_no_launcher_writes_is_damaged(tmp_path, change):
-    """Who reads a state signals the processes that it names, and shows its times."""
+    """A reader of a state signals its processes and shows its times, so they must be valid."""
     state = json.loads(encoded(state_of(os.getpid())))
     (tmp_path / "state.json").write_text(json.dumps({**state, **change}))
     with pytest.raises(StoreDamagedError):

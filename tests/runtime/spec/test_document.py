@@ -81,7 +81,7 @@ def test_without_control_groups():
     found = spec(RunOptions(cgroups=False), user=User(0, 0), cgroups_path="", limits=frozenset(["pids"]))
     assert not {"cgroupsPath", "resources"} & found["linux"].keys()
     assert "/sys/fs/cgroup" not in {mount["destination"] for mount in found["mounts"]}
-    # Nothing keeps it from opening a device that it makes.
+    # Nothing prevents it from opening a device that it makes.
     assert "CAP_MKNOD" not in found["process"]["capabilities"]["bounding"]
     every = 2**64 - 1
     for security in (Security(added=("MKNOD",)), Security(added=("ALL",)), Security(privileged=True)):
@@ -91,12 +91,12 @@ def test_without_control_groups():
 
 
 def test_like_podmans_for_unified_control_groups():
-    """What `podman create -m 512m --cpus 1.5` (5.8.0, crun, cgroup v2) writes, where it does not name the container."""
+    """`podman create -m 512m --cpus 1.5` (5.8.0, crun, cgroup v2) writes the same, except the container's id."""
     podman = json.loads(Path(__file__).with_name("podman_v2.json").read_text())
     options = RunOptions(memory=512 << 20, cpus=1.5)
     found = spec(options, limits=frozenset(["cpu", "memory", "pids", "swap"]))
     ours, theirs = found["linux"], podman["linux"]
-    # Devices are podman's, with those that may be used named here instead of being left to the runtime.
+    # Devices are podman's; the allowed ones are listed here instead of being left to the runtime.
     assert ours["resources"]["devices"][0] == theirs["resources"].pop("devices")[0]
     assert {name: ours["resources"][name] for name in theirs["resources"]} == theirs["resources"]
     assert ours["resources"].keys() == {*theirs["resources"], "devices"}

@@ -59,7 +59,7 @@ def test_no_descriptor_is_left(root):
 
 
 def test_names_are_counted_over_all_that_is_looked_up(tmp_path):
-    """A thousand volumes, each through 40 links of a thousand names, were 40 million lookups."""
+    """A thousand volumes, each through 40 links of a thousand names, took 40 million lookups."""
     base = tmp_path / "root"
     base.mkdir()
     for number in range(39):
@@ -75,7 +75,7 @@ def test_names_are_counted_over_all_that_is_looked_up(tmp_path):
 
 
 def test_many_volumes_below_what_is_not_there_are_found_at_once(tmp_path):
-    """Each name on the way was compared with every volume: minutes, for a thousand volumes that lie deep."""
+    """Each name on the way was compared with every volume, which took minutes for a thousand deep volumes."""
     base, host = tmp_path / "root", tmp_path / "host"
     base.mkdir()
     host.mkdir()
@@ -92,7 +92,7 @@ def test_many_volumes_below_what_is_not_there_are_found_at_once(tmp_path):
 
 
 def test_volumes_within_and_over_one_another(root, tmp_path):
-    """The one that comes last at a place is the one that is seen; what lies in it is looked up there."""
+    """The last volume at a place is visible; paths below it are looked up in it."""
     hosts = [tmp_path / name for name in "abc"]
     for host in hosts:
         host.mkdir()

@@ -1,4 +1,4 @@
-"""What sets a container's rights, from the words that are typed to what a process inside has."""
+"""Rights of a container: from the options to the rights of a process inside."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def test_seccomp_inside(box, tmp_path):
 
 @pytest.mark.root
 def test_user_namespaces_and_mounts_within_them(box):
-    """What builds inside containers need; without a namespace of its own nothing can be mounted."""
+    """Builds inside containers need this; without a new namespace nothing can be mounted."""
     assert shown(box.shell("unshare -Urm sh -c 'mount -t tmpfs none /tmp && echo mounted'")) == "mounted"
     done = box.shell("mount -t tmpfs none /tmp")
     assert done.returncode != 0

@@ -62,7 +62,7 @@ def image(tmp_path):
 
 @pytest.fixture
 def volumes_of(tmp_path, image):
-    """Make the volumes of these places, as a container is given them; the paths, by place."""
+    """Make the volumes of these places, as a container gets them; return the paths, by place."""
 
     def make(*declared, taken=(), limits=DEFAULT_LIMITS):
         with RootDirectory(str(image)) as root:
@@ -177,7 +177,7 @@ def test_depth_costs_neither_stack_nor_descriptors(image, volumes_of, tmp_path):
     os.link("last", "again", src_dir_fd=fd, dst_dir_fd=fd)
     os.close(fd)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Few more than what other tests have left open.
+    # Few more than other tests have left open.
     has = max(map(int, os.listdir("/proc/self/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (has + 48, limits[1]))
     try:
@@ -190,7 +190,7 @@ def test_depth_costs_neither_stack_nor_descriptors(image, volumes_of, tmp_path):
         fd = below
     assert sorted(os.listdir(fd)) == ["again", "last"]
     os.close(fd)
-    # Python's rmtree, and so pytest's clearing, goes a stack deep.
+    # Python's rmtree, and so pytest's cleanup, recurses and would overflow the stack.
     subprocess.run(["rm", "-rf", image, tmp_path / "volumes"], check=True)
 
 
@@ -205,7 +205,7 @@ def test_the_number_of_entries_has_a_limit(image, volumes_of, monkeypatch, tmp_p
     (image / "b/more").touch()
     with pytest.raises(LimitError, match="more than 50 files"):
         volumes_of("/a", "/b")
-    # Nothing that is not whole may be taken for a volume later.
+    # An incomplete copy must not be taken for a volume later.
     assert not any(os.path.exists(path) for path in made.values())
     (image / "b/more").unlink()
     assert volumes_of("/a", "/b") == made

@@ -1,4 +1,4 @@
-"""What a container can do to the standard streams of whoever runs it: nothing but read and write their bytes."""
+"""The standard streams that a container gets from its caller: it can only read and write their bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(params=["run", "exec"])
 def shell(request, box):
-    """Runs a script in a container, as its own command or as one more process, with the descriptors it is given."""
+    """Runs a script in a container, as its command or as a further process, with the given descriptors."""
     if request.param == "exec":
         box.run("sleep", "60", mode="start")
         box.until("running")
@@ -78,7 +78,7 @@ def test_a_user_who_is_not_root_can_open_its_streams_again(shell, tmp_path):
 
 def test_non_blocking_mode_stays_inside(shell):
     reading, writing = os.pipe()
-    # busybox has nothing that sets the flag: dd does with this option.
+    # busybox has no command that sets the flag: dd does with this option.
     shell("dd if=/dev/zero of=/dev/stdout oflag=nonblock bs=1 count=1 2>/dev/null; dd iflag=nonblock bs=1 count=1",
           stdout=writing, stdin=subprocess.DEVNULL)  # fmt: skip
     assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK

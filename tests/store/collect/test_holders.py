@@ -1,4 +1,4 @@
-"""What is alive and holds images, and through them trees."""
+"""Living processes and records that hold images, and through them trees."""
 
 from __future__ import annotations
 

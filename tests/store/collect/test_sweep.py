@@ -1,4 +1,4 @@
-"""Mark and sweep over records alone: what is reachable, and that files go only where the record has."""
+"""Mark and sweep over records alone: what is reachable; files are removed only if their record is."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ TREE = TreeRecord("directory", "boot", False, 0, 0, False)
 
 
 def graph_of(chains, caps=(), indexes=()):
-    """Images over chains of letters: each is a layer, upper-case ones with a tree of their own chain."""
+    """Images over chains of letters: each is a layer; an upper-case one has a separate tree for its chain."""
     records = Records()
     for number, chain in enumerate(chains):
         top = ""
@@ -146,7 +146,7 @@ def test_gaps_are_passed_over():
     keep = mark(reach, ["image 0 ab", "image of nothing"])
     assert keep.images == {"image 0 ab"}
     assert {reach.layers.keys[number] for number in keep.layers} == {"ab"}
-    # What is needed and has no record has a number, and is nothing that there is.
+    # A needed blob without a record has a number, but does not count as existing.
     assert "blob a" in {reach.blobs.keys[number] for number in keep.blobs}
     assert "blob a" not in reach.blobs.recorded
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
 @pytest.fixture(params=["auto", "directory"])
 def store(tmp_path, request, monkeypatch):
-    """A store whose trees take the form that is best here, or that of extracted files."""
+    """A store whose trees have the best format of this host, or that of extracted files."""
     choose = Store.tree_forms
     monkeypatch.setattr(Store, "tree_forms", lambda self, _name="auto": choose(self, request.param))
     with stores.opened(tmp_path) as made:
@@ -243,7 +243,7 @@ def test_as_many_layers_as_overlayfs_takes(store):
 
 @pytest.fixture(params=[12, pytest.param(MAX_LOWERS, marks=pytest.mark.long)])
 def limit(request, monkeypatch):
-    """The limit on lower layers, and a small one in its place; nothing is merged."""
+    """A small limit on lower layers; nothing is merged."""
     monkeypatch.setattr("arstore.store.ingest.chain.MAX_LOWERS", request.param)
     monkeypatch.setattr("arstore.mounts.merge_plan.FEWEST", 1 << 20)
     return request.param
@@ -297,11 +297,11 @@ def test_a_directory_that_becomes_a_symlink_between_two_layers_that_imply_it(sto
 
 
 def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
-    """Layers within their own limits multiply; what was let in is made again whatever it takes."""
+    """The cost multiplies with layers that are within their limits; an accepted image is rebuilt at any cost."""
     marks = [images.whiteout(f"d{number}/f") for number in range(20)]
     layers = [images.layer([images.file(f"f{number}"), *marks], "none") for number in range(10)]
     path = images.write_oci_archive(tmp_path / "x.tar", images.image(*layers, names=["x:1"]))
-    # What the layers cost by themselves is not enough for twenty directories in each layer below.
+    # The cost of the layers alone does not allow twenty directories in each layer below.
     before = stores.State(store)
     by_themselves = 10 * (LAYER + 21 * (HEADER + ENTRY + 2 * EXTRACTED) + 20 * 900)
     with pytest.raises(LimitError, match="--limit steps="):
@@ -315,7 +315,7 @@ def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
 
 
 def test_looking_for_symlinks_below_has_its_price(store, tmp_path):
-    """Directories that members ran through, and that have entries in the end: nothing else looks into the layers."""
+    """Members run through directories that get entries only at the end: nothing else searches the lower layers."""
     ways = [one for n in range(20) for one in (images.file(f"d{n}/f"), images.directory(f"d{n}"))]
     root = images.directory("./")
     layers = [images.layer([root, images.file(f"f{number}"), *ways], "none") for number in range(10)]

@@ -1,4 +1,4 @@
-"""Many small layers: a few processes for all of them, and the same store as ever."""
+"""Many small layers: few processes for all of them, and the same store as usual."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_blob_is_synced_before_the_publication(store, monkeypatch, tmp_pat
 
 @pytest.mark.parametrize("place", [0, 7, 29])
 def test_one_bad_layer_of_many(store, place):
-    """One clear error that names it, and nothing of the others stays."""
+    """One clear error that names it; nothing of the others stays."""
     good = many(30)
     layers = list(good.layers)
     stores.bring(store, stores.simple("before", names=("before:1",)))

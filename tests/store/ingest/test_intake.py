@@ -1,4 +1,4 @@
-"""Taking images in: what is read once, what is reused, what heals, and what memory it takes."""
+"""Importing images: what is read once, reused and healed, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
 
 class Told:
-    """A Progress that remembers."""
+    """A Progress that records."""
 
     def __init__(self):
         self.started, self.finished, self.bytes, self.steps = [], {}, 0, 0
@@ -63,7 +63,7 @@ def content(name="a", text=b"content" * 200):
 root = pytest.mark.root
 
 
-# --- what is read, and what is reused -------------------------------------------------------------------------------
+# --- reading and reuse ----------------------------------------------------------------------------------------------
 
 
 def test_progress_tells_every_layer_once(store):
@@ -154,7 +154,7 @@ def test_a_blob_under_two_diff_ids(store, together):
 
 @root
 def test_a_stored_blob_under_the_diff_id_of_another_stored_layer(store):
-    """Nothing has to be read for it: blob and tree are both there, only not for one another."""
+    """Nothing has to be read: blob and tree exist, but for different layers."""
     one, other = images.layer(content("one")), images.layer(content("other"))
     stores.bring(store, images.image(one, names=["one:1"]), images.image(other, names=["other:1"]))
 
@@ -226,7 +226,7 @@ def lose(store, key):
 
 
 def distrust(store, key):
-    """As after a power cut: every file of the tree is there, and empty."""
+    """Make a tree as after a power cut: every file of it is there, and empty."""
     stores.edit(store, "trees", key, boot=OTHER_BOOT, synced=False)
     for directory, _, names in os.walk(store.directories.tree(key)):
         for name in names:
@@ -272,7 +272,7 @@ def test_a_synced_tree_of_another_boot_is_relied_on(store):
 
 @root
 def test_a_tree_that_one_chain_lacks_is_built_though_another_has_its_own(store):
-    """The blob is gone, the chain it came with has an adapted tree: the other chain still needs the shared one."""
+    """The blob is gone, and its first chain has an adapted tree: the other chain still needs the shared one."""
     lower = images.layer([images.directory("./"), images.directory("real"), images.symlink("link", "real")])
     through = images.layer([images.file("link/x", b"x")])
     stores.bring(store, images.image(lower, through, names=["adapted:1"]))
@@ -291,7 +291,7 @@ def test_a_tree_that_one_chain_lacks_is_built_though_another_has_its_own(store):
 
 
 def test_what_a_stream_spooled_is_adopted_and_not_copied(store, tmp_path, monkeypatch):
-    """Blobs of a compressed archive pass through files of the ingest, which become the blobs."""
+    """Blobs of a compressed archive are spooled to files of the ingest, which become the blobs."""
     layers = [images.layer(content("a", os.urandom(2 << 20))), images.layer(content("b", os.urandom(2 << 20)))]
     one = images.image(*layers, names=["x:1"])
     path = images.write_oci_archive(tmp_path / "x.tar.gz", one, compression="gzip")
@@ -315,7 +315,7 @@ def test_what_a_stream_spooled_is_adopted_and_not_copied(store, tmp_path, monkey
     stores.verify_clean(store)
 
 
-# --- who may not build trees ----------------------------------------------------------------------------------------
+# --- users that may not build trees ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -327,7 +327,7 @@ def open_directory():
 
 
 LOADED = (ctypes, intake)
-"""Imported before a test becomes an ordinary user, who may be unable to read root's interpreter."""
+"""Imported before a test becomes an ordinary user, who may not be able to read root's interpreter."""
 
 
 @root
@@ -367,7 +367,7 @@ def test_an_ordinary_user_gets_no_trees_but_all_the_checks(open_directory):
 
 @root
 def test_why_a_tree_was_denied_is_said(store, monkeypatch):
-    """Also of a tree that is built a second time, for what lies below it."""
+    """Also for a tree that is built a second time, for the layers below it."""
     lower = images.layer([images.directory("usr"), images.symlink("lib", "usr")], "none")
     picture = images.image(lower, images.layer([images.file("lib/f", b"f")], "none"), names=["moved:1"])
 
@@ -466,7 +466,7 @@ def test_memory_does_not_grow_with_a_layer(store, tmp_path):
 
 
 def test_two_images_that_announce_one_layer_with_two_sizes(store):
-    """The one that is right comes in alone."""
+    """The correct one is imported alone."""
     layer = images.layer(content())
 
     def larger(manifest):

@@ -1,4 +1,4 @@
-"""What may be relied on: in the graph, in its place, of its size, not hurt by a power cut."""
+"""Blobs and trees that may be relied on: in the graph, in place, of the right size, not damaged by a power cut."""
 
 from __future__ import annotations
 

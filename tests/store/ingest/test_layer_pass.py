@@ -1,4 +1,4 @@
-"""One pass over a blob: verified at every stage, kept as it came, built as it says, whatever the compression."""
+"""One pass over a blob: verified at every stage, kept as it came, built as announced, for every compression."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_another_diff_id(tmp_path):
 @pytest.mark.parametrize("compression", images.COMPRESSIONS)
 @pytest.mark.parametrize("more", [b"\0", b"\0" * 512, b"not padding" * 100])
 def test_entries_of_a_blob_that_goes_on(tmp_path, compression, more):
-    """What reads only entries learns of it too: the size, the digest and the diff ID are looked at in the end."""
+    """Reading only the entries must detect it too: the size, the digest and the diff ID are verified in the end."""
     one = layer(compression)
     for data, size, diff_id in (
         (one.blob + more, len(one.blob), one.diff_id),
@@ -147,7 +147,7 @@ def test_a_host_that_permits_no_trees(tmp_path, monkeypatch):
 
 
 class Failing(io.RawIOBase):
-    """A blob of which so much can be read, and then the medium says no."""
+    """A blob of which so much can be read before the medium fails."""
 
     def __init__(self, data, most, error):
         self.data, self.left, self.error = io.BytesIO(data), most, error
@@ -165,7 +165,7 @@ class Failing(io.RawIOBase):
 @pytest.mark.parametrize("size", [20_000, 600_000])
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), PermissionError(1, "not permitted")])
 def test_a_blob_that_cannot_be_read_any_further_is_no_host_that_permits_no_trees(tmp_path, form, size, error):
-    """As a file server answers midway. The archive is not bad either."""
+    """A file server may fail so midway. The archive is not at fault either."""
     one = layer("none", [images.file(f"f{number}", os.urandom(size // 4)) for number in range(4)])
     (tmp_path / "tree").mkdir()
     work = LayerPass(

@@ -1,4 +1,4 @@
-"""Publication: all of it or nothing, whoever else publishes, wherever it fails or dies."""
+"""Publication: all of it or nothing, despite other publishers, failures and kills at any point."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def remove_everything(store):
 
 
 def removing(store, monkeypatch, times):
-    """Before each of the first *times* publications, remove everything and collect it."""
+    """Remove everything and collect it before each of the first *times* publications."""
     publish = publication.publish
     left = [times]
 
@@ -146,7 +146,7 @@ def test_work_that_reused_what_was_removed_is_done_again(store, monkeypatch):
 
 @pytest.mark.parametrize("table", ["trees", "blobs"])
 def test_each_thing_that_is_reused_is_looked_for(store, monkeypatch, table):
-    """Trees alone go when a damaged one is given up; blobs alone when a repair finds that they are lost."""
+    """Trees alone are removed when a damaged one is given up; blobs alone when a repair finds that they are lost."""
     stores.bring(store, shared(1))
     publish = publication.publish
     left = [1]
@@ -171,7 +171,7 @@ def test_each_thing_that_is_reused_is_looked_for(store, monkeypatch, table):
 
 @pytest.mark.parametrize("moment", ["_run", "_document", "_record_image", "_add_blob"])
 def test_work_that_fails_on_what_was_removed_is_done_again(store, monkeypatch, moment):
-    """At whatever moment of the work somebody removes everything."""
+    """Everything may be removed at any moment of the work."""
     stores.bring(store, shared(1))
     method = getattr(Intake, moment)
     left = [1]
@@ -226,7 +226,7 @@ def test_it_gives_up_in_the_end(store, monkeypatch):
 
 
 def test_a_tree_that_somebody_else_made_meanwhile_stays(store, monkeypatch):
-    """It may be mounted by now. Claims, which keep this from happening on most hosts, are out of the way."""
+    """It may be mounted by now. Claims, which prevent this on most hosts, are disabled."""
     monkeypatch.setattr(Claims, "take", lambda *_arguments: True)
     path = stores.archive_for(store, shared(1))
     store.close()
@@ -278,7 +278,7 @@ def test_a_layer_gains_blobs(store):
 
 
 class Failing:
-    """Counts calls of some functions of `os`, and lets one of them fail."""
+    """Counts calls of some functions of `os`, and makes one of them fail."""
 
     def __init__(self, monkeypatch, names, number):
         self.calls = 0
@@ -298,13 +298,13 @@ class Failing:
 
 @pytest.fixture
 def full(store):
-    """A store with an image of its own, and what it looks like."""
+    """A store with one image, and its state."""
     stores.bring(store, shared(1))
     return stores.State(store)
 
 
 def calls_of(store, tmp_path, names):
-    """How often one import calls these functions in this process."""
+    """The number of calls of these functions during one import, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         counted = Failing(patch, names, 0)
         with stores.opened(tmp_path / "counted") as other:
@@ -382,7 +382,7 @@ STEPS = ["os.rename", "os.fsync", "os.fdatasync", "os.unlink", "os.mkdir", "os.r
 
 
 def killed_at(name, number):
-    """Let this process kill itself at the *number*th call of `os.NAME` in all; the function."""
+    """Make this process kill itself at the *number*th call of `os.NAME` in all; return the function."""
     module, _, attribute = name.rpartition(".")
     assert module == "os"
     function = getattr(os, attribute)
@@ -401,7 +401,7 @@ def killed_at(name, number):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_anywhere_the_collector_leaves_nothing(store, step):
-    """At every call of a function that changes the disk, one after the other, until none is left to die at."""
+    """Kill at every call of a function that changes the disk, one after the other, until there are no more calls."""
     path = stores.archive_for(store, shared(2))
     stores.bring(store, shared(1))
     collect(store)
@@ -437,7 +437,7 @@ def test_killed_anywhere_the_collector_leaves_nothing(store, step):
 
 
 def test_a_layer_in_thousands_of_compressions_takes_linear_time():
-    """Each blob was looked for among all others: 20,000 of one layer, twice, took seconds in the transaction."""
+    """Each blob was searched for among all others: 20,000 of one layer, twice, took seconds in the transaction."""
     half = [tuple(f"sha256:{number:064x}" for number in range(start, start + 20_000)) for start in (0, 10_000)]
     old, new = (LayerRecord("sha256:1", "", blobs, 1, "") for blobs in half)
     started = time.thread_time()

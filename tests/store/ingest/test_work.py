@@ -1,4 +1,4 @@
-"""What a source asks for in all: counted over its layers and what is made of them, the same on every machine."""
+"""The total work for a source: counted over its layers and the trees made of them, the same on every machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store(tmp_path):
 
 
 def layer(number, *more, compression="none"):
-    """A layer of 300 entries of which none is implied."""
+    """A layer of 300 entries without implied directories."""
     names = [images.directory("./"), images.file(f"of-{number}"), *more]
     rest = [images.file(f"f{n}") for n in range(ENTRIES - len(names))]
     return images.layer([*names, *rest], compression)
@@ -36,7 +36,7 @@ def archive(tmp_path, *layers):
 
 
 def cost(count, form):
-    """What so many of these layers cost; the root is there already."""
+    """The steps of so many of these layers; the root exists already."""
     names = EXTRACTED * (ENTRIES - 1) if form == "directory" else 0
     return count * (LAYER + names + ENTRIES * (HEADER + ENTRY))
 
@@ -60,7 +60,7 @@ def test_one_step_decides_whoever_reads_the_layers(store, tmp_path, monkeypatch,
 
 
 class Told(NoProgress):
-    """A Progress that remembers the work."""
+    """A Progress that records the work."""
 
     def __init__(self):
         self.steps = {}
@@ -71,7 +71,7 @@ class Told(NoProgress):
 
 @pytest.mark.parametrize("count", [1, 6])
 def test_work_is_told_as_progress(store, tmp_path, count):
-    """Of a layer alone, and of small ones that are read by one process."""
+    """For a layer alone, and for small ones that are read by one process."""
     layers = [images.layer([images.file(f"{n}-f{m}") for m in range(7000)]) for n in range(count)]
     told = Told()
     path = archive(tmp_path, *layers)
@@ -106,7 +106,7 @@ def test_bytes_that_are_only_announced_do_not(store, tmp_path, write):
 
 
 def test_a_layer_that_is_read_again_counts_once():
-    """Others may leave a layer no memory, on a machine that reads more at a time."""
+    """A machine that reads more layers at a time may leave a layer no memory, so that it is read again."""
     tally = Tally(100, 3)
     assert not tally.note(0, 60)
     assert not tally.note(1, 40)
@@ -122,13 +122,13 @@ def test_a_form_that_cannot_take_a_layer_has_cost_something_too(store, tmp_path)
     both = cost(1, "erofs") + cost(1, "directory")
     with pytest.raises(LimitError, match="--limit steps="):
         taken(store, path, "erofs", steps=both - 1, steps_per_byte=0)
-    # Both readings go through the map and its records, the last bytes of what is asked for.
+    # Both readings go through the map and its records, the last bytes that are requested.
     taken(store, path, "erofs", steps=both + 500, steps_per_byte=0)
 
 
 @pytest.mark.parametrize("compression", ["zstd", "xz"])
 def test_many_small_bombs_are_stopped_as_one_while_they_inflate(store, tmp_path, compression):
-    """Each is within its limit, and all of them are read by one process, which tells nothing before its end."""
+    """Each is within its limit, and one process reads all of them, which reports nothing before its end."""
     layers = [images.layer([images.file(f"f{n}", bytes(4 << 20))], compression) for n in range(12)]
     path = archive(tmp_path, *layers)
     before = stores.State(store)

@@ -1,4 +1,4 @@
-"""Sources before a policy: what they are called, and whose signatures count."""
+"""Sources under a policy: their names, and the signatures that count."""
 
 import io
 import json

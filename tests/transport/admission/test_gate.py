@@ -1,4 +1,4 @@
-"""The policy is asked for every image, whatever it comes from, before its config is read; and again when it is used."""
+"""The policy judges every image, from any source, before its config is read; and again when it is used."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def layout(tmp_path):
 
 @pytest.fixture
 def rules(tmp_path):
-    """Makes rules of a policy."""
+    """Makes the rules of a policy."""
 
     def make(default, require=False, **transports):
         return Rules(str(signing.policy(tmp_path / "policy.json", default, **transports)), require)
@@ -205,13 +205,13 @@ def test_verdicts_are_kept_and_follow_the_policy(store, layout, rules):
     bring(store, layout, rules(signed_by()))
     image = store.find("app:1")
     require_admitted(store, image, rules(signed_by()))
-    # Another policy: the signature in the store is judged by it.
+    # Another policy: it judges the signature in the store.
     require_admitted(store, image, rules(signed_by(), oci={"": signed_by()}))
     with pytest.raises(RejectedError):
         require_admitted(store, image, rules(signed_by(OTHER)))
     with pytest.raises(RejectedError):
         require_admitted(store, image, rules(REJECT))
-    # And a scope of the store's own comes before where the image came from.
+    # A scope of the store comes before the place that the image came from.
     require_admitted(store, image, rules(REJECT, store={"": ACCEPT}))
     with pytest.raises(RejectedError):
         require_admitted(store, image, rules(ACCEPT, store={"docker.io/library/app": REJECT}))

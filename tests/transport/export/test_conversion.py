@@ -44,7 +44,7 @@ def test_to_docker_and_back(tmp_path, compression):
 
 
 def test_docker_has_no_zstd(tmp_path):
-    """Layers in zstd become gzip, since the format has to be Docker's."""
+    """Layers in zstd become gzip, because the format has to be Docker's."""
     picture = images.example(["x:1"], compression="zstd")
     found, _ = converted(tmp_path, picture, form="v2s2")
     assert {kind for _, kind, _ in found.layers} == {images.DOCKER_LAYER + ".gzip"}
@@ -122,7 +122,7 @@ def test_what_has_the_form_already_keeps_its_digest(tmp_path, options):
 
 
 def test_annotations(tmp_path):
-    """Kept in OCI's format but for those that tell of the compressed bytes; Docker's has none."""
+    """OCI's format keeps all but those about the compressed bytes; Docker's format has none."""
     note = {"org.example.note": "kept", "io.github.containers.zstd-chunked.manifest-position": "1:2:3:4"}
 
     def edit(manifest):
@@ -149,7 +149,7 @@ def test_what_refers_to_another_manifest(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["xz", "bzip2"])
 def test_layers_of_a_type_that_is_not_registered(tmp_path, suffix):
-    """They stay while their manifest does, and become gzip in Docker's format."""
+    """They stay as long as their manifest does, and become gzip in Docker's format."""
     picture = images.example(["x:1"], compression=suffix)
     assert converted(tmp_path, picture, "as-is")[0].digest == picture.digest
     found, _ = converted(tmp_path, picture, "docker", form="v2s2")

@@ -1,4 +1,4 @@
-"""Sources whose bytes are altered, short or missing: each ends the copy with its own error, and nothing is there."""
+"""Sources whose bytes are altered, short or missing: each ends the copy with a specific error, and leaves no output."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ERRORS = {
 
 
 def none_left(target):
-    """Nothing that a reader would take for an image."""
+    """Check that a reader would find no image there."""
     if target.kind in copies.DIRECTORIES:
         assert not (target.path / "index.json").exists()
         assert not (target.path / "manifest.json").exists()
@@ -69,7 +69,7 @@ def target(request, tmp_path):
 def test_a_layout_that_is_damaged(tmp_path, target, part, fault):
     digest = PARTS[part]
     source = images.write_layout(tmp_path / "layout", PICTURE, replace={digest: ALTER[fault](CONTENT[digest])})
-    # What is inflated shows its damage before the whole blob was read.
+    # Inflating detects the damage before the whole blob was read.
     inflated = target.kind == "docker-archive" and part in {"bottom", "top"}
     with pytest.raises((ERRORS[fault], CompressionError) if inflated else ERRORS[fault]) as caught:
         copies.copy(f"oci:{source}", target)
@@ -87,7 +87,7 @@ def test_a_layout_in_which_a_blob_is_missing(tmp_path, target, part):
 
 @pytest.mark.parametrize("fault", ["altered", "short", "cut", "garbage"])
 def test_a_layer_that_cannot_be_inflated(tmp_path, fault):
-    """The blob has its digest, and what is in it is damaged."""
+    """The blob has its digest, but its content is damaged."""
     layer = PICTURE.layers[1]
     blob = {
         "altered": layer.blob[:-8] + b"\0\0\0\0" + layer.blob[-4:],
@@ -118,7 +118,7 @@ def test_a_tar_that_has_not_its_diff_id(tmp_path, kind):
 def test_one_blob_of_two_sizes(tmp_path, target):
     """One of two images lies about the size of a layer that both have."""
     if target.kind == "docker-archive":
-        pytest.skip("it has no place for the lie: the tar is written once, by its diff ID")
+        pytest.skip("the tar is written once, by its diff ID, without the wrong size")
     layer = images.layer([images.file("a", b"a" * 900)])
 
     def lie(manifest):
@@ -135,7 +135,7 @@ def test_one_blob_of_two_sizes(tmp_path, target):
 
 
 def test_thousands_of_layers_are_dealt_at_once(tmp_path):
-    """Work grows with the number of blobs, and not with its square."""
+    """Work must grow with the number of blobs, not with its square."""
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
     from arstore.transport.export.transfer import _dealt
@@ -179,7 +179,7 @@ def test_a_store_that_is_damaged(store, target, part, fault):
         with open(path, "wb") as file:
             file.write(ALTER[fault](CONTENT[digest]))
     if target.kind == "docker-archive" and part in {"bottom", "top"}:
-        # Its layers come from the trees, which have them as tars.
+        # Its layers are read from the trees, which have them as tars.
         save(store, target)
         assert copies.read(target.reference).one.config == PICTURE.config
         return

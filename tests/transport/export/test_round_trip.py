@@ -1,4 +1,4 @@
-"""Any images, out by any sink and in again by our own sources: the same digests, configs, layers and names."""
+"""Any images, written by any sink and read by arstore's sources: the same digests, configs, layers and names."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def all_indexes(whole):
 @FEW
 @given(wholes(), st.data())
 def test_indexes(kind, whole, data):
-    """Sparse ones, too: all images but some, of which one at least is there."""
+    """Sparse ones too, with at least one of their images."""
     every = {one.digest: one for one in all_images(whole)}
     gone = data.draw(st.lists(st.sampled_from(sorted(every)), max_size=len(every) - 1, unique=True))
     missing = {every[digest].digest for digest in gone}
@@ -113,7 +113,7 @@ def test_indexes(kind, whole, data):
         try:
             before = copies.read(source, every=True)
         except Exception as error:
-            # An index all of whose images are missing, or two names for one thing: nothing is copied either.
+            # Nothing is copied either if all images of an index are missing, or if two names mean one thing.
             with pytest.raises(type(error)):
                 copies.copy(source, target, wanted=Wanted(every=True))
             return

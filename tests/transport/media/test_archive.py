@@ -31,7 +31,7 @@ WAYS = pytest.mark.parametrize("way", [in_place, one_pass])
 
 
 class MemorySpool:
-    """A spool for property tests, which have no directory of their own."""
+    """A spool for property tests, which have no test directory."""
 
     def create(self):
         return os.memfd_create("spool", os.MFD_CLOEXEC)
@@ -289,7 +289,7 @@ def test_no_archive_at_all(tmp_path, spool):
 
 
 def test_more_content_than_runs_is_not_written(tmp_path):
-    """A reader gives as much as its runs are for; nothing is written if one does not."""
+    """A reader returns as much as its runs have; if it returns more, nothing is written."""
     with open(tmp_path / "spool", "w+b") as file:
         room = Room(str(tmp_path), DEFAULT_LIMITS, "it")
         archive._write_runs(file.fileno(), 2, [(0, 3), (5, 1)], [b"ab", b"cdefgh", b"more"], room)

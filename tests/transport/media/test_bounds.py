@@ -1,4 +1,4 @@
-"""Limits on documents: they hold at the border, in every medium; what was let in is read again whatever they were."""
+"""Limits on documents: exact in every medium; an accepted document is read again under any limits."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_manifests_of_indexes(store, tmp_path, every):
 
 
 def large(config):
-    """A config past the usual limits, in bytes and in levels."""
+    """A config beyond the usual limits, in bytes and in levels."""
     config.update(x=json.loads("[" * 100 + "]" * 100), y="y" * BOUNDS.document)
 
 

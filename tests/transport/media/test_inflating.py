@@ -1,4 +1,4 @@
-"""Archives that are compressed as a whole: another process inflates them, which can do nothing else."""
+"""Archives that are compressed as a whole: a separate process, which can do nothing else, inflates them."""
 
 from __future__ import annotations
 

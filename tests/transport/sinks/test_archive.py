@@ -1,4 +1,4 @@
-"""Archives: headers of any size, members that are taken back, and files that are no files."""
+"""Archives: headers of any size, members that are removed again, and outputs that are not regular files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_sizes_as_python_reads_them(size):
 @pytest.mark.tools("tar")
 @pytest.mark.parametrize("size", [8 * GIB - 1, 8 * GIB, 9 * GIB + 7])
 def test_sizes_as_gnu_tar_reads_them(tmp_path, size):
-    """The member is a hole: nothing is written but the headers."""
+    """The member is a hole: only the headers are written."""
     path = tmp_path / "x.tar"
     with path.open("wb") as file:
         file.write(file_header(b"big", size))
@@ -136,7 +136,7 @@ def test_a_device_that_is_full(source):
 
 
 def test_an_open_file(tmp_path, source):
-    """What a shell has opened is written to as it is, and not replaced: others hold it, too."""
+    """A file that a shell has opened is written to, and not replaced: other processes hold it too."""
     path = tmp_path / "opened"
     with path.open("wb") as file:
         inode = os.fstat(file.fileno()).st_ino
@@ -179,7 +179,7 @@ def test_members_are_as_old_as_the_epoch_and_roots(tmp_path, source):
 
 
 def test_a_reader_that_goes_away(tmp_path):
-    """The writer learns of it from the operating system."""
+    """The operating system reports it to the writer."""
     picture = images.image(images.layer([images.file("a", os.urandom(300_000))], "none"))
     source = images.write_oci_archive(tmp_path / "source.tar", picture)
     reading, writing = os.pipe()

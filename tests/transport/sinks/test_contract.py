@@ -1,4 +1,4 @@
-"""The contract of `ImageSink`, run on every kind: what was put is read back, and nothing is there before its time."""
+"""The contract of `ImageSink`, run on every kind: images read back the same, and nothing appears before the end."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_odd_images(target, tmp_path, shape):
 def test_what_is_attached_is_read_back_or_counted(target, tmp_path):
     listed = attachments.sbom(PICTURE.descriptor(), "x" * 3000)
     signed = attachments.signature(PICTURE.digest, "first", "second")
-    # A docker-archive changes the digest that is signed, which is refused.
+    # A docker-archive changes the signed digest, which is refused.
     signatures = [] if target.kind.startswith("docker-archive") else [signed]
     some = [listed, attachments.sbom(listed.descriptor(), "of the list"), *signatures]
     done = copies.copy(images.write_oci_archive(tmp_path / "source.tar", PICTURE, *some), target)
@@ -242,7 +242,7 @@ def test_an_index_with_all_its_images(target, tmp_path):
         return
     copies.copy(source, target, wanted=Wanted(every=True))
     if target.kind == "dir":
-        # The form has no place for an index in an index, but for the files of its images.
+        # The form has no place for nested indexes, only for the files of their images.
         found = copies.read(target.reference, every=True)
     else:
         found = copies.read(target.reference, every=True)
@@ -275,7 +275,7 @@ def test_preserved_digests(target, source):
 
 
 def test_sha512(target, tmp_path):
-    """Layers, a config and a manifest that are named by sha512."""
+    """Layers, a config and a manifest with sha512 digests."""
     picture, blobs = sha512_image()
     source = tmp_path / "source"
     write_sha512(source, picture, blobs)

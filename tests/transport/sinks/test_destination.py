@@ -1,4 +1,4 @@
-"""What a user writes to say where images go."""
+"""Destinations as users write them."""
 
 from __future__ import annotations
 

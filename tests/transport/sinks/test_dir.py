@@ -1,4 +1,4 @@
-"""A `dir:` that is there already, and what is none."""
+"""An existing `dir:`, and a directory that is not one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docker-archives, field by field: moby's image specification 1.0 to 1.2, and what docker, podman and skopeo write."""
+"""docker-archives, field by field: moby's image specification 1.0 to 1.2, and archives of docker, podman and skopeo."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_nothing_else_is_there(saved):
 
 
 def test_layers_come_before_the_lists(tmp_path):
-    """docker and podman stream: what the lists name is there when they come."""
+    """docker and podman stream: the files that the lists name must come before the lists."""
     target = copies.target("docker-archive", tmp_path)
     copies.copy(images.write_oci_archive(tmp_path / "source.tar", BUSY), target)
     with tarfile.open(target.path) as archive:
@@ -111,7 +111,7 @@ def test_a_shared_layer_is_there_once(tmp_path):
 
 
 def test_two_manifests_of_one_config_are_one_image(tmp_path):
-    """Docker tells images by their configs: gzip and zstd of one image are one item, with both names."""
+    """Docker identifies images by their configs: gzip and zstd of one image are one item, with both names."""
     pictures = [images.example([f"{kind}:1"], compression=kind) for kind in ("gzip", "zstd")]
     target = copies.target("docker-archive", tmp_path)
     copies.copy(images.write_oci_archive(tmp_path / "source.tar", *pictures), target)
@@ -121,7 +121,7 @@ def test_two_manifests_of_one_config_are_one_image(tmp_path):
 
 def test_without_layers_and_names(tmp_path):
     target = copies.target("docker-archive", tmp_path)
-    # A file name that makes no image name.
+    # A file name that is not valid as an image name.
     copies.copy(images.write_oci_archive(tmp_path / "#", images.image()), target)
     saved = members(target.path)
     (item,) = json.loads(saved["manifest.json"])
@@ -130,7 +130,7 @@ def test_without_layers_and_names(tmp_path):
 
 
 def test_names_without_layers_are_in_no_repository(tmp_path):
-    """There is no layer that could stand for them; podman and skopeo write nothing there either."""
+    """There is no layer to name; podman and skopeo write nothing there either."""
     target = copies.target("docker-archive", tmp_path)
     copies.copy(images.write_oci_archive(tmp_path / "source.tar", images.image(names=["x:1"])), target)
     assert json.loads(members(target.path)["repositories"]) == {}
@@ -189,7 +189,7 @@ def test_skopeo_lists_the_same_tags(tmp_path):
 
 @pytest.mark.tools("skopeo")
 def test_beside_what_skopeo_writes(tmp_path):
-    """The same members, but for directories and the ids of layers, which each tool makes in a way of its own."""
+    """The same members, except for directories and the ids of layers, which each tool makes differently."""
     picture = images.example(["docker.io/library/x:1"])
     layout = images.write_layout(tmp_path / "layout", picture)
     peers.skopeo_copy(f"oci:{layout}:docker.io/library/x:1", f"docker-archive:{tmp_path}/theirs:x:1")

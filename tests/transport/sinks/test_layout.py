@@ -1,4 +1,4 @@
-"""A layout that is there already: other images, unknown fields, names that are taken over, and what is no layout."""
+"""An existing layout: other images, unknown fields, names that are taken over, and files that are not a layout."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_name_is_taken_over(layout, tmp_path):
 
 
 def test_a_name_that_containerd_wrote_is_taken_over(layout, tmp_path):
-    """Docker and containerd write the tag alone where we write the name."""
+    """Docker and containerd write the tag alone where arstore writes the name."""
     index = index_of(layout)
     index["manifests"][0]["annotations"] = {
         images.REF_NAME: "1",

@@ -1,4 +1,4 @@
-"""A file that replaces another at once: with O_TMPFILE and without, killed, and beside what others have left."""
+"""A file that replaces another at once: with O_TMPFILE and without, killed, and next to leftovers of others."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_names_of_255_bytes(way, tmp_path):
 
 
 def test_a_directory_that_cannot_be_read(way, tmp_path, monkeypatch):
-    """Mode 0300: to root, for whom there is no such directory, it is shown by what the calls would say."""
+    """Mode 0300. Root may read such a directory all the same, so the failing calls are simulated."""
 
     def denied(*_):
         raise PermissionError(errno.EACCES, "Permission denied")

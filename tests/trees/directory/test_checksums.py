@@ -1,4 +1,4 @@
-"""Listings: what is extracted is as its listing says, and everything that is changed afterwards is told."""
+"""Listings: an extracted tree matches its listing, and every later change is reported."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_what_is_no_listing_is_refused(data):
 
 @pytest.mark.parametrize("what", ["add", "note", "add_directory"])
 def test_a_listing_is_written_as_it_is_made(tmp_path, what):
-    """However many names a layer has, little of it is in memory."""
+    """However many names a layer has, only little of the listing is in memory."""
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     recorder = checksums.Recorder(fd)
     node = DirectoryNode(None, b"")

@@ -1,4 +1,4 @@
-"""The form `directory`: the contract of trees, and what only files on disk can show."""
+"""The format `directory`: the contract of trees, and properties that only files on disk have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unpacking: equal to an overlay of the trees, to a model, and to umoci; and what an ordinary user gets."""
+"""Unpacking: equal to an overlay of the trees, to a model, and to umoci; and the result for an ordinary user."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_umoci_unpacks_the_same(tmp_path: Path) -> None:
     unpack(RICH, tmp_path / "unpacked")
     theirs = treelist.listing(tmp_path / "bundle/rootfs")
     ours = treelist.listing(tmp_path / "unpacked")
-    # umoci makes a directory without an entry at the time of the day, and that changes its parent's time too.
+    # umoci sets a directory without an entry to the present time, which changes its parent's time too.
     made_late = ("/: mtime", "/gone: mtime")
     different = [line for line in treelist.differences(ours, theirs) if not line.startswith(made_late)]
     assert not different, "\n".join(different)

@@ -1,4 +1,4 @@
-"""Extended attributes: what an index takes, what is refused, what is left to the other form, and where they stand."""
+"""Extended attributes: accepted by an index, refused, or left to the other format; and their place in the index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The builder: what goes into the index itself, what it refuses, and what it counts."""
+"""The builder: what it puts into the index itself, refuses, and counts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_content_that_is_in_no_tar_is_in_the_index(tmp_path: Path) -> None:
 
 
 def tree_content(pairs: list[tuple[Entry, Bytes]], name: str) -> bytes:
-    """The content that an entry says, holes filled."""
+    """The content of an entry, holes filled."""
     one, content = next((one, content) for one, content in pairs if one.path == name.encode())
     data = bytearray(one.size)
     stored = b"".join(content.pieces)

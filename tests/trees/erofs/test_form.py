@@ -1,4 +1,4 @@
-"""The form `erofs`: the contract of trees, and that the kernel shows of it what it shows of extracted files."""
+"""The format `erofs`: the contract of trees, and the kernel shows the same of it as of extracted files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TestErofs(TreeContract):
 
 
 class Either:
-    """Trees of both forms in turn."""
+    """Trees of both formats in turn."""
 
     name = "either"
     properties = EROFS
@@ -86,7 +86,7 @@ def test_overlays_of_all_forms_show_the_same(stack: list[list[Step]]) -> None:
 
 
 def overlaid(place: Path, form: DirectoryFormat | ErofsFormat | Either, layers: list[Layer]) -> treelist.Listing:
-    """What an overlay over trees of *form* shows; indexes are verified on the way."""
+    """The content of an overlay over trees of *form*; indexes are verified on the way."""
     place.mkdir()
     with Stack(place, form) as trees:
         for layer in layers:
@@ -158,7 +158,7 @@ def test_content_is_a_range_of_the_tar(tmp_path: Path) -> None:
 
 
 def test_the_model_of_a_layer_is_the_same_for_both_forms(tmp_path: Path) -> None:
-    """What a build says of a layer, apart from its tree, does not depend on the form."""
+    """The build's result about a layer, apart from its tree, does not depend on the format."""
     for number, layer in enumerate(RICH):
         found = []
         for form in (DirectoryFormat(), FORM):

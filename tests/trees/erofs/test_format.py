@@ -1,4 +1,4 @@
-"""The on-disk format: sizes, numbers and the checksum, against what the kernel's own header says."""
+"""The on-disk format: sizes, numbers and the checksum, compared with the kernel's header."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_device_numbers(major: int, minor: int) -> None:
     number = layout.device_number(major, minor)
     assert number < 1 << 32
     assert layout.device_pair(number) == (major, minor)
-    # In their lower bits they are what user space knows.
+    # Their lower bits are those that user space knows.
     assert number == os.makedev(major, minor) & 0xFFFFFFFF
 
 
@@ -42,7 +42,7 @@ def test_blocks(size: int, blocks: int) -> None:
 
 
 def test_the_checksum_is_crc_32c_from_the_kernels_seed() -> None:
-    """The seed is what a CRC-32C has become after the magic number and four zeros."""
+    """The seed is the state of a CRC-32C after the magic number and four zeros."""
     state = 0xFFFFFFFF
     for byte in layout.MAGIC.to_bytes(4, "little") + bytes(4):
         state ^= byte

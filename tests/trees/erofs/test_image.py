@@ -1,4 +1,4 @@
-"""What the kernel and fsck.erofs make of an index: every size that something in it can have."""
+"""Indexes as the kernel and fsck.erofs read them, with parts of every possible size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIME = 1_600_000_000_123_456_789
 
 
 def everything() -> list[images.Member]:
-    """A member of each kind, with what an inode can have."""
+    """A member of each kind, with everything that an inode can have."""
     return [
         images.directory("./", 0o711, uid=70_000, mtime_ns=TIME),
         images.directory("d", 0o2755, gid=70_000, mtime_ns=-1, xattrs={"user.on": b"directory"}),
@@ -114,7 +114,7 @@ def test_fsck_reads_symlinks_of_every_length(tmp_path: Path) -> None:
 
 @mountable
 def test_directories_of_every_length(tmp_path: Path) -> None:
-    """The last block of each ends somewhere else, behind inodes of both sizes, with attributes and without."""
+    """The last block of each ends at another offset, after inodes of both sizes, with attributes and without."""
     members = []
     for count in range(90):
         attributes = {"user.a": b"a" * count} if count % 3 == 0 else {}
@@ -242,7 +242,7 @@ def test_more_attributes_than_an_inode_can_share(tmp_path: Path) -> None:
 @mountable
 @pytest.mark.parametrize("xattrs", [{}, {"user.a": b"1"}])
 def test_a_tar_without_the_padding_behind_its_last_file(tmp_path: Path, xattrs: dict[str, bytes]) -> None:
-    """As umoci writes them; the kernel does not read a block that is not whole."""
+    """umoci writes such tars; the kernel does not read an incomplete block."""
     members = [images.file("a", b"a" * 600), images.file("last", b"end" * 300, mtime_ns=TIME, xattrs=xattrs)]
     data = images.tar(members)
     cut = data[: data.rindex(b"end") + 3]

@@ -1,4 +1,4 @@
-"""Merged indexes: the kernel shows of them what an overlay of their members shows, and nothing is copied."""
+"""Merged indexes: the kernel shows the same for one as for an overlay of its members, and nothing is copied."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.root, mountable]
 
 ROOT = images.directory("./", 0o711, uid=3, mtime_ns=5)
 PATHS = st.sampled_from(["a", "a", "a/a", "a/a", "a/b", "a/a/a", "a/a/b", "b", "b/a", "a/" + "long" * 60, "a/caf\xe9"])
-"""Few, so that layers meet."""
+"""Few, so that layers overlap."""
 XATTRS = st.dictionaries(
     st.sampled_from(["user.a", "user.b", "trusted.t"]), st.sampled_from([b"", b"1", b"x" * 700]), max_size=2
 )
@@ -65,7 +65,7 @@ STACKS = st.lists(st.lists(members(), max_size=8), min_size=2, max_size=6)
 
 
 def cuts(draw: st.DrawFn, count: int) -> list[tuple[int, int]]:
-    """Runs of two trees at least, which do not overlap."""
+    """Runs of at least two trees, which do not overlap."""
     found = []
     start = 0
     while start < count - 1:
@@ -101,7 +101,7 @@ def test_an_overlay_shows_the_same_with_and_without(layers: list[Layer], data: s
 
 
 def verify_links(directory: Path) -> None:
-    """Every file has as many links as it has names, every directory as many as it should."""
+    """Every file has as many links as names, every directory as many as it should."""
     fd = mounted(str(directory))
     try:
         names: dict[int, int] = {}
@@ -178,13 +178,13 @@ def test_what_a_merged_index_says(merged: Path) -> None:
         assert os.stat(f"{root}/links/1").st_nlink == 2
         assert found[b"links/1"].linked == found[b"links/3"].linked == b"links/1"
         assert found[b"links/2"].device == "0:0"
-        # What lies below stays hidden: by the mark that was there, by the whiteout below, by what was no directory.
+        # Lower files stay hidden: by an existing mark, by the whiteout below, or because it was not a directory.
         for path in ("o", "gone", "was-file"):
             assert mark(path, "trusted.overlay.opaque") == b"y"
             assert mark(path, "trusted.overlay.origin") is None
         assert {name for name in found if name.startswith((b"o/", b"gone/"))} == {b"o/new", b"gone/again"}
         assert found[b"was-directory"].kind == "l"
-        assert found[b""].mode == 0o755  # the top layer has no entry for it: a cap tells what it is
+        assert found[b""].mode == 0o755  # the top layer has no entry for it: a cap has its mode
         assert mark("", "trusted.overlay.origin") is None
     finally:
         os.close(fd)
@@ -343,7 +343,7 @@ def test_damaged_members_are_said(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_in_itself_is_said(tmp_path: Path) -> None:
-    """A flipped bit leads there, and what merging looks at has no checksum; it went round without end."""
+    """A flipped bit leads there, and the parts that merging reads have no checksum; it looped without end."""
     with Stack(tmp_path, FORM) as stack:
         stack.add([images.directory("d"), images.directory("d/e"), images.directory("d/f")])
         stack.add([images.file("g")])
@@ -380,6 +380,6 @@ def test_more_members_than_devices_are_refused(tmp_path: Path) -> None:
 
 
 def test_more_members_than_an_index_numbers(tmp_path):
-    """Before any of them is opened."""
+    """Refused before any of them is opened."""
     with open(tmp_path / "merged", "w+b") as file, pytest.raises(UnrepresentableError, match="more layers"):
         merge([("sha256:" + "0" * 64, str(tmp_path / "none"))] * ((1 << 14) + 1), file.fileno())

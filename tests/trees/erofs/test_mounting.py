@@ -1,4 +1,4 @@
-"""Mounting: every way to the two files, what overlayfs takes, and that nothing stays."""
+"""Mounting: every way to the two files, use as a layer of overlayfs, and no leftovers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_loop_device_over_a_tar_without_its_padding(tmp_path: Path) -> None:
 
 @NEEDS_LOOP
 def test_a_file_system_that_erofs_cannot_read_from(tmp_path: Path) -> None:
-    """Tmpfs says ENOTBLK, as any file system does before Linux 6.12."""
+    """Tmpfs returns ENOTBLK, as any file system does before Linux 6.12."""
     place = tmp_path / "tmpfs"
     place.mkdir()
     mount.mount("tmpfs", str(place), "tmpfs")
@@ -243,7 +243,7 @@ def test_what_a_killed_process_has_attached_goes_with_the_tree(tree: Path) -> No
 
 
 def kill_holder(tree: Path, way: str, detached: bool) -> None:
-    """Let a process hold the tree as a lower layer, and kill it."""
+    """Start a process that holds the tree as a lower layer, and kill it."""
     script = KILLED.format(path=sys.path, tree=str(tree), way=way, detached=detached)
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -254,7 +254,7 @@ def kill_holder(tree: Path, way: str, detached: bool) -> None:
 
 
 def test_the_way_through_an_old_kernel_is_found(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before 6.15 the layer has a path, at which overlayfs finds it."""
+    """Before 6.15, overlayfs needs a path to the layer."""
     mounting._takes_detached.cache_clear()
     monkeypatch.setattr(features, "layers_by_fd", lambda: features.Answer(False, "an old kernel"))
     try:

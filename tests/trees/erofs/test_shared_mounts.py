@@ -1,4 +1,4 @@
-"""Mounts that processes share: what is cloned, and all that must not be taken for it."""
+"""Mounts that processes share: which mounts are cloned, and which must not be."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def holder(run: Path, tree: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A process that holds a mount of *tree*, and the device of that."""
+    """A process that holds a mount of *tree*, and the device of that mount."""
     words = [sys.executable, "-c", HOLDER, str(run), str(tree)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     pipe = subprocess.PIPE
@@ -73,7 +73,7 @@ def holder(run: Path, tree: Path) -> Iterator[tuple[subprocess.Popen[str], int]]
 
 
 def device(run: Path, tree: Path) -> int:
-    """The device of a mount that is made now, having looked at its content."""
+    """The device of a mount that is made now, whose content was read."""
     with lower_directory(str(tree), shared=SharedMounts(str(run))) as lower:
         assert Path(f"/proc/self/fd/{lower.fd}/f").read_bytes() == b"content" * 10_000
         return os.fstat(lower.fd).st_dev
@@ -117,7 +117,7 @@ def test_a_killed_holder_is_no_holder(run: Path, tree: Path) -> None:
         names = leftovers(str(run))
         assert [run / name for name in names] == entries(run)
         with holder(run, tree) as (_, second):
-            # What met the entry has removed it, and made one of its own.
+            # The process that met the stale entry has removed it, and made a new one.
             assert len(entries(run)) == 1
             assert leftovers(str(run)) == []
             assert device(run, tree) == second

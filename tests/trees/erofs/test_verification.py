@@ -1,4 +1,4 @@
-"""Verification, and reading what is damaged: whatever an index holds, it is a finding and nothing else."""
+"""Verification, and reading of damaged indexes: any content must give a finding and no other failure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Change = Callable[[IndexReader, bytearray], None]
 
 
 class Damaged:
-    """A tree whose index is changed and sealed again, so that only the structure tells."""
+    """A tree whose index is changed and sealed again, so that only its structure shows the change."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -57,7 +57,7 @@ class Damaged:
                 seal(file.fileno(), bytes(block))
 
     def read_all(self) -> None:
-        """Look at everything, without verifying anything first."""
+        """Read everything, without verifying anything first."""
         for path in PATHS:
             FORM.lookup(self.fd, path)
             with contextlib.suppress(FileNotFoundError), FORM.open_file(self.fd, path) as file:
@@ -73,7 +73,7 @@ def damaged(tmp_path: Path):
 
 
 def inode_at(index: IndexReader, path: bytes) -> tuple[int, bool]:
-    """Where the inode of *path* is, and whether it is an extended one."""
+    """The offset of the inode of *path*, and whether it is an extended one."""
     found, inode = list(walk(index, path))[-1]
     assert found == path
     place = index.super.inode_start * layout.BLOCK + inode.nid * layout.SLOT
@@ -117,7 +117,7 @@ def swap(old: bytes, new: bytes) -> Change:
 
 
 def set_entry(path: bytes, name: bytes, nid_of: bytes | None, kind: int | None = None) -> Change:
-    """Let the entry *name* of the inline directory *path* lead elsewhere."""
+    """Make the entry *name* of the inline directory *path* lead elsewhere."""
 
     def change(index: IndexReader, data: bytearray) -> None:
         directory = list(walk(index, path))[-1][1]
@@ -255,7 +255,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory):
 
 @given(changes=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=6))
 def test_no_change_is_any_other_failure(victim: Damaged, changes: list[tuple[int, int]]) -> None:
-    """Bytes anywhere behind the super block, sealed again: verification finds them or does not, and so does reading."""
+    """Bytes anywhere after the super block, sealed again: verification may find them or not, and so may reading."""
 
     def change(_: IndexReader, data: bytearray) -> None:
         first = layout.FIRST_BLOCK * layout.BLOCK

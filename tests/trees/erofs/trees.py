@@ -1,4 +1,4 @@
-"""Index trees for tests: built from members or entries, mounted, listed, and given to fsck.erofs."""
+"""Index trees for tests: built from members or entries, mounted, listed, and checked by fsck.erofs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OLDEST_FSCK = (1, 9)
 
 @functools.cache
 def why_no_erofs() -> str:
-    """Why an index that is a file cannot be mounted in the temporary directory; "" when it can."""
+    """Why an index that is a file cannot be mounted in the temporary directory; "" if it can."""
     if not programs.is_root():
         return "mounting needs root"
     answer = features.erofs_file(tempfile.gettempdir())
@@ -44,7 +44,7 @@ def why_no_erofs() -> str:
 
 @functools.cache
 def why_no_fsck() -> str:
-    """Why fsck.erofs is of no use here; "" when it is."""
+    """Why fsck.erofs cannot be used here; "" if it can."""
     program = programs.program("fsck.erofs")
     if program is None:
         return "not installed: fsck.erofs (erofs-utils)"
@@ -61,7 +61,7 @@ checkable = pytest.mark.skipif(bool(why_no_fsck()), reason=why_no_fsck() or "can
 
 @contextmanager
 def built(directory: Path, source: Iterable[images.Member] | bytes) -> Iterator[Tree]:
-    """A tree in the new *directory*, of members or of the bytes of a tar."""
+    """Build a tree in the new *directory*, of members or of the bytes of a tar."""
     data = source if isinstance(source, bytes) else images.tar(source)
     reader = TarReader(io.BytesIO(data))
     with of_entries(directory, ((entry, reader) for entry in reader), data) as tree:
@@ -72,7 +72,7 @@ def built(directory: Path, source: Iterable[images.Member] | bytes) -> Iterator[
 def of_entries(
     directory: Path, entries: Iterable[tuple[Entry, object]], tar: bytes = b"", length: int = 0
 ) -> Iterator[Tree]:
-    """A tree in the new *directory* of entries with their content, over *tar*, made *length* bytes long with zeros."""
+    """Build a tree in the new *directory*, of entries with their content, over *tar*, extended to *length* bytes."""
     directory.mkdir()
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     builder = FORM.builder(fd)
@@ -89,7 +89,7 @@ def of_entries(
 
 
 def bare(entries: Iterable[Entry]) -> Iterable[tuple[Entry, Bytes]]:
-    """Entries whose content nobody looks at."""
+    """Entries with empty content."""
     return ((entry, Bytes()) for entry in entries)
 
 
@@ -104,13 +104,13 @@ def seen(directory: Path) -> Iterator[str]:
 
 
 def listing(directory: Path) -> treelist.Listing:
-    """What the kernel shows of the tree in *directory*."""
+    """The listing of the tree in *directory*, through the kernel."""
     with seen(directory) as path:
         return treelist.listing(path + "/")
 
 
 def fsck(directory: Path) -> None:
-    """Fails when fsck.erofs finds anything in the tree in *directory*, merged or not."""
+    """Fail if fsck.erofs finds anything in the tree in *directory*, merged or not."""
     program = programs.program("fsck.erofs") or ""
     if (directory / MERGED_INDEX).exists():
         with open(directory / MERGED_INDEX, "rb") as file:

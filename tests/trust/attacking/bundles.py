@@ -23,7 +23,7 @@ _STATEMENT = {
 
 
 def _says(**members):
-    """A bundle in which the trusted key says the good statement with *members* in place of its own; None drops one."""
+    """A bundle of the trusted key with the good statement, some of its *members* replaced; None removes one."""
 
     def attempt(world):
         statement = {name: value for name, value in (_STATEMENT | members).items() if value is not None}
@@ -40,7 +40,7 @@ def _signed(world, payload, kind=IN_TOTO, said=None):
 
 
 def _changed(change):
-    """The good bundle after *change* of its document."""
+    """The good bundle with its document changed by *change*."""
 
     def attempt(world):
         document = json.loads(sign_bundle(world.key, MANIFEST).raw)
@@ -94,7 +94,7 @@ _BUNDLES = {
         lambda w: verify_bundle(sign_bundle(w.other._replace(public=w.key.public), MANIFEST), [w.key.public]),
         "",
     ),
-    "with no key to verify it": (lambda w: verify_bundle(sign_bundle(w.key, MANIFEST), []), ""),
+    "without a key to verify it": (lambda w: verify_bundle(sign_bundle(w.key, MANIFEST), []), ""),
     "about another image than was signed": (
         _payload(lambda found: found.update(subject=[{"digest": {"sha256": Digest.of(b"evil").hex}}])),
         "",
@@ -112,7 +112,7 @@ _BUNDLES = {
         _says(predicateType="https://cosign.sigstore.dev/attestation/vuln/v1"),
         "a statement of another type",
     ),
-    "without a type of what it says": (_says(predicateType=None), ""),
+    "without a predicate type": (_says(predicateType=None), ""),
     "with a statement of another type": (_says(_type="https://in-toto.io/Statement/v9"), ""),
     "without a subject": (_says(subject=[]), ""),
     "with a subject of null": (_says(subject=None), ""),
@@ -122,7 +122,7 @@ _BUNDLES = {
     "with a digest in capitals": (_says(subject=[{"digest": {"sha256": MANIFEST.hex.upper()}}]), ""),
     "with a digest that is a path": (_says(subject=[{"digest": {"sha256": "../../etc/passwd"}}]), "CVE-2024-3727"),
     "with a digest that is a number": (_says(subject=[{"digest": {"sha256": 7}}]), ""),
-    "with `Subject` beside `subject`": (_says(Subject=[{"digest": {"sha256": "0" * 64}}]), ""),
+    "with both `Subject` and `subject`": (_says(Subject=[{"digest": {"sha256": "0" * 64}}]), ""),
     "with ten thousand and one subjects": (_says(subject=[{"digest": {"sha256": MANIFEST.hex}}] * 10_001), ""),
     "with a statement that is a list": (lambda w: _signed(w, b"[]"), ""),
     "with a payload of another type": (lambda w: _signed(w, json.dumps(_STATEMENT).encode(), "text/plain"), ""),
@@ -153,18 +153,18 @@ _BUNDLES = {
     "of version 0.4": (_with("mediaType", value="application/vnd.dev.sigstore.bundle.v0.4+json"), ""),
     "without a type": (_with("mediaType", value=None), ""),
     "with a certificate": (_with("verificationMaterial", value={"certificate": {"rawBytes": ""}}), ""),
-    "with a certificate beside the key": (_with("verificationMaterial", "certificate", value={"rawBytes": ""}), ""),
+    "with a certificate and a key": (_with("verificationMaterial", "certificate", value={"rawBytes": ""}), ""),
     "with a chain of certificates": (_with("verificationMaterial", value={"x509CertificateChain": {}}), ""),
     "without a key": (_with("verificationMaterial", value={}), ""),
     "with a key in it": (_with("verificationMaterial", "publicKey", "rawBytes", value="AAAA"), ""),
     "of a blob": (_changed(_without_envelope), ""),
     "of a blob and of a statement": (_changed(_both), ""),
-    "with a member that is not known": (_with("more", value=1), ""),
+    "with an unknown member": (_with("more", value=1), ""),
     "with its envelope twice": (
         _raw(lambda raw: raw.replace(b'{"dsseEnvelope":', b'{"dsseEnvelope":{},"dsseEnvelope":')),
         "",
     ),
-    "with something behind it": (_raw(lambda raw: raw + b"{}"), ""),
+    "with trailing data": (_raw(lambda raw: raw + b"{}"), ""),
     "cut by a byte": (_raw(lambda raw: raw[:-1]), ""),
     "with a byte order mark": (_raw(lambda raw: b"\xef\xbb\xbf" + raw), ""),
     "nested a million deep": (_raw(lambda raw: b'{"a":' * 1_000_000), ""),

@@ -51,13 +51,13 @@ def _without(*names):
 
 _MANIFESTS = {
     "129 of them": (_manifest(_more), ""),
-    "to which a 129th is added": (_add, ""),
+    "with a 129th added": (_add, ""),
     "of another size": (_layer(size=len(PAYLOAD) + 1), ""),
     "of 1 GiB": (_layer(size=1 << 30), "a bomb"),
     "of a size below 0": (_layer(size=-1), ""),
     "of another digest": (_layer(digest="sha256:" + "0" * 64), ""),
     "with a digest that is a path": (_layer(digest="sha256:../../etc/passwd"), "CVE-2024-3727"),
-    "with a signature that is not a text": (_layer(annotations={cosign.SIGNATURE: 7}), ""),
+    "with a signature that is not a string": (_layer(annotations={cosign.SIGNATURE: 7}), ""),
     "with a NUL in the signature": (_layer(annotations={cosign.SIGNATURE: "AA\0"}), ""),
     "without annotations": (_layer(annotations=None), ""),
     "that is an index too": (_manifest(lambda document: document.update(manifests=[])), "CVE-2021-41190"),
@@ -67,7 +67,7 @@ _MANIFESTS = {
     ),
     "of another schema": (_manifest(lambda document: document.update(schemaVersion=1)), ""),
     "without layers": (_without("layers"), ""),
-    "with `Layers` beside `layers`": (_manifest(lambda document: document.update(Layers=[])), ""),
+    "with both `Layers` and `layers`": (_manifest(lambda document: document.update(Layers=[])), ""),
     "with layers that are not objects": (_manifest(lambda document: document.update(layers=["x"])), ""),
     "with `layers` twice": (
         _manifest(lambda document: json.dumps(document)[:-1].encode() + b', "layers": []}'),

@@ -1,4 +1,4 @@
-"""Entries of a log that are about something else, or are not the log's."""
+"""Entries of a log that are about something else, or were not signed by the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _changed(text, **members):
 
 
 def _certified_elsewhere(world):
-    """An attacker's own signature, with the victim's certificate and its entry in the log."""
+    """An attacker's signature, with the victim's certificate and its entry in the log."""
     key, certificate = world.ca.issue()
     made = key.sign(b"what the victim signed")
     rekor = entry(world.log, certificate.encode(), made, b"what the victim signed")
@@ -30,7 +30,7 @@ def _certified_elsewhere(world):
 
 
 def _of_another_payload(world):
-    """The log took in what another image's payload is, with this signature and key."""
+    """The log's entry is for another image's payload, with this signature and key."""
     made = world.key.sign(PAYLOAD)
     rekor = entry(world.log, world.key.public.pem(), made, b"the payload of another image")
     return world.by_key(SigstoreSignature(PAYLOAD, base64_of(made), rekor=rekor), log=True)
@@ -54,7 +54,7 @@ _ENTRIES = {
     ),
     "about another key": (lambda w: w.logged(signer=w.other.public.pem()), "CVE-2026-22703"),
     "about a certificate, where a key signed": (lambda w: w.logged(signer=w.ca.pem.encode()), "CVE-2026-22703"),
-    "of the victim, beside an attacker's signature": (_certified_elsewhere, "CVE-2022-36056"),
+    "of the victim, with an attacker's signature": (_certified_elsewhere, "CVE-2022-36056"),
     "signed by another log": (lambda w: w.logged(log=w.other), ""),
     "signed by the signer": (lambda w: w.logged(log=w.key), ""),
     "with another time than the log signed": (
@@ -67,7 +67,7 @@ _ENTRIES = {
     ),
     "with another index than the log signed": (lambda w: w.logged(text=lambda text: _changed(text, logIndex=8)), ""),
     "with a member that the log did not sign": (lambda w: w.logged(unsigned={"more": 1}), ""),
-    "with a member beside the signed part": (lambda w: w.logged(more={"more": 1}), ""),
+    "with a member next to the signed part": (lambda w: w.logged(more={"more": 1}), ""),
     "of another kind": (lambda w: w.logged(kind="rekord"), ""),
     "of the kind dsse": (lambda w: w.logged(kind="dsse"), ""),
     "of the kind intoto": (lambda w: w.logged(kind="intoto"), ""),
@@ -81,13 +81,13 @@ _ENTRIES = {
     "with a digest of SHA-1": (lambda w: w.logged(algorithm="sha1"), ""),
     "with a digest of SHA-512 by name": (lambda w: w.logged(algorithm="sha512"), ""),
     "of the time 0": (lambda w: w.logged(signed={"integratedTime": 0}), ""),
-    "of a time before all time": (lambda w: w.logged(signed={"integratedTime": -1}), ""),
+    "of a negative time": (lambda w: w.logged(signed={"integratedTime": -1}), ""),
     "of a time after the year 9999": (lambda w: w.logged(signed={"integratedTime": 1 << 50}), ""),
     "of a time with a fraction": (lambda w: w.logged(signed={"integratedTime": 1.5}), ""),
     "with an index that doubles cannot hold": (lambda w: w.logged(signed={"logIndex": (1 << 53) + 1}), ""),
     "with a body that is not base64": (lambda w: w.logged(signed={"body": "{}"}), ""),
     "with a body that is a list": (lambda w: w.logged(signed={"body": base64_of(b"[]")}), ""),
-    "with two keys in one": (lambda w: w.logged(signer=w.key.public.pem() * 2), ""),
+    "with two keys in one file": (lambda w: w.logged(signer=w.key.public.pem() * 2), ""),
     "with text before its key": (lambda w: w.logged(signer=b"x\n" + w.key.public.pem()), ""),
     "with the key's DER in place of PEM": (lambda w: w.logged(signer=w.key.public.der), ""),
     "without a timestamp": (

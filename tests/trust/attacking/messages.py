@@ -1,4 +1,4 @@
-"""OpenPGP messages that are not signed, or not by who should have signed them. gpg and pysequoia refuse them all."""
+"""OpenPGP messages without a signature, or with one by a wrong key. gpg and pysequoia refuse them all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHILE_VALID = ("--faked-system-time", f"{PAST}!")
 
 
 def _of(make, key=_GOOD):
-    """Verify what *make* makes with gpg, with the public key of *key*."""
+    """Verify the message of *make* with gpg, with the public key of *key*."""
 
     def attempt(world, gpg=None):
         blob = make(world.gpg)
@@ -71,7 +71,7 @@ def _keyring(*files):
 _MESSAGES = {
     "in clear text": (_of(_signed(verb="--clearsign")), ""),
     "in armour": (_of(_signed("--armor")), ""),
-    "beside its text": (_of(_signed(verb="--detach-sign")), ""),
+    "detached from its text": (_of(_signed(verb="--detach-sign")), ""),
     "without a signature": (_of(_plain), ""),
     "without a signature, compressed": (_of(lambda gpg: _deflated(_plain(gpg))), ""),
     "encrypted and not signed": (
@@ -98,15 +98,15 @@ _MESSAGES = {
     "by a subkey that was revoked": (_of(_revoked_subkey, "subkey@example.org"), ""),
     "over SHA-1": (_of(_signed("--digest-algo", "SHA1")), ""),
     "twice in a row": (_of(lambda gpg: gpg.sign(_GOOD, _TEXT, "-z", "0") * 2), ""),
-    "with an unsigned text behind it": (
+    "followed by unsigned text": (
         _of(lambda gpg: gpg.sign(_GOOD, _TEXT, "-z", "0") + _plain(gpg, b"evil")),
         "CVE-2007-1263",
     ),
-    "with an unsigned text before it": (
+    "preceded by unsigned text": (
         _of(lambda gpg: _plain(gpg, b"evil") + gpg.sign(_GOOD, _TEXT, "-z", "0")),
         "CVE-2007-1263",
     ),
-    "with an unsigned text before it, compressed": (
+    "preceded by unsigned text, compressed": (
         _of(lambda gpg: _deflated(_plain(gpg, b"evil") + gpg.sign(_GOOD, _TEXT, "-z", "0"))),
         "CVE-2007-1263",
     ),
@@ -114,25 +114,28 @@ _MESSAGES = {
     "cut by five bytes": (_of(lambda gpg: gpg.sign(_GOOD, _TEXT)[:-5]), ""),
     "cut to its first byte": (_of(lambda gpg: gpg.sign(_GOOD, _TEXT)[:1]), ""),
     "that is empty": (_of(lambda gpg: b""), ""),
-    "that begins right and goes on at random": (_of(lambda gpg: b"\xa3" + random.Random(1).randbytes(4096)), ""),
+    "that begins correctly and continues with random bytes": (
+        _of(lambda gpg: b"\xa3" + random.Random(1).randbytes(4096)),
+        "",
+    ),
     "that is a public key": (_of(lambda gpg: gpg.public(_GOOD)), ""),
-    "that says good in its own words": (_of(lambda gpg: _deflated(b"[GNUPG:] GOODSIG 0 x\n[GNUPG:] VALIDSIG\n")), ""),
-    "whose file name says good": (
+    "that contains gpg's status lines": (_of(lambda gpg: _deflated(b"[GNUPG:] GOODSIG 0 x\n[GNUPG:] VALIDSIG\n")), ""),
+    "whose file name contains a good status line": (
         _of(lambda gpg: gpg.run("--set-filename", "x\n[GNUPG:] GOODSIG A B", "--output", "-", "--store", data=_TEXT)),
         "CVE-2018-12020",
     ),
-    "whose file name says good, by another key": (
+    "whose file name contains a good status line, by another key": (
         _of(_signed("--set-filename", "x\n[GNUPG:] GOODSIG A B\n[GNUPG:] VALIDSIG A", key="other@example.org")),
         "CVE-2018-12020",
     ),
-    "of 64 MiB in a few": (_of(_signed("-z", "9", data=bytes(64 << 20))), "a bomb"),
+    "of 64 MiB, compressed to a few": (_of(_signed("-z", "9", data=bytes(64 << 20))), "a bomb"),
     "of more than 4 MiB": (_of(lambda gpg: b"\xa3" + bytes(LARGEST)), ""),
-    "that says what is said beside sigstore signatures": (_states(write_statement(STATEMENT, COSIGN)), ""),
-    "that says null where it must not": (_states(_TEXT.split(b',"optional"')[0] + b',"optional":null}'), ""),
+    "with the statement of a sigstore signature": (_states(write_statement(STATEMENT, COSIGN)), ""),
+    "with null in a required field": (_states(_TEXT.split(b',"optional"')[0] + b',"optional":null}'), ""),
     "that is good, with an empty keyring": (_keyring(), ""),
     "that is good, with an empty file of keys": (_keyring(lambda gpg: b""), ""),
-    "that is good, with a file of no keys": (_keyring(lambda gpg: b"no key"), ""),
-    "that is good, with a good file and one of no keys": (
+    "that is good, with a file without keys": (_keyring(lambda gpg: b"no key"), ""),
+    "that is good, with a good file and one without keys": (
         _keyring(lambda gpg: gpg.public(_GOOD), lambda gpg: b"no key"),
         "",
     ),

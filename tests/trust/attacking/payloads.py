@@ -1,4 +1,4 @@
-"""Payloads that the trusted key has signed, and that do not say what they must."""
+"""Payloads that the trusted key has signed, but that lack required content."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _PAYLOADS = {
     "without a type": (_changed("critical/type", drop=True), ""),
     "without `critical`": (_changed("critical", drop=True), ""),
     "without `optional`": (_changed("optional", drop=True), ""),
-    "with a member of `critical` that is not known": (_changed("critical/more", 1), ""),
-    "with a member beside `critical`": (_changed("more", {}), ""),
+    "with an unknown member of `critical`": (_changed("critical/more", 1), ""),
+    "with a member next to `critical`": (_changed("more", {}), ""),
     "with a second digest in `image`": (_changed("critical/image/digest", str(MANIFEST)), ""),
     "with a second name in `identity`": (_changed("critical/identity/name", NAME), ""),
     "with the digest twice": (
@@ -53,7 +53,7 @@ _PAYLOADS = {
         "CVE-2021-41190 (its kind)",
     ),
     "with `critical` twice": (_replaced(b'{"critical":', b'{"critical":{},"critical":'), ""),
-    "with `Critical` beside `critical`": (_changed("Critical", {}), ""),
+    "with both `Critical` and `critical`": (_changed("Critical", {}), ""),
     "with the name's key in capitals": (_replaced(b"docker-reference", b"Docker-Reference"), ""),
     "with a digest in capitals": (_changed(_IMAGE, str(MANIFEST).upper().replace("SHA256", "sha256")), ""),
     "with a digest of MD5": (_changed(_IMAGE, "md5:" + "0" * 32), ""),
@@ -66,15 +66,15 @@ _PAYLOADS = {
     "with a number for a name": (_changed(_NAME, 7), ""),
     "with a NUL in its name": (_changed(_NAME, "example.org/app:1\0.evil.example"), ""),
     "with a list for `optional`": (_changed("optional", []), ""),
-    "with a part of a second": (_changed("optional/timestamp", 1.5), ""),
+    "with a fraction of a second": (_changed("optional/timestamp", 1.5), ""),
     "with true for a time": (_changed("optional/timestamp", True), ""),
-    "with a time past all numbers": (_changed("optional/timestamp", 1e300), ""),
+    "with a time beyond all limits": (_changed("optional/timestamp", 1e300), ""),
     "with a number for its creator": (_changed("optional/creator", 7), ""),
-    "with something behind it": (PAYLOAD + b"{}", ""),
+    "with trailing data": (PAYLOAD + b"{}", ""),
     "that is two documents": (PAYLOAD + PAYLOAD, ""),
     "with a byte order mark": (b"\xef\xbb\xbf" + PAYLOAD, ""),
     "in UTF-16": (PAYLOAD.decode().encode("utf-16"), ""),
-    "with a NUL behind it": (PAYLOAD + b"\0", ""),
+    "with a trailing NUL": (PAYLOAD + b"\0", ""),
     "with half a surrogate pair": (_replaced(b'"tests"', b'"\\ud800"'), ""),
     "with NaN": (_replaced(b"1780000000", b"NaN"), ""),
     "with a number of a thousand digits": (_replaced(b"1780000000", b"9" * 1000), "CVE-2020-10735"),

@@ -1,4 +1,4 @@
-"""Signatures and keys that are not those they should be."""
+"""Wrong signatures and wrong keys."""
 
 from __future__ import annotations
 
@@ -73,14 +73,17 @@ _SIGNATURES = {
         ),
         "",
     ),
-    "with no key that could have made it": (lambda w: verify_with_keys(w.good(), []), ""),
+    "without a key that could have made it": (lambda w: verify_with_keys(w.good(), []), ""),
     "that is empty": (lambda w: _by(w, lambda text: ""), ""),
     "that is zero": (_rs(0, 0), "CVE-2022-21449"),
     "of r = 0": (_rs(0, 1), "CVE-2022-21449"),
     "of the group's order": (_rs(_ORDER, _ORDER), "CVE-2022-21449"),
     "of one": (_rs(1, 1), ""),
     "in the form of JSON web signatures": (_raw, ""),
-    "with a byte behind its DER": (lambda w: _by(w, lambda text: base64_of(base64.b64decode(text) + b"\0")), ""),
+    "with a trailing byte after its DER": (
+        lambda w: _by(w, lambda text: base64_of(base64.b64decode(text) + b"\0")),
+        "",
+    ),
     "cut by a byte": (lambda w: _by(w, lambda text: base64_of(base64.b64decode(text)[:-1])), ""),
     "with a newline in its base64": (lambda w: _by(w, lambda text: text[:8] + "\n" + text[8:]), ""),
     "without the end of its base64": (lambda w: _by(w, lambda text: text.rstrip("=")[:-1]), ""),
@@ -95,7 +98,7 @@ _SIGNATURES = {
     "over SHA-512 with P-256": (_hashed("SHA512"), ""),
     "of RSA with PSS": (_rsa(lambda key: key.sign(PAYLOAD, _PSS, hashes.SHA256())), ""),
     "of RSA with SHA-1": (_rsa(lambda key: key.sign(PAYLOAD, padding.PKCS1v15(), hashes.SHA1())), ""),
-    "of RSA with no message": (_rsa(lambda key: bytes(256)), "CVE-2006-4339 (its kind)"),
+    "of RSA without a message": (_rsa(lambda key: bytes(256)), "CVE-2006-4339 (its kind)"),
     "of Ed25519 over a hash": (_ed_of_hash, ""),
     "over the hash instead of the payload": (
         lambda w: w.by_key(

@@ -1,4 +1,4 @@
-"""Who is trusted in all attacks, and what they have signed."""
+"""Trusted keys and authorities of all attacks, and their signatures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from arstore.trust.sigstore.x509 import Roots, read_roots
 
 
 class Attack(NamedTuple):
-    """An attack of a class; `known` is what it is known as elsewhere."""
+    """An attack of a class; `known` is its name elsewhere, such as a CVE."""
 
     kind: str
     name: str
@@ -49,7 +49,7 @@ class World:
         return self.by_key(signed(self.key, payload))
 
     def logged(self, payload: bytes = PAYLOAD, **odd: Any) -> object:
-        """Verify a good signature of the trusted key with an entry of the log that is *odd*."""
+        """Verify a good signature of the trusted key with a log entry changed by *odd*."""
         made = self.key.sign(payload)
         names = ("log", "signer", "signature", "payload", "at")
         parts: dict[str, Any] = {
@@ -96,7 +96,7 @@ class World:
         return gpg
 
     def close(self) -> None:
-        """End what runs."""
+        """End all processes."""
         if "gpg" in self.__dict__:
             self.gpg.close()
             self._place.cleanup()

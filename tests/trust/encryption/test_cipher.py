@@ -1,4 +1,4 @@
-"""The layer cipher: a vector of NIST, pieces of any size, and what HMAC and options refuse."""
+"""The layer cipher: a vector of NIST, pieces of any size, and refusals by HMAC and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JWE: what is opened, what is not, and what is refused."""
+"""JWE: which ones are opened, skipped and refused."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_an_ephemeral_key_of_another_curve_is_for_another_key():
 
 
 def test_algorithms_are_not_confused():
-    """A recipient of RSA is never tried with an elliptic key, nor the other way round, whatever is announced."""
+    """A recipient of RSA is never tried with an elliptic key, nor the reverse, whatever is announced."""
     assert opened(made.jwe(PLAIN, RSA, header=put(alg="ECDH-ES+A256KW", epk=point("P-256"))), EC) is None
     assert opened(made.jwe(PLAIN, EC, header=put(alg="RSA-OAEP")), RSA) is None
     assert opened(made.jwe(PLAIN, RSA, header=put(alg="RSA-OAEP-256")), RSA) is None

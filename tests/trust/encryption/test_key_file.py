@@ -1,4 +1,4 @@
-"""Key files: every form that ocicrypt takes, and whatever else a user may name."""
+"""Key files: every form that ocicrypt accepts, and other files that a user may name."""
 
 from __future__ import annotations
 

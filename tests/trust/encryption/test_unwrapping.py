@@ -1,4 +1,4 @@
-"""Annotations of a layer, and what the user's keys open of them."""
+"""Annotations of a layer, and opening them with the user's keys."""
 
 from __future__ import annotations
 

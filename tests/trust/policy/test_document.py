@@ -1,4 +1,4 @@
-"""Policy files: what they mean, and what is refused. skopeo's answers are in tests/decisions."""
+"""Policy files: their meaning, and refusals. skopeo's answers are in tests/decisions."""
 
 import json
 
@@ -34,7 +34,7 @@ def policy(document, *, explicit=False):
 
 
 def one(requirement, **more):
-    """The requirement, read."""
+    """The parsed requirement."""
     (found,) = policy({"default": [requirement]}, **more).default
     return found
 

@@ -1,4 +1,4 @@
-"""What is odd in a policy, and allowed."""
+"""Odd but valid parts of a policy."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The evaluator: requirements together, signatures, indexes, and everything that must not count."""
+"""The evaluator: combined requirements, signatures, indexes, and everything that must not count."""
 
 import base64
 import json
@@ -56,7 +56,7 @@ def raw(picture):
 
 def unasked(picture):
     def fail():
-        raise AssertionError("nobody asked for signatures")
+        raise AssertionError("no signature is needed")
 
     return Signed(None, raw(picture), fail)
 

@@ -1,4 +1,4 @@
-"""Names in signatures against names of images."""
+"""Names in signatures, compared with names of images."""
 
 import pytest
 

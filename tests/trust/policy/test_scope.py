@@ -1,4 +1,4 @@
-"""Scopes: which are allowed, what an image's are, and which list applies."""
+"""Scopes: which are allowed, the scopes of an image, and which list applies."""
 
 import os
 

@@ -1,0 +1,17 @@
+"""Output of plans: what a removal would free, by kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.cli.terminal.output import human_size, write_line
+
+if TYPE_CHECKING:
+    from arstore.maintenance.scan.totals import Freed
+
+
+def write_parts(parts: Freed) -> None:
+    """Print a line for each kind of content that a plan frees."""
+    for kind, size in parts._asdict().items():
+        if size:
+            write_line(kind, f"{human_size(size)} ({size} bytes)")

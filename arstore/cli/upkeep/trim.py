@@ -1,0 +1,86 @@
+"""`trim`: give up cached trees."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.parameter import option
+from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+    from arstore.maintenance.trim import Goal
+
+_AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@exit_statuses(errors.BudgetError)
+@command("trim")
+@option("--to", "total", metavar="SIZE", help="Until the whole store takes at most SIZE, such as 20g.")
+@option("--free", "freed", metavar="SIZE", help="Until SIZE is freed.")
+@option("--unused-for", "age", metavar="AGE", help="Only trees that were not used for AGE, such as 12h, 30d or 2w.")
+@option("-n", "--dry-run", is_flag=True, help="Only print what would be given up.")
+@json_option
+def trim(session: Session, total: str | None, freed: str | None, age: str | None, dry_run: bool) -> None:
+    """Give up cached layer trees; no image is lost.
+
+    A tree is what a layer is mounted from. It is made from the layer's blob, and the next mount or run of its image
+    makes it again, which takes about as long as an import. Trees that were not used for longest go first. Without an
+    option, all go that are not in use by a container, a mount or another process.
+
+    The last use of an image is the last time that it was imported, mounted, unpacked or run, to the hour.
+
+    Prints a line for each image that lost trees, and the disk space that was freed. If the size cannot be reached, the
+    exit status is 36.
+
+    Examples:
+
+    arstore trim --unused-for 30d
+
+    arstore trim --to 20g --dry-run
+    """
+    from arstore.maintenance.trim import plan_trim
+    from arstore.maintenance.trim import trim as give_up
+
+    goal = _goal(total, freed, age)
+    with session.store() as store:
+        done = plan_trim(store, goal) if dry_run else give_up(store, goal)
+        names = {str(image.digest): image.names for image in store.images()}
+    session.done = "" if dry_run else f"freed {human_size(done.freed)}"
+    if session.json:
+        write_json(
+            {"dry_run": dry_run, "images": done.images, "trees": done.trees, "freed": done.freed, "short": done.short}
+        )
+    else:
+        for digest in done.images:
+            write_line("image", *(names.get(digest) or [short_digest(digest)]))
+        write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
+    if done.short:
+        why = f"{human_size(done.short)} more would have to be freed, but no other tree can be given up"
+        raise errors.BudgetError(store.directories.root, why, "`arstore du` shows what takes the space")
+
+
+def _goal(total: str | None, freed: str | None, age: str | None) -> Goal:
+    from arstore.maintenance.trim import Goal
+    from arstore.runtime.spec.options import parse_size
+
+    if total is not None and freed is not None:
+        raise errors.UsageError("trim", "--to and --free exclude each other")
+    return Goal(
+        None if total is None else parse_size(total),
+        None if freed is None else parse_size(freed),
+        None if age is None else time.time() - parse_age(age),
+    )
+
+
+def parse_age(text: str) -> float:
+    """Return the seconds in `90s`, `45m`, `12h`, `30d` or `2w`. Raises UsageError."""
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise errors.UsageError(text, "is not an age", "write for example 12h, 30d or 2w")
+    return float(match[1]) * _SECONDS[match[2]]
