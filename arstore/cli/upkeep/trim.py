@@ -67,7 +67,7 @@ def trim(session: Session, total: str | None, freed: str | None, age: str | None
 
 def _goal(total: str | None, freed: str | None, age: str | None) -> Goal:
     from arstore.maintenance.trim import Goal
-    from arstore.runtime.spec.options import parse_size
+    from arstore.runtime.spec.sizes import parse_size
 
     if total is not None and freed is not None:
         raise errors.UsageError("trim", "--to and --free exclude each other")
