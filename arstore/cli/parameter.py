@@ -143,7 +143,7 @@ class Option(Parameter):
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is on or off: `--NAME`, `--NAME=true` or `--NAME=false`, as with podman."""
+        """True if it is on or off: `--NAME`, `--NAME=true` or `--NAME=false`, as with podman."""
         return bool(self.words.get("is_flag")) and self.apply is None
 
     @property

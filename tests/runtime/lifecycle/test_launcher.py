@@ -301,7 +301,7 @@ def test_a_disk_that_the_container_fills_does_not_change_its_status(box, tmp_pat
 @pytest.mark.mounts
 @pytest.mark.parametrize("space", [True, False])
 def test_a_detached_container_on_a_full_disk_goes_on(box, tmp_path, space):
-    """What is missing in its log is said there once there is space again, or else in its state."""
+    """Its log says how much is missing once there is space again, or else its state does."""
     disk, place = tmp_path / "disk", tmp_path / "mounted"
     place.mkdir()
     with open(disk, "wb") as file:

@@ -194,7 +194,7 @@ def test_a_new_file_that_cannot_be_made(tmp_path, monkeypatch):
 
 @pytest.mark.root
 def test_full_disk(tmp_path):
-    """What does not fit is missing as a whole, the log says how much, and a follower is not confused."""
+    """Lines that do not fit are missing as a whole, the log says how much, and a follower is not confused."""
     with disks.attached(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m", "tmpfs") as place:
         log = Log(place, LogLimit(0, 1))
         with LogReader(str(place)) as reader:
