@@ -238,6 +238,9 @@ def _made(store: Store, request: RunRequest) -> Container:
 
 def _discard(store: Store, container: Container) -> None:
     """Remove a container of this process, unless another process has mounted it in the meantime."""
+    with suppress(OSError):
+        # Those of a launcher that was killed while it started the container; the kernel ends their processes.
+        remove_cgroups(container.path)
     with suppress(InUseError, NotFoundError):
         remove_container(store, container.id)
 
