@@ -291,20 +291,34 @@ def remove_abandoned(store: Store) -> dict[str, int]:
     Return their ids, each with the bytes freed on disk. A container that still has processes, or that is in use again,
     is left for the next time. Raises OSError.
     """
-    gone = {}
+    gone: dict[str, int] = {}
     for container in store.containers.list():
         if container.abandoned:
-            from arstore.disk.cgroups import is_populated, release, remove_cgroups
+            from arstore.store.container_document import take_launch_lock
 
-            with suppress(OSError):
-                release(container.path)
-            if is_populated(container.path):
-                continue
-            with suppress(NotFoundError, InUseError, MountError):
-                remove_cgroups(container.path)
-                umount_container(store, container)
-                gone[container.id] = remove_container(store, container.id)
+            # A daemon that was forked before the kill may just be starting it, and will end and remove it itself.
+            lock = take_launch_lock(container.path)
+            if lock is not None:
+                try:
+                    _remove_abandoned(store, container, gone)
+                finally:
+                    if lock >= 0:
+                        os.close(lock)
     return gone
+
+
+def _remove_abandoned(store: Store, container: Container, gone: dict[str, int]) -> None:
+    """Remove *container* unless it has processes or is in use; add it to *gone*. Raises OSError."""
+    from arstore.disk.cgroups import is_populated, release, remove_cgroups
+
+    with suppress(OSError):
+        release(container.path)
+    if is_populated(container.path):
+        return
+    with suppress(NotFoundError, InUseError, MountError):
+        remove_cgroups(container.path)
+        umount_container(store, container)
+        gone[container.id] = remove_container(store, container.id)
 
 
 def umount_container(store: Store, container: Container) -> None:

@@ -31,6 +31,8 @@ _LIMIT = 16 << 20
 _LAUNCHER = 0
 _READERS = 1 << 32
 """Offset of the first byte that readers lock; each locks the byte at this offset plus its pid."""
+_RESTARTING = 1 << 33
+"""The same, for processes that stop the container and start it again."""
 _MOST_READERS = 1 << 22
 """PID_MAX_LIMIT of the kernel."""
 
@@ -111,12 +113,36 @@ def reading_end(directory: str) -> Iterator[None]:
             os.close(fd)
 
 
+@contextmanager
+def being_restarted(directory: str) -> Iterator[None]:
+    """Mark the container in *directory* as being stopped and started again, during the context."""
+    fd = -1
+    with suppress(OSError):
+        fd = os.open(f"{directory}/{RUN_NAME}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock_byte(fd, _RESTARTING + os.getpid())
+    try:
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def is_being_restarted(directory: str) -> bool:
+    """Return whether a process is in the context of `being_restarted`."""
+    return _is_held(directory, _RESTARTING)
+
+
 def has_readers(directory: str) -> bool:
     """Return whether a process is in the context of `reading_end`."""
+    return _is_held(directory, _READERS)
+
+
+def _is_held(directory: str, first: int) -> bool:
+    """Return whether a process holds one of the bytes from *first* on that belong to processes."""
     with suppress(OSError):
         fd = os.open(f"{directory}/{RUN_NAME}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            return is_locked(fd, _READERS, _MOST_READERS)
+            return is_locked(fd, first, _MOST_READERS)
         finally:
             os.close(fd)
     return False

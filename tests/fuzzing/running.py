@@ -23,7 +23,9 @@ from arstore.runtime.spec.mounts.mount_point import clean_destination
 from arstore.runtime.spec.mounts.volume import parse_volume
 from arstore.runtime.spec.resources import LEAST_MEMORY, parse_cpus, parse_memory
 from arstore.runtime.spec.sizes import parse_size
-from arstore.runtime.stdio.logs import LOG_NAME, LogWriter, read_log_lines
+from arstore.runtime.stdio.log_files import LogFile, LogLimit
+from arstore.runtime.stdio.log_reader import LogReader, Wanted
+from arstore.runtime.stdio.logs import LOG_NAME, LogLine, LogWriter
 from arstore.tar.limits import Limits, changed
 from fuzzing import mutators
 from fuzzing.target import Target, scratch
@@ -79,16 +81,26 @@ def read_log(data: bytes) -> None:
     """Read a log that may be damaged; and a few bytes written by a container must be read back from it."""
     place = scratch("log")
     fd = place.put(LOG_NAME, data)
-    for line in read_log_lines(place.path):
-        assert line.stream in {"stdout", "stderr"}
+    everything = _log_lines(place.path, Wanted())
+    assert all(line.stream in {"stdout", "stderr"} for line in everything)
+    last = _log_lines(place.path, Wanted(tail=2))
+    assert not last or last[-1] == everything[-1]
     os.ftruncate(fd, 0)
-    os.lseek(fd, 0, os.SEEK_SET)
     said = data[:_SAID]
-    writer = LogWriter(fd, "stdout")
+    directory = os.open(place.path, os.O_RDONLY | os.O_DIRECTORY)
+    file = LogFile(directory, LogLimit(0, 1))
+    writer = LogWriter(file.put, "stdout")
     writer.write(said[:9])
     writer.write(said[9:])
     writer.finish()
-    assert b"".join(line.data for line in read_log_lines(place.path)) == said
+    file.close()
+    os.close(directory)
+    assert b"".join(line.data for line in _log_lines(place.path, Wanted())) == said
+
+
+def _log_lines(directory: str, wanted: Wanted) -> list[LogLine]:
+    with LogReader(directory, wanted) as reader:
+        return list(reader.read())
 
 
 def explain_failure(data: bytes) -> None:

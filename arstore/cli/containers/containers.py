@@ -1,8 +1,7 @@
-"""`logs`, `exec`, `stop`, `wait` and `kill`: manage existing containers."""
+"""`exec`, `stop`, `wait` and `kill`: manage existing containers."""
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,19 +14,15 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import ENV_FILE_HELP, GRACE, variables
+from arstore.cli.containers.stream_options import detach_keys_option, keys_of
 from arstore.cli.parameter import ANY, RAW, argument, option
-from arstore.cli.terminal.output import write_json, write_line, write_shown
+from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.state import RunState
     from arstore.store.containers import Container
-
-FOLLOW_INTERVAL = 0.2
-"""Seconds between two reads of a log that is followed."""
 
 
 def _state(container: Container) -> RunState | None:
@@ -38,53 +33,6 @@ def _state(container: Container) -> RunState | None:
         return status(container.path)
     except (NotFoundError, StoreDamagedError):
         return None
-
-
-@exit_statuses(errors.NotFoundError, errors.AmbiguousError)
-@command("logs")
-@argument("container_id", metavar="ID")
-@option("-f", "--follow", is_flag=True, help="Print new output until the container ends.")
-@option("-t", "--timestamps", is_flag=True, help="Print the time before each line.")
-@json_option
-def logs(session: Session, container_id: str, follow: bool, timestamps: bool) -> None:
-    """Show the output of a detached container.
-
-    What the container wrote to stderr is written to stderr. On a terminal, colours are kept and other control
-    characters are escaped. With --json, prints a list of {"time", "stream", "text"}, in which bytes that are not UTF-8
-    are replaced.
-
-    Example:
-
-    arstore logs --follow web
-    """
-    from arstore.runtime.stdio.logs import read_log_lines
-
-    if session.json and follow:
-        raise UsageError("logs", "--json and --follow exclude each other")
-    with session.store() as store:
-        container = store.containers.find(container_id)
-    lines = read_log_lines(container.path, wait=_waiting(container) if follow else None)
-    if session.json:
-        write_json([{"time": e.time, "stream": e.stream, "text": e.data.decode("utf-8", "replace")} for e in lines])
-        return
-    for line in lines:
-        stamp = f"{line.time} ".encode() if timestamps else b""
-        write_shown(stamp + line.data, to_stderr=line.stream == "stderr", colours=True)
-
-
-def _waiting(container: Container) -> Callable[[], bool]:
-    """Return a function for `read_log_lines` that pauses, and returns whether the container may write more."""
-    first = True
-
-    def wait() -> bool:
-        nonlocal first
-        if not first:
-            time.sleep(FOLLOW_INTERVAL)
-        first = False
-        state = _state(container)
-        return state is not None and state.is_running
-
-    return wait
 
 
 @command("exec", cls=ContainerCommand, interspersed=False)
@@ -99,6 +47,7 @@ def _waiting(container: Container) -> Callable[[], bool]:
 @option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP)
 @option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="Set the working directory.")
 @option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Run the command as this user.")
+@detach_keys_option
 @json_option
 def exec_(
     session: Session,
@@ -112,17 +61,20 @@ def exec_(
     env_file: tuple[str, ...],
     workdir: str,
     user: str | None,
+    detach_keys: str,
 ) -> int:
     """Run a command in a running container.
 
-    Settings without an option are those of the container's own command. The exit status is that of the command.
+    Settings without an option are those of the container's own command. The exit status is that of the command. With
+    -it on a terminal, the keys ctrl-p ctrl-q leave it running; then, the exit status is 0.
 
     Example:
 
     arstore exec -it web sh
     """
-    from arstore.runtime.lifecycle.exec import exec_in, start_exec
+    from arstore.runtime.lifecycle.exec import exec_attached, exec_in, start_exec
     from arstore.runtime.spec.options import ExecOptions
+    from arstore.runtime.stdio.attach import Attach
 
     if detach and interactive:
         raise UsageError("exec", "--detach and --interactive exclude each other")
@@ -133,6 +85,9 @@ def exec_(
     if detach:
         start_exec(container.path, args, options)
         return 0
+    keys = keys_of(detach_keys)
+    if Attach(keys=keys).needs_daemon(interactive=interactive, tty=tty):
+        return status_of(session, exec_attached(container.path, args, options, keys))
     return status_of(session, exec_in(container.path, args, options))
 
 

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from arstore.runtime.lifecycle.launcher import Ended
 
 
+def attached_status_of(session: Session, name: str, ended: Ended) -> int:
+    """Return the exit status of a command that was attached to the container *name*, like `status_of`."""
+    if ended.lost:
+        what = "the end of the output was" if ended.lost < 0 else f"{ended.lost} bytes of output were"
+        session.warn(f"{what} not printed, because it was not read in time; `arstore logs {name}` has it")
+    if ended.detached:
+        session.note(f"container {name} is still running; `arstore attach {name}` returns to it")
+    return status_of(session, ended)
+
+
 def status_of(session: Session, ended: Ended) -> int:
     """Return the exit status of the command in the container.
 

@@ -9,6 +9,7 @@ from arstore.cli.containers.limit_options import warn_of_limits
 from arstore.cli.containers.network_options import warn_of_ports
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.containers.setting_options import SettingWords, setting_options, wanted_platform, with_settings
+from arstore.cli.containers.stream_options import LogWords, log_options
 from arstore.cli.parameter import ANY, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.errors import UsageError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class NewContainerWords(ContainerWords, SettingWords, HealthWords, PullWords):
+class NewContainerWords(ContainerWords, SettingWords, HealthWords, LogWords, PullWords):
     """The options of the container, as they were typed."""
 
     name: str
@@ -57,7 +58,7 @@ _OPTIONS = (
 
 def new_container_options(function: F) -> F:
     """Add the options of NewContainerWords to a command, except `remove`."""
-    function = setting_options(container_options(health_options(pull_options(function))))
+    function = setting_options(container_options(health_options(log_options(pull_options(function)))))
     for decorate in reversed(_OPTIONS):
         function = decorate(function)
     return function
@@ -151,6 +152,11 @@ def working_runtime(
 def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
     """Return the options as values. Raises the errors of `run_options` and `with_settings`."""
     from arstore.runtime.spec.restart import parse_restart
+    from arstore.runtime.stdio.log_options import parse_log
 
     options = with_settings(run_options(words), args, words)
-    return options._replace(restart=parse_restart(words["restart"]), health=parse_health(words))
+    return options._replace(
+        restart=parse_restart(words["restart"]),
+        health=parse_health(words),
+        log=parse_log(words["log_driver"], words["log_opt"]),
+    )

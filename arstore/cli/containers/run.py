@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import ContainerCommand, command, json_option, progress_option
-from arstore.cli.containers.ended import status_of
+from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.new_container import (
     NewContainerWords,
     creates_store,
@@ -15,6 +15,7 @@ from arstore.cli.containers.new_container import (
     refuse_contradictions,
     requested,
 )
+from arstore.cli.containers.stream_options import attach_of, attach_option, detach_keys_option, sig_proxy_option
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import ArstoreError, UsageError
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     "--rm", "remove", is_flag=True, help="Remove the container after the command has ended; without -d, the default."
 )
 @option("--rmi", is_flag=True, help="Then remove the image too, unless something else uses it.")
+@attach_option
+@sig_proxy_option
+@detach_keys_option
 @new_container_options
 @progress_option
 @json_option
@@ -47,6 +51,9 @@ def run(
     detach: bool,
     keep: bool,
     rmi: bool,
+    attach: tuple[str, ...],
+    sig_proxy: bool,
+    detach_keys: str,
     **words: Unpack[NewContainerWords],
 ) -> int:
     """Run a command in a new container.
@@ -57,6 +64,9 @@ def run(
 
     Prints what the command prints; with --detach, the container's id. The exit status is that of the command. With
     --restart and without --detach, that is the end of its first run; the next ones are in the background.
+
+    With -it on a terminal, the keys ctrl-p ctrl-q leave the container running; the exit status is then 0, and `arstore
+    attach` returns to it. With -d and -i, the command's stdin stays open for `arstore attach`.
 
     Examples:
 
@@ -70,18 +80,27 @@ def run(
     from arstore.runtime.lifecycle.id_files import write_id_file
 
     _refuse_contradictions(detach, keep, rmi, words)
+    how = attach_of(attach, detach_keys, sig_proxy)
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
         if not detach:
             keep = keep or request.options.restarts
-            request = request._replace(keep=keep, remove=not keep)
-            with _cidfile(words["cidfile"], keep) as created:
+            request = request._replace(keep=keep, remove=not keep, attach=how)
+            made: list[str] = []
+            with _cidfile(words["cidfile"], keep) as write_id:
+
+                def created(container_id: str) -> None:
+                    made.append(container_id)
+                    write_id(container_id)
+                    if how.streams == ("stdin",):
+                        write_line(container_id)
+
                 ended = containers.run(store, request, created)
             if ended.oom_killed:
                 session.warn(out_of_memory(request.image.label, request.options.memory))
             if rmi:
                 _remove_image(session, store, request.image.label)
-            return status_of(session, ended)
+            return attached_status_of(session, made[0], ended)
         container_id = containers.start(store, request)
     # The command was started: errors from here on have their own status, not that of a failed `run`.
     session.done = f"container {container_id} was started and is running"
@@ -133,8 +152,6 @@ def _refuse_contradictions(detach: bool, keep: bool, rmi: bool, words: NewContai
         raise UsageError("run", "--rmi and --detach exclude each other", "use `arstore rm` later")
     if keep and (words["remove"] or rmi):
         raise UsageError("run", "--keep and --rm exclude each other")
-    if detach and words["interactive"]:
-        raise UsageError("run", "--detach and --interactive exclude each other")
 
 
 @command("create", cls=ContainerCommand, interspersed=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from arstore.cli.parameter import ANY, Range, option
 from arstore.errors import NotFoundError, UsageError, from_os_error
@@ -37,7 +37,6 @@ class SettingWords(TypedDict):
     stop_signal: str
     tz: str
     hooks_dir: tuple[str, ...]
-    log_driver: str
     systemd: str
     sdnotify: str
     preserve_fds: int
@@ -80,12 +79,6 @@ _OPTIONS = (
         metavar="DIR",
         multiple=True,
         help="Run the OCI hooks in DIR, programs of this host with the rights of root. None are run by default.",
-    ),
-    option(
-        "--log-driver",
-        metavar="DRIVER",
-        default="k8s-file",
-        help="Where the output of a detached container goes: k8s-file (the default) or none.",
     ),
     option("--systemd", metavar="MODE", default="false", help="false is the only mode: no set-up for systemd."),
     option("--sdnotify", metavar="MODE", default="ignore", help="ignore is the only mode: no messages to systemd."),
@@ -141,7 +134,6 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
         stop_signal=words["stop_signal"],
         timezone=check_timezone(words["tz"]) if words["tz"] else "",
         hooks_dirs=tuple(map(_directory, words["hooks_dir"])),
-        log_driver=cast("Literal['k8s-file', 'none']", words["log_driver"].replace("json-file", "k8s-file")),
         preserved_fds=_descriptors(words["preserve_fds"], words["preserve_fd"]),
         pid_file=os.path.abspath(words["pidfile"]) if words["pidfile"] else "",
     )
@@ -172,11 +164,6 @@ def _refuse_modes(words: SettingWords) -> None:
     """Raise UsageError for modes that other tools have, with the reason."""
     from arstore.oci.document import shown
 
-    if words["log_driver"] not in {"k8s-file", "json-file", "none"}:
-        kept = {"journald": "is not supported: logs are files of the store"}
-        kept["passthrough"] = "is not supported: a container gets pipes, not the caller's files"
-        why = kept.get(words["log_driver"], "not a log driver")
-        raise UsageError(f"--log-driver={shown(words['log_driver'])}", why, "use k8s-file or none")
     if words["systemd"] != "false":
         why = "is not supported: arstore makes no set-up for systemd as the container's init"
         raise UsageError(f"--systemd={shown(words['systemd'])}", why, "use --systemd=false")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, command, exit_statuses, json_option
-from arstore.cli.containers.ended import status_of
+from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.new_container import out_of_memory, working_runtime
 from arstore.cli.containers.options import GRACE
+from arstore.cli.containers.stream_options import attach_of, detach_keys_option, sig_proxy_option
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.runtime.lifecycle.state import RunState
+    from arstore.runtime.stdio.attach import Attach
     from arstore.store.containers import Container
     from arstore.store.store import Store
 
@@ -35,12 +37,17 @@ _PATIENCE, _LOOK_AGAIN = 5.0, 0.02
     is_flag=True,
     help="Like --attach. Stdin is passed if the container was made with --interactive.",
 )
+@sig_proxy_option
+@detach_keys_option
 @json_option
-def start(session: Session, ids: tuple[str, ...], attach: bool, interactive: bool) -> int:
+def start(
+    session: Session, ids: tuple[str, ...], attach: bool, interactive: bool, sig_proxy: bool, detach_keys: str
+) -> int:
     """Start containers that are not running.
 
     The command, its options and limits are those that `run` or `create` recorded; what the container wrote before is
-    still there. A running container is left alone. Containers made by `arstore mount --rw` have no command to start.
+    still there. A running container is left alone, or attached to with --attach. Containers made by `arstore mount
+    --rw` have no command to start.
 
     Prints the ids; with --attach, what the command prints, and the exit status is that of the command.
 
@@ -56,7 +63,8 @@ def start(session: Session, ids: tuple[str, ...], attach: bool, interactive: boo
     with session.store() as store:
         containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
         if attach:
-            return _attached(session, store, containers[0])
+            how = attach_of((), detach_keys, sig_proxy)
+            return _attached(session, store, containers[0], how)
         for container in containers:
             started(session, store, container)
             _print_id(session, container)
@@ -93,6 +101,7 @@ def restart(session: Session, ids: tuple[str, ...], seconds: float | None) -> No
     arstore restart -t 30 web
     """
     from arstore.runtime.lifecycle import control
+    from arstore.store.container_document import being_restarted
 
     with session.store() as store:
         containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
@@ -101,12 +110,13 @@ def restart(session: Session, ids: tuple[str, ...], seconds: float | None) -> No
             request = request_of(session, store, container)
             state = current(container)
             _refuse_paused(state)
-            if request.remove and state is not None and state.is_running:
-                # Only its launcher can do that: it removes the container when it has ended.
-                control.restart_removed(container.path, seconds)
-            else:
-                control.end(container.path, seconds)
-                started(session, store, container, request)
+            with being_restarted(container.path):
+                if request.remove and state is not None and state.is_running:
+                    # Only its launcher can do that: it removes the container when it has ended.
+                    control.restart_removed(container.path, seconds)
+                else:
+                    control.end(container.path, seconds)
+                    started(session, store, container, request)
             _print_id(session, container)
     if session.json:
         write_json({"restarted": [container.id for container in containers]})
@@ -194,16 +204,18 @@ def _is_contended(container: Container) -> bool:
     return lock is None
 
 
-def _attached(session: Session, store: Store, container: Container) -> int:
+def _attached(session: Session, store: Store, container: Container, how: Attach) -> int:
+    """Start *container* with this process attached to it, or attach to it if it is running; return its exit status."""
+    from arstore.runtime.lifecycle.attaching import attach
     from arstore.runtime.lifecycle.containers import run_again
 
     state = current(container)
     _refuse_paused(state)
-    if state is not None and state.is_running:
-        hint = f"`arstore logs --follow {container.id}` prints its output"
-        raise InUseError(f"container {container.id}", "is already running", hint)
-    request = request_of(session, store, container)
+    if state is not None and state.status == "running":
+        store.release()
+        return attached_status_of(session, container.name, attach(container.path, how))
+    request = request_of(session, store, container)._replace(attach=how)
     ended = run_again(store, container, request)
     if ended.oom_killed:
         session.warn(out_of_memory(container.id, request.options.memory))
-    return status_of(session, ended)
+    return attached_status_of(session, container.name, ended)

@@ -141,7 +141,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "i": ("", "use `arstore images`"),
     "task": ("", "`arstore ps` lists running containers, `arstore exec` runs a command in one"),
     "tasks": ("", "`arstore ps` lists running containers, `arstore exec` runs a command in one"),
-    "attach": ("", "`arstore logs --follow ID` shows the output, `arstore exec -it ID sh` opens a shell"),
     "checkpoint": _CHECKPOINTS,
     "restore": _CHECKPOINTS,
     "debug": ("", "use `arstore exec -it ID sh`, or `arstore mount` and the host's tools"),

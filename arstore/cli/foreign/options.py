@@ -84,7 +84,6 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     ),
     (frozenset({"info"}), "-d --debug", "", _READ_JSON),
     (frozenset({"container prune"}), "--filter", "", _EACH),
-    (frozenset({"start", "attach"}), "--detach-keys --sig-proxy", "the streams are those of the container", ""),
     (_VOLUMES, "-f --filter --format -n --noheading", "", _READ_JSON),
     (
         _VOLUMES,
@@ -121,14 +120,14 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (_IDS, "-l --latest --cidfile", "", _EACH),
     (
         frozenset({"logs"}),
-        "-n --names --color --colors --details --since --until --tail",
+        "--color --colors --details",
         "the whole log is printed",
         "use tail(1), or --timestamps and grep(1)",
     ),
     (frozenset({"mount"}), "-a --all", "", "`arstore mounts` lists the mounts"),
     (
         frozenset({"exec"}),
-        "--privileged --detach-keys --no-session --preserve-fd --preserve-fds",
+        "--privileged --no-session --preserve-fd --preserve-fds",
         "the command gets the rights and streams of the container",
         "",
     ),
@@ -282,12 +281,6 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "-a --attach --detach-keys --sig-proxy",
         "the command has the streams and signals of `arstore run`",
         "see -i and -t",
-    ),
-    (
-        _CREATES,
-        "--log-opt",
-        "the output of a detached container is kept in the store",
-        "use `arstore logs`",
     ),
     (
         _RUN,

@@ -3,7 +3,8 @@
 The end of the pipe means that the child has died.
 
 Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255), `unwritten` (`stream`, `errno`:
-the container's output to that stream could not be passed on) and `failed` (an error to raise in the parent).
+the container's output to that stream could not be passed on), `lost` (`size`: bytes of output that are missing at the
+end of the log) and `failed` (an error to raise in the parent).
 """
 
 from __future__ import annotations

@@ -10,14 +10,24 @@ launcher keeps while it lives, also between two runs. docs/design/containers.md 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.disk.cgroups import release, remove_cgroups, set_parent
 from arstore.disk.owner import Owner, lock_of
-from arstore.errors import ArstoreError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
+from arstore.errors import (
+    ArstoreError,
+    InUseError,
+    MountError,
+    MountForbiddenError,
+    NotFoundError,
+    PipelineTimeoutError,
+    StoreDamagedError,
+)
 from arstore.mounts.overlay import Overlay, attach, detached, perform
 from arstore.mounts.upper_in_use import require_unused
 from arstore.rootfs.mount import create_container, lowers, remove_abandoned, remove_container, require_unmounted
@@ -29,6 +39,8 @@ from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.request import Request, record_request
 from arstore.runtime.lifecycle.state import status
 from arstore.runtime.spec.bundle import require_text
+from arstore.runtime.stdio.log_options import PASSTHROUGH
+from arstore.runtime.stdio.streams import STREAMS
 from arstore.store.container_document import has_readers, take_launch_lock
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -39,9 +51,11 @@ if TYPE_CHECKING:
     from arstore.graph.records import TreeRecord
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.channel import Sender
+    from arstore.runtime.lifecycle.launch import OwnClient
     from arstore.runtime.lifecycle.launcher import Ended
     from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions
+    from arstore.runtime.stdio.attach import Attach
     from arstore.store.container_uses import Uses
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
@@ -74,6 +88,14 @@ class RunRequest(NamedTuple):
     """The path of the runtime that the user asked for, to be recorded."""
     uses: Uses | None = None
     """Volumes, images and containers that it uses besides the image (`settle`)."""
+    attach: Attach | None = None
+    """How a command in the foreground is attached to its container; None for all streams, without keys to detach."""
+
+    @property
+    def needs_daemon(self) -> bool:
+        """Whether a command in the foreground may end before its container does."""
+        options, how = self.options, self.attach
+        return how is not None and how.needs_daemon(interactive=options.interactive, tty=options.tty)
 
     @property
     def recorded(self) -> Request:
@@ -90,6 +112,8 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
     request = _settled(store, request)
     container = _made(store, request)
     created(container.id)
+    if request.needs_daemon:
+        return _run_attached(store, container, request._replace(remove=not request.keep))
     try:
         if request.keep:
             store.containers.keep(container.id)
@@ -140,7 +164,58 @@ def start_again(store: Store, container: Container, request: RunRequest) -> None
 def run_again(store: Store, container: Container, request: RunRequest) -> Ended:
     """Run an existing container in the foreground, and return how it ended. Raises the errors of `start_again`."""
     _require_startable(store, container, _SETTLING)
+    if request.needs_daemon:
+        return _attend(store, container, request)
     return _in_foreground(store, container, request, volatile=False)
+
+
+def _run_attached(store: Store, container: Container, request: RunRequest) -> Ended:
+    """Run a new container in the background, with this process attached to it."""
+    has_started = False
+
+    def started() -> None:
+        nonlocal has_started
+        has_started = True
+        if request.keep:
+            store.containers.keep(container.id)
+
+    try:
+        return _attend(store, container, request, started)
+    except BaseException:
+        # Once it is started, its launcher removes it.
+        if not has_started:
+            _discard(store, container)
+        raise
+
+
+def _attend(
+    store: Store, container: Container, request: RunRequest, started: Callable[[], None] = lambda: None
+) -> Ended:
+    from arstore.runtime.lifecycle.attaching import attend_started
+    from arstore.runtime.stdio.attach import Attach
+
+    def start(client: OwnClient) -> None:
+        _in_background(store, container, request, client)
+        started()
+        store.release()
+
+    options, how = request.options, request.attach or Attach()
+    try:
+        ended = attend_started(container.path, how, start, interactive=options.interactive, tty=options.tty)
+    except PipelineTimeoutError:
+        if request.remove:
+            _await_launcher(container)
+        raise
+    if request.remove and not ended.detached:
+        _await_launcher(container)
+    return ended
+
+
+def _await_launcher(container: Container) -> None:
+    """Wait, for a limited time, until the launcher has removed the container."""
+    until = time.monotonic() + _SETTLING
+    while os.path.lexists(container.path) and time.monotonic() < until:
+        time.sleep(_LOOK_AGAIN)
 
 
 def _require_startable(store: Store, container: Container, patience: float) -> None:
@@ -187,6 +262,9 @@ def _settled(store: Store, request: RunRequest) -> RunRequest:
 
 def _discard(store: Store, container: Container) -> None:
     """Remove a container of this process, unless another process has mounted it in the meantime."""
+    with suppress(OSError):
+        # Those of a launcher that was killed while it started the container; the kernel ends their processes.
+        remove_cgroups(container.path)
     with suppress(InUseError, NotFoundError):
         remove_container(store, container.id)
 
@@ -245,13 +323,16 @@ def _take_over(store: Store, container: Container, request: RunRequest, life: Li
     _go_on(store, container, request, life, lock)
 
 
-def _in_background(store: Store, container: Container, request: RunRequest) -> None:
+def _in_background(store: Store, container: Container, request: RunRequest, client: OwnClient | None = None) -> None:
     """Start *container* detached; if it is to be removed at its end, it belongs to its launcher from then on."""
     life = _life(request)
-    with _attended(container) as lock:
+    with _attended(container) as lock, _passed(request if client is None else None) as passed:
+
+        def again() -> None:
+            _go_on(store, container, request, life, lock, passed)
 
         def begin(launch: Launch) -> None:
-            launcher.start(launch._replace(on_exit=lambda: _go_on(store, container, request, life, lock)))
+            launcher.start(launch._replace(on_exit=again, client=client, passed=passed))
 
         _launch(store, container, request, begin, life, lock, volatile=False)
     if request.remove:
@@ -260,7 +341,28 @@ def _in_background(store: Store, container: Container, request: RunRequest) -> N
             store.containers.belong(container.id, status(container.path).launcher)
 
 
-def _go_on(store: Store, container: Container, request: RunRequest, life: Life, lock: int) -> None:
+@contextmanager
+def _passed(request: RunRequest | None) -> Iterator[tuple[int, int] | None]:
+    """Yield copies of this process's output and error for a container that has them instead of a log."""
+    if request is None or request.options.log.driver != PASSTHROUGH:
+        yield None
+        return
+    copies = (fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3))
+    try:
+        yield copies
+    finally:
+        for fd in copies:
+            os.close(fd)
+
+
+def _go_on(
+    store: Store,
+    container: Container,
+    request: RunRequest,
+    life: Life,
+    lock: int,
+    passed: tuple[int, int] | None = None,
+) -> None:
     """Be the launcher after a run: start the container again, as often as its policy says, or remove it."""
     request = request._replace(trees=None)
     while life.last is not None:
@@ -269,12 +371,17 @@ def _go_on(store: Store, container: Container, request: RunRequest, life: Life, 
             break
         reached("run.again")
         try:
-            _launch(store, container, request, launcher.attend, life, lock, volatile=False)
+            again = partial(_attend_again, passed=passed)
+            _launch(store, container, request, again, life, lock, volatile=False)
         except (ArstoreError, OSError) as error:
             life.conclude(str(error))
             break
     if request.remove:
         _discard_at_end(store, container)
+
+
+def _attend_again(launch: Launch, passed: tuple[int, int] | None) -> None:
+    launcher.attend(launch._replace(passed=passed))
 
 
 def _launch(
@@ -315,6 +422,7 @@ def _launch(
             kept=(lock, *(fd for fd, _ in mounts)),
             attending=lambda: store.shared.offered(mounts),
             life=life,
+            attached=STREAMS if request.attach is None else request.attach.streams,
             run_check=_run_check,
         )
         store.release()

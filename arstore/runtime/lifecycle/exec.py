@@ -26,11 +26,11 @@ from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
 from arstore.runtime.driver import OciRuntime, StatePlace
 from arstore.runtime.lifecycle.channel import Sender, Unwritten, error_of
-from arstore.runtime.lifecycle.child import Child, spawn
+from arstore.runtime.lifecycle.child import Child, close_others, spawn
 from arstore.runtime.lifecycle.detach import detached
 from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launcher import Ended, outer_process
-from arstore.runtime.lifecycle.signals import held_back, passing_on
+from arstore.runtime.lifecycle.signals import FORWARDED, held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN, Bundle
 from arstore.runtime.spec.image_files import RootDirectory
@@ -44,7 +44,7 @@ from arstore.runtime.spec.process import (
     working_directory,
 )
 from arstore.runtime.spec.users import resolve_user
-from arstore.runtime.stdio.streams import Stdio
+from arstore.runtime.stdio.streams import Detached, Stdio
 from arstore.runtime.stdio.terminal import raw_mode, window_size
 
 if TYPE_CHECKING:
@@ -79,14 +79,39 @@ def start_exec(directory: str, args: tuple[str, ...], options: ExecOptions | Non
     state = _running(directory, args)
     asked = options or ExecOptions()
 
+    _start_exec(place, state, args, asked, Detached())
+
+
+def exec_attached(directory: str, args: tuple[str, ...], options: ExecOptions, keys: bytes) -> Ended:
+    """Run *args* in the container of *directory* by a daemon that this process is attached to; return how it ended.
+
+    The user can leave the process running by typing *keys*; then, its output is discarded. Raises the errors of
+    `exec_in`.
+    """
+    from arstore.runtime.lifecycle.attaching import OwnPair, ended
+    from arstore.runtime.stdio.client import Attachment, Client
+
+    place = os.path.abspath(directory)
+    state = _running(directory, args)
+    attachment = Attachment(keys=keys, interactive=options.interactive, tty=options.tty, signals=FORWARDED)
+    with OwnPair() as pair, raw_mode(0):
+        _start_exec(place, state, args, options, Detached(client=pair.theirs, size=window_size(0, 1, 2)))
+        pair.handed_over()
+        return ended(Client(pair.ours, attachment).attend(), _KILLED)
+
+
+def _start_exec(directory: str, state: RunState, args: tuple[str, ...], options: ExecOptions, given: Detached) -> None:
+    """Start *args* in a daemon, and return while it is running."""
+
     def work(report: Sender) -> None:
-        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        # The client's end must not stay open here: its death has to be noticed.
+        close_others(report.fd, *given.descriptors)
 
         def started() -> None:
             report.send("started")
             report.close()
 
-        _exec(place, state, args, asked, Stdio(tty=asked.tty, log_fd=null), started)
+        _exec(directory, state, args, options, Stdio(options.interactive, options.tty, given), started)
 
     detached(f"container {state.id}", work)
 
@@ -112,7 +137,7 @@ def _exec(
     on_start: Callable[[], None],
 ) -> Ended:
     with contextlib.ExitStack() as stack:
-        if options.tty and options.interactive and stdio.log_fd is None:
+        if options.tty and options.interactive and stdio.detached is None:
             stack.enter_context(raw_mode(0))
         pid_namespace, *entrance = (
             stack.enter_context(_Handle(state.keeper, name)).fd for name in ("ns/pid", "ns/mnt", "root")
@@ -123,6 +148,8 @@ def _exec(
                 pid_namespace,
                 _ORPHANED,
             )
+            for fd in () if stdio.detached is None else stdio.detached.inherited:
+                os.close(fd)
             interrupts: list[int] = []
 
             def pass_on(number: int) -> None:
@@ -175,6 +202,8 @@ def _follow(child: Child, on_start: Callable[[], None], interrupts: list[int]) -
             result = event.fields["status"]
         elif event.name == "unwritten":
             unwritten = Unwritten(event.fields["stream"], event.fields["errno"])
+        elif event.name == "lost":
+            pass
         else:
             failure = error_of(event)
     child.wait()
@@ -215,7 +244,8 @@ def _attend(
     os.chdir(bundle.path)
     name = f"run/exec-{os.getpid()}"
     os.mkdir(name, 0o700)
-    process = bundle.write_spec(_process(bundle, args, options), f"{name}/process.json")
+    size = window_size(0, 1, 2) if stdio.detached is None else stdio.detached.size
+    process = bundle.write_spec(_process(bundle, args, options, size), f"{name}/process.json")
     place = StatePlace(bundle.place.root, os.path.join(bundle.path, name, "log"))
     runtime = OciRuntime(state.runtime, cgroups=state.cgroups)
     session.attend(
@@ -232,16 +262,17 @@ def _attend(
     _clear(name)
 
 
-def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Json:
-    """Return the process in the container's config.json, changed according to *args* and *options*."""
+def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions, size: tuple[int, int] | None = None) -> Json:
+    """Return the process in the container's config.json, changed according to *args* and *options*; *size* is that of
+    its terminal.
+    """
     spec = bundle.spec()
     found: Json = spec["process"]
     for word in args:
         checked(word, "argument")
     found |= {"args": list(args), "terminal": options.tty}
     found.pop("consoleSize", None)
-    size = window_size(0, 1, 2) if options.tty else None
-    if size is not None:
+    if options.tty and size is not None:
         found["consoleSize"] = {"height": size[0], "width": size[1]}
     volumes = [(mount["destination"], mount["source"]) for mount in spec["mounts"] if mount["type"] == "bind"]
     with RootDirectory(bundle.rootfs, volumes) as root:

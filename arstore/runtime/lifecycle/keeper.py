@@ -80,7 +80,7 @@ class Keeper:
 
         Raises RuntimeFailedError, CommandNotFoundError or CommandNotExecutableError if the runtime fails, OSError.
         """
-        streams = Streams(self._stdio)
+        streams = Streams(self._stdio, self._deliver)
         console = Console(errand.console) if self._stdio.tty else None
         reaper = _Reaper()
         self._runtime_pid = _spawn(errand.argv(console.path if console else ""), streams, errand)
@@ -105,9 +105,12 @@ class Keeper:
             self._deliver(number)
         status = reaper.wait_for(pid)
         self._pid, self._ended = 0, True
-        self._report.send("exited", status=exit_status(status))
-        for stream, error in streams.drain().items():
+        code = exit_status(status)
+        self._report.send("exited", status=code)
+        for stream, error in streams.drain(code).items():
             self._report.send("unwritten", stream=stream, errno=error.errno or 0)
+        if streams.lost:
+            self._report.send("lost", size=streams.lost)
 
     def run_to_end(self, argv: list[str]) -> None:
         """Run a command of the runtime to its end, without input or output; how it ends does not matter."""
@@ -153,8 +156,10 @@ class Keeper:
         if number == signal.SIGWINCH and self._streams is not None and self._stdio.tty:
             self._streams.resize()
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, number)
+        # From a client's thread, the process may just have ended; 0 would be a group of processes.
+        if pid := self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 class _Reaper:

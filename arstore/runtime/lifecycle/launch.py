@@ -38,6 +38,7 @@ from arstore.runtime.spec.process import (
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import UNCONFINED
 from arstore.runtime.spec.users import added_groups, resolve_user
+from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
 
@@ -64,6 +65,16 @@ def _ignore_exit() -> None:
     """Do nothing: the default for callers that do not need the end of a container."""
 
 
+class OwnClient(NamedTuple):
+    """The command in the foreground that starts a detached container: its socket, the size of its terminal, and whether
+    the container ends if it ends without detaching.
+    """
+
+    fd: int
+    size: tuple[int, int] | None = None
+    ends_container: bool = True
+
+
 def _ignore_check(_directory: str, _check: HealthCheck) -> None:
     """Do nothing: the default for callers without health checks."""
 
@@ -79,6 +90,9 @@ class Launch(NamedTuple):
     has its previous effect on the launcher. `kept` are descriptors that the launcher keeps open while it lives; it runs
     inside the context manager that `attending` returns. `life` is what the launcher knows of earlier runs, and has the
     restart policy. `run_check` runs a health check in the container in a directory; it is called in another process.
+    `client` is the command in the foreground that a detached container belongs to at first. `passed` are the files for
+    the output of a detached container that has no log. `attached` are the streams of one in the foreground that are
+    passed on.
     """
 
     id: str
@@ -94,12 +108,20 @@ class Launch(NamedTuple):
     kept: tuple[int, ...] = ()
     attending: Callable[[], AbstractContextManager[None]] = nullcontext
     life: Life | None = None
+    client: OwnClient | None = None
+    passed: tuple[int, int] | None = None
+    attached: tuple[str, ...] = STREAMS
     run_check: Callable[[str, HealthCheck], object] = _ignore_check
 
     @property
     def args(self) -> tuple[str, ...]:
         """The command. Raises ImageConfigError if there is none."""
         return container_args(self.config, self.options)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The size of the user's terminal, rows and columns."""
+        return window_size(0, 1, 2) if self.client is None else self.client.size
 
     @property
     def health_check(self) -> HealthCheck | None:
@@ -160,7 +182,7 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
             network="" if options.network in {"none", "host"} else bundle.network,
         )
     spec = build_spec(launch.config, options, process, around)
-    size = window_size(0, 1, 2) if options.tty else None
+    size = launch.size if options.tty else None
     if size is not None:
         spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
     bundle.write_spec(spec)

@@ -36,8 +36,8 @@ from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
 from arstore.runtime.spec.bundle import Bundle
 from arstore.runtime.spec.mounts.section import own_mount_points
-from arstore.runtime.stdio.logs import LOG_NAME
-from arstore.runtime.stdio.streams import Stdio
+from arstore.runtime.stdio.logs import LogLimit
+from arstore.runtime.stdio.streams import Detached, Stdio
 from arstore.runtime.stdio.terminal import raw_mode
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -67,6 +67,10 @@ class Ended(NamedTuple):
     status: int
     oom_killed: bool = False
     unwritten: Unwritten | None = None
+    detached: bool = False
+    """Whether the user has detached from it instead, and it goes on."""
+    lost: int = 0
+    """Bytes of output that this process was too slow for; -1 for an unknown number at the end."""
 
 
 def run(launch: Launch) -> Ended:
@@ -77,7 +81,7 @@ def run(launch: Launch) -> Ended:
     OSError...; PipelineTimeoutError if it had to be stopped after *launch.timeout* seconds.
     """
     options = launch.options
-    stdio = Stdio(options.interactive, options.tty)
+    stdio = Stdio(options.interactive, options.tty, attached=launch.attached)
     watch = _Watch(_absolute(launch), detached=False)
     with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
@@ -85,7 +89,8 @@ def run(launch: Launch) -> Ended:
 
 
 def start(launch: Launch) -> None:
-    """Start the container detached from this process; return once it is running. Its output goes to the log (`logs`).
+    """Start the container detached from this process; return once it is running. Its output goes to the log, and to
+    processes that attach themselves (`stdio.hub`).
 
     The launcher is a daemon, which calls *launch.on_exit* after the end of a container that has started. Raises the
     errors that keep the container from starting, as `run` does.
@@ -105,26 +110,47 @@ def start(launch: Launch) -> None:
 
 
 def attend(launch: Launch, report: Sender | None = None) -> None:
-    """Run the container as its launcher, a daemon; its output goes to the log (`logs`).
+    """Run the container as its launcher, a daemon; its output goes to the log, and to attached processes.
 
     The first event is sent to *report*; without one, this is not the daemon's first run of the container. Raises the
     errors of `run`.
     """
     launch = _absolute(launch)
-    log = os.devnull if launch.options.log_driver == "none" else os.path.join(launch.directory, LOG_NAME)
-    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
     # Held while this process lives, so that it is known to be alive in every pid namespace.
     graph = graph_of(launch.directory)
     Owner.announced(graph)
-    kept = None if report is None else (report.fd, lock_of(graph), *launch.kept)
+    kept = None if report is None else (report.fd, lock_of(graph), *launch.kept, *(launch.passed or ()))
     watch = _Watch(launch, detached=True, kept=kept)
     try:
         with launch.attending():
-            watch.attend(stdio, lambda event: _announce(report, event))
+            watch.attend(_detached_stdio(launch), lambda event: _announce(report, event))
     finally:
-        if report is None:
-            os.close(log_fd)
+        _remove_socket(launch.directory)
+
+
+def _remove_socket(directory: str) -> None:
+    from arstore.runtime.stdio.frames import remove_socket
+
+    remove_socket(directory)
+
+
+def _detached_stdio(launch: Launch) -> Stdio:
+    """Open what the streams of a detached container lead to. The keeper inherits it. Raises OSError."""
+    from arstore.runtime.stdio.frames import listening
+
+    log, client = launch.options.log, launch.client
+    directory = -1
+    if log.is_file:
+        directory = os.open(launch.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    detached = Detached(
+        log_directory=directory,
+        limit=LogLimit(log.size, log.files),
+        listener=listening(launch.directory),
+        passed=launch.passed,
+    )
+    if client is not None:
+        detached = detached._replace(client=client.fd, ends_with_client=client.ends_container, size=client.size)
+    return Stdio(launch.options.interactive, launch.options.tty, detached)
 
 
 def _announce(report: Sender | None, event: Event) -> None:
@@ -153,6 +179,7 @@ class _Watch:
         self._checks: Schedule | None = None
         self.oom_killed = False
         self.unwritten: Unwritten | None = None
+        self._lost = 0
 
     def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
         """Supervise from the fork to the last clean-up; return the exit status, None if the keeper was killed.
@@ -165,6 +192,10 @@ class _Watch:
             with held_back():
                 child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
                 self._child = child
+                if stdio.detached is not None:
+                    # The keeper has them now: a socket is connected as long as one process has it.
+                    for fd in stdio.detached.inherited:
+                        os.close(fd)
                 stack.callback(self._end)
                 if launch.passes_signals:
                     stack.enter_context(passing_on(self._pass_on))
@@ -231,6 +262,8 @@ class _Watch:
                 reached("run.exited")
             elif event.name == "unwritten":
                 self.unwritten = Unwritten(event.fields["stream"], event.fields["errno"])
+            elif event.name == "lost":
+                self._lost = event.fields["size"]
             else:
                 failure = error_of(event)
         self._child = None
@@ -350,6 +383,8 @@ class _Watch:
             exit_code=status,
             error="" if failure is None else str(failure)[:_LONGEST_ERROR],
             oom_killed=self.oom_killed,
+            timed_out=self._timed_out,
+            lost=self._lost,
         )
         if goes_on:
             self._life.last = last
@@ -408,7 +443,8 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
     joined = _joined(launch)
     bundle.enter(launch.mount_rootfs)
     reached("run.rootfs-placed")
-    close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd, joined, *launch.options.preserved_fds)
+    kept = () if stdio.detached is None else stdio.detached.descriptors
+    close_others(report.fd, *kept, joined, *launch.options.preserved_fds)
     prepare(launch, bundle)
     if launch.options.network not in {"none", "host"}:
         from arstore.runtime.lifecycle.network import connect

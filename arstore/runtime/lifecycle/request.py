@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from arstore.errors import NotFoundError, StoreVersionError
 from arstore.runtime import spec
 from arstore.runtime.spec.options import RunOptions
+from arstore.runtime.stdio.log_options import LogOptions
 from arstore.store.container_document import RUN_NAME, read_request, write_request
 from arstore.values import NamedTuple
 
@@ -76,7 +77,7 @@ def encoded(request: Request) -> dict[str, Any]:
 
 def decoded(fields: Mapping[str, Any]) -> Request:
     """Return the request in JSON that `encoded` has made. Raises ValueError for unknown fields and classes."""
-    return cast("Request", _from_json(dict(fields), {"Request": Request, "RunOptions": RunOptions}))
+    return cast("Request", _from_json(dict(fields), {one.__name__: one for one in (Request, RunOptions, LogOptions)}))
 
 
 def _to_json(value: object) -> object:

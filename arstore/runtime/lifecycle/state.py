@@ -70,6 +70,10 @@ class RunState(NamedTuple):
     """Mount points besides those that every container has or its image asks for."""
     cgroups: bool = True
     """Whether the container has its own control groups."""
+    timed_out: bool = False
+    """True if it was stopped because its time was over."""
+    lost: int = 0
+    """Bytes of output that are missing at the end of the log, because the disk was full."""
     restart_policy: str = "no"
     restarts: int = 0
     """How often the restart policy has started it again since it was started by a user."""
@@ -212,17 +216,22 @@ def _parsed(fields: dict[str, Any]) -> RunState:
     if (
         state.status not in get_args(Status)
         or not all(isinstance(text, str) for text in texts)
-        or not all(type(flag) is bool for flag in (state.detached, state.tty, state.oom_killed, state.cgroups))
+        or not all(type(flag) is bool for flag in _flags(state))
         or type(state.stop_timeout) not in {int, float}
         or not state.stop_timeout >= 0
         or not all(type(time) in {int, float} and 0 <= time < _LATEST for time in times)
         or type(state.stop_signal) is not int
         or not 0 < state.stop_signal < signal.NSIG
         or type(state.restarts) is not int
+        or type(state.lost) is not int
         or (state.exit_code is not None and type(state.exit_code) is not int)
     ):
         raise ValueError(state.id)
     return state
+
+
+def _flags(state: RunState) -> tuple[bool, ...]:
+    return state.detached, state.tty, state.oom_killed, state.cgroups, state.timed_out
 
 
 def _process(fields: dict[str, Any]) -> Owner:

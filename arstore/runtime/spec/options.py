@@ -21,6 +21,7 @@ from arstore.runtime.spec.resources import Resources
 from arstore.runtime.spec.restart import Restart
 from arstore.runtime.spec.rights.security import Security
 from arstore.runtime.spec.sizes import refused
+from arstore.runtime.stdio.log_options import LogOptions
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class RunOptions(NamedTuple):
     init_path: str = ""
     """The host's program for `init`; "" for the first one that is installed."""
     hooks_dirs: tuple[str, ...] = ()
-    log_driver: Literal["k8s-file", "none"] = "k8s-file"
-    """With `none`, the output of a detached container is discarded."""
+    log: LogOptions = LogOptions()
+    """Where the output of a detached container goes."""
     preserved_fds: tuple[int, ...] = ()
     """Descriptors of the caller that the container's process gets under the same numbers."""
     pid_file: str = ""

@@ -2,8 +2,7 @@
 
 A relay ends at the end of its source. `finish` ends it earlier: it passes on what is already there and does not wait
 for more, because a process that outlives the command may keep the other end open forever. Bytes are moved within the
-kernel (splice(2)) where both files support that; a file opened with O_APPEND, a terminal of an older kernel, and a log
-do not.
+kernel (splice(2)) where both files support that; a file opened with O_APPEND and a terminal of an older kernel do not.
 """
 
 from __future__ import annotations
@@ -14,42 +13,30 @@ import os
 import select
 import stat
 import threading
-from typing import TYPE_CHECKING
 
 from arstore.runtime.stdio import terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Sink = Callable[[bytes], None]
 
 _CHUNK = 1 << 16
 _SPLICE = 1 << 20
 _NO_SPLICE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF})
-_TERMINAL_GRACE = 0.05
-"""Seconds. The kernel passes on bytes written to a terminal a moment later (a work queue), without notification."""
 
 
 class Relay:
-    """Moves bytes from *source* to *target*, a descriptor, or to *sink*; both are left open, *source* is closed.
+    """Moves bytes from *source* to *target*, which is left open; *source* is closed.
 
-    *finish* is called at the end, however it came. An error of the target (EPIPE, ENOSPC) ends the relay: the container
-    sees the closed source, and the caller finds the error in `error`.
+    An error of the target (EPIPE, ENOSPC) ends the relay: the container sees the closed source, and the caller finds
+    the error in `error`.
     """
 
-    def __init__(
-        self, source: int, target: int = -1, sink: Sink | None = None, finish: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, source: int, target: int) -> None:
         self._source = source
         self._target = target
-        self._sink = sink or (lambda data: write_waiting(target, data))
-        self._finish = finish
         self.error: OSError | None = None
         """The error from writing to the target; a reader that has gone is not an error."""
         self._wake_read, self._wake_write = os.pipe()
         self._is_finishing = False
-        self._splices = sink is None and stat.S_ISFIFO(os.fstat(source).st_mode)
-        self._grace = _TERMINAL_GRACE if os.isatty(source) else 0.0
+        self._splices = stat.S_ISFIFO(os.fstat(source).st_mode)
+        self._grace = terminal.GRACE if os.isatty(source) else 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -73,9 +60,6 @@ class Relay:
         except OSError as error:
             self.error = error
         finally:
-            if self._finish is not None:
-                with contextlib.suppress(OSError):
-                    self._finish()
             os.close(self._source)
 
     def _has_more(self) -> bool:
@@ -102,7 +86,7 @@ class Relay:
                 self._splices = False
         data = read(self._source)
         if data:
-            self._sink(data)
+            write_waiting(self._target, data)
         return bool(data)
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 END_OF_FILE = b"\x04"
 """The byte that a terminal's user types to end the input."""
 
+GRACE = 0.05
+"""Seconds. The kernel passes on bytes written to a terminal a moment later (a work queue), without notification."""
+
 _CONSOLE_WAIT = 5.0
 _OFLAG, _LFLAG, _CC = 1, 3, 6
 
@@ -66,8 +69,13 @@ def follow_size(master: int, *fds: int) -> None:
     """Set the container's terminal to the size of the first terminal among *fds*; its processes get SIGWINCH."""
     size = window_size(*fds)
     if size is not None:
-        with contextlib.suppress(termios.error, OSError):
-            termios.tcsetwinsize(master, size)
+        set_size(master, size)
+
+
+def set_size(master: int, size: tuple[int, int]) -> None:
+    """Set the container's terminal to *size*, rows and columns; its processes get SIGWINCH."""
+    with contextlib.suppress(termios.error, OSError):
+        termios.tcsetwinsize(master, size)
 
 
 class Console:

@@ -105,8 +105,9 @@ def test_logs(store, tmp_path, words, monkeypatch):
     container = store.ok("mount", "example:1", "--rw", "--name", "box")
     assert container.out
     store.ok("umount", "box")
-    with open(store.root / "containers/box/log", "wb", buffering=0) as file:
-        LogWriter(file.fileno(), "stdout").write(HOSTILE.encode() + b"\n\x1b[32mgreen\n")
+    written: list[bytes] = []
+    LogWriter(written.extend, "stdout").write(HOSTILE.encode() + b"\n\x1b[32mgreen\n")
+    (store.root / "containers/box/log").write_bytes(b"".join(written))
     exact = store.ok("logs", *words, "box").out
     assert HOSTILE.encode().split(b"\n")[0] in exact
     shown = seen(store.words("logs", *words, "box"), store.environment(PYTHONIOENCODING="utf-8"))

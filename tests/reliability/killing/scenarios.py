@@ -337,6 +337,7 @@ def scenarios() -> list[Scenario]:
         Scenario("commit", ("commit", "work", "app:next"), _with_container, **mounted),
         Scenario("container-rm", ("container", "rm", "work"), _with_container, done_already=_NOT_FOUND, **mounted),
         Scenario("run", ("run", "box:1", "/bin/true"), _with("box"), **runs),
+        Scenario("run-attached", ("run", "--sig-proxy=false", "box:1", "/bin/true"), _with("box"), **runs),
         Scenario(
             "run-detached",
             ("run", "--detach", "--name", "work", "box:1", "/bin/true"),

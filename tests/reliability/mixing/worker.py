@@ -86,6 +86,8 @@ class Worker:
                 self._run(next(one for one in families if one.name == "base:1"))
             case "detached":
                 self._detached(next(one for one in families if one.name == "base:1"))
+            case "attached":
+                self._attached(next(one for one in families if one.name == "base:1"))
             case "life":
                 self._life(next(one for one in families if one.name == "base:1"))
             case "policy":
@@ -295,12 +297,29 @@ class Worker:
                 *words, ok=lambda: {RUN_FAILED: self._absent(family, family.name, start)}, kill=self._fate()
             )[0]
             if status == 0:
-                self._told("logs", name)
+                self._told("logs", "--tail", "1", "--since", "1h", "--timestamps", name)
                 self._told("exec", name, "/bin/true")
                 self._told("kill", name)
                 self._told("container", "rm", "--force", name)
             elif status == KILLED:
                 self._clean("container", "rm", "--force", name)
+
+    def _attached(self, family: Family) -> None:
+        """A container that is attached to: the end of the client's input ends it, unless the client is killed."""
+        start = time.monotonic()
+        name = f"w{self._number}-{self._count}"
+        words = ("--entrypoint", "/bin/sh", family.name, "-c", "echo here; cat")
+        with self._held(family):
+            status = self._told(
+                *("run", "-di", "--log-opt", "max-size=1k", "--name", name, *words),
+                ok=lambda: {RUN_FAILED: self._absent(family, family.name, start)},
+                kill=self._fate(),
+            )[0]
+            if status == 0:
+                ended = self._told("attach", name, kill=self._fate())[0]
+                self._told("logs", *(() if ended == KILLED else ("--follow",)), name)
+            if status in {0, KILLED}:
+                self._clean("container", "rm", "--force", "-t", "0", name)
 
     def _life(self, family: Family) -> None:
         """A container that is created, started, frozen, renamed and removed; one of these commands may be killed."""
@@ -383,6 +402,7 @@ _MIXTURE = {
     "run": 4,
     "detached": 2,
     "life": 2,
+    "attached": 2,
     "policy": 2,
     "load": 2,
 }

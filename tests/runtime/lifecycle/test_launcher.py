@@ -11,7 +11,7 @@ import pytest
 from arstore.disk.cgroups import cgroups_path, remove_cgroups
 from arstore.runtime.lifecycle.control import kill, stop, wait
 from arstore.runtime.lifecycle.signals import FORWARDED
-from arstore.runtime.stdio.logs import read_log_lines
+from arstore.runtime.stdio.log_reader import LogReader
 
 pytestmark = pytest.mark.root
 
@@ -232,7 +232,8 @@ def test_detached_life(box):
     assert wait(str(box.directory), 0.05).status == "running"
     state = stop(str(box.directory))
     assert (state.status, state.exit_code) == ("exited", 5)
-    lines = list(read_log_lines(str(box.directory)))
+    with LogReader(str(box.directory)) as reader:
+        lines = list(reader.read())
     assert b"".join(line.data for line in lines if line.stream == "stdout") == b"out\npart"
     assert b"".join(line.data for line in lines if line.stream == "stderr") == b"err\n"
     wait_until_gone(box, state.launcher.pid, state.keeper.pid)
@@ -293,6 +294,43 @@ def test_a_disk_that_the_container_fills_does_not_change_its_status(box, tmp_pat
         assert os.statvfs(place).f_bavail < 64
         assert (box.state().status, box.state().exit_code) == ("exited", 3)
         assert not [name for name in os.listdir(box.directory) if name.startswith("state.json.")]
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("space", [True, False])
+def test_a_detached_container_on_a_full_disk_goes_on(box, tmp_path, space):
+    """Its log says how much is missing once there is space again, or else its state does."""
+    disk, place = tmp_path / "disk", tmp_path / "mounted"
+    place.mkdir()
+    with open(disk, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", disk], check=True)
+    subprocess.run(["mount", "-o", "loop", disk, place], check=True)
+    try:
+        box.base = place
+        fill = "dd if=/dev/zero of=/disk/full bs=64k; dd if=/dev/zero of=/disk/more bs=1 count=9999"
+        say = "i=0; while [ $i -lt 2000 ]; do echo line-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done"
+        rest = "sleep 1; rm /disk/full; echo after; " if space else ""
+        script = f"({fill}) 2>/dev/null; {say}; {rest}exit 3"
+        assert box.shell(script, mode="start", volumes=[[str(place), "/disk", False]]).returncode == 0
+        state = wait(str(box.directory), 60)
+        assert (state.status, state.exit_code) == ("exited", 3)
+        with LogReader(str(box.directory)) as reader:
+            lines = [line.data for line in reader.read()]
+        said = [b"line-%d-%b\n" % (number, b"x" * 32) for number in range(2000)]
+        kept = [line for line in lines if line.startswith(b"line-")]
+        missing = sum(map(len, said)) - sum(map(len, kept))
+        rest = iter(said)
+        assert all(line in rest for line in kept)
+        assert missing > 0
+        notices = [line for line in lines if line.startswith(b"arstore: ")]
+        assert all(line.endswith(b" bytes of output are missing here: No space left on device\n") for line in notices)
+        assert sum(int(line.split()[1]) for line in notices) + state.lost == missing
+        if space:
+            assert state.lost == 0
+            assert lines[-1] == b"after\n"
     finally:
         subprocess.run(["umount", place], check=True)
 
