@@ -25,12 +25,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--peers", metavar="DIR", default="", help="a root directory with podman, see tools/peers")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(REPOSITORY)}")
     parser.add_argument("--only", metavar="PATTERN", default="", help="only the rows whose THEME: NAME match")
+    parser.add_argument("--arstore", metavar="DIR", type=Path, default=REPOSITORY, help="compare this checkout's arstore")
     parser.add_argument("--verbose", action="store_true", help="also print what each program writes to stderr")
     options = parser.parse_args(words)
     if options.write and options.only:
         parser.error("--write needs all rows")
     with tempfile.TemporaryDirectory(prefix="arstore-compared-", dir="/var/tmp") as place:
-        system = System(Path(place), options.peers)
+        system = System(Path(place), options.peers, options.arstore.resolve())
         try:
             verdicts = _run(system, options.only, options.verbose)
         except CannotError as error:

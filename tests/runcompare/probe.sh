@@ -55,6 +55,7 @@ stat -c '%n %A %u %g' /tmp /var/tmp /run /work /home/app 2>&1
 ls -l /etc/localtime 2>/dev/null | sed 's/.* \/etc/\/etc/'
 date +%Z
 section descriptors
+# Without $(...), whose pipe would be a descriptor of this shell.
 for number in 0 1 2 3 4 5; do
-    target=$(readlink /proc/$$/fd/$number) && echo "$number $target"
+    [ ! -L "/proc/$$/fd/$number" ] || { echo -n "$number " && readlink "/proc/$$/fd/$number"; }
 done

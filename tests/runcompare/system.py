@@ -35,11 +35,15 @@ class Line(NamedTuple):
 
 
 class System:
-    """Runs the rows, in a directory *place*, which is visible at the same path in the root directory *peers*, if given."""
+    """Runs the rows, in a directory *place*, which is visible at the same path in the root directory *peers*, if given.
 
-    def __init__(self, place: Path, peers: str = "") -> None:
+    arstore is that of the directory *checkout*.
+    """
+
+    def __init__(self, place: Path, peers: str = "", checkout: Path = REPOSITORY) -> None:
         self._place = place
         self._peers = peers
+        self._checkout = checkout
         self.versions: Sequence[str] = ()
 
     def rows(self, only: str = "") -> Iterator[Line]:
@@ -48,8 +52,8 @@ class System:
         Raises CannotError.
         """
         python = self._prepare()
-        command = [*self._prefix(), *python, "-m", "runcompare.inside", str(self._place), "--only", only]
-        environment = {**os.environ, "PEERS_BIND": f"{REPOSITORY}:{self._place}", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [*self._prefix(), python, "-m", "runcompare.inside", str(self._place), "--only", only]
+        environment = {**os.environ, "PEERS_BIND": f"{self._checkout}:{self._place}", "PYTHONDONTWRITEBYTECODE": "1"}
         environment["PYTHONPATH"] = f"{REPOSITORY}:{REPOSITORY}/tests"
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY) as process:
             assert process.stdout is not None
@@ -65,7 +69,7 @@ class System:
     def _prefix(self) -> list[str]:
         return [str(REPOSITORY / "tools/peers"), "run", self._peers] if self._peers else []
 
-    def _prepare(self) -> list[str]:
+    def _prepare(self) -> str:
         """Write the images, and give the system's Python arstore's dependencies. Return the Python."""
         box = host.busybox()
         if box is None:
@@ -76,8 +80,15 @@ class System:
         if not self._peers:
             if shutil.which("podman") is None:
                 raise CannotError("podman is not installed")
-            return [sys.executable]
-        return [str(_environment(self._place / "venv", self._version()))]
+            version = "{}.{}".format(*sys.version_info)
+            packages = _environment(self._place / "venv", version, Path(sys.base_prefix, "bin/python3"))
+            _write_paths(packages, self._checkout, *filter(os.path.isdir, sys.path))
+        else:
+            version = self._version()
+            packages = _environment(self._place / "venv", version, Path("/usr/bin/python3"))
+            _write_paths(packages, self._checkout)
+            _install(packages, version)
+        return str(self._place / "venv/bin/python")
 
     def _version(self) -> str:
         """Version of the system's Python, as 3.14."""
@@ -89,20 +100,28 @@ class System:
         return done.stdout.strip()
 
 
-def _environment(place: Path, version: str) -> Path:
-    """A virtual environment for another Python, made from here: that system has no pip."""
+def _environment(place: Path, version: str, python: Path) -> Path:
+    """Make a virtual environment for a Python that may be one of another system. Return its directory of packages."""
     packages = place / f"lib/python{version}/site-packages"
     packages.mkdir(parents=True)
     (place / "bin").mkdir()
-    (place / "bin/python").symlink_to("/usr/bin/python3")
-    (place / "pyvenv.cfg").write_text("home = /usr/bin\n")
-    (packages / "checkout.pth").write_text(f"{REPOSITORY}\n")
+    (place / "bin/python").symlink_to(python)
+    (place / "pyvenv.cfg").write_text(f"home = {python.parent}\n")
+    return packages
+
+
+def _write_paths(packages: Path, *paths: str | Path) -> None:
+    """Let that Python import from *paths* too. A variable would be seen by the containers of `--env-host`."""
+    (packages / "compared.pth").write_text("".join(f"{path}\n" for path in paths))
+
+
+def _install(packages: Path, version: str) -> None:
+    """Install arstore's dependencies from here: the compared system has no pip."""
     wanted = ["--python-version", version, "--only-binary", ":all:", "--no-compile"]
     command = [sys.executable, "-m", "pip", "install", "-q", *wanted, "--target", packages, *_requirements(version)]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotError(f"pip: {done.stderr.strip()[-300:]}")
-    return place / "bin/python"
 
 
 def _requirements(version: str) -> list[str]:
