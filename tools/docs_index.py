@@ -68,6 +68,7 @@ PAGES: dict[str, dict[str, str]] = {
         "design/trust-decisions.md": "What skopeo and arstore decide under the same policies",
         "design/trust-attacks.md": "Which attacks on signatures were tried, and what arstore prints",
         "design/mutation.md": "Which guards of the code no test would miss",
+        "design/run-comparison.md": "Where `run` differs from podman's, option by option",
         "design/startup.md": "Where the time of a short command goes",
         "benchmarks.md": "How fast arstore is, how it is measured, and which requirements are not met",
         "benchmarks/results.md": "All bars and medians of the last run",

@@ -20,7 +20,49 @@ class Known(NamedTuple):
     reason: str
 
 
-KNOWN: tuple[Known, ...] = ()
+_ANY = ".*"
+KNOWN: tuple[Known, ...] = (
+    Known(
+        _ANY,
+        "process status",
+        r"Cap\w+ (AUDIT_WRITE|MKNOD|NET_RAW)|Groups 0",
+        "Groups none",
+        "arstore has docker's fourteen capabilities, podman eleven of them; the primary group is among the additional "
+        "groups, so that no process can drop it (CVE-2022-36109)",
+    ),
+    Known(_ANY, "identity", "groups=0.root.", _ANY, "the primary group is among the additional groups"),
+    Known(
+        _ANY,
+        "mounts",
+        "/dev/shm tmpfs nosuid,nodev,noexec,size=65536k|/etc/resolv.conf bind",
+        "/dev/shm tmpfs nosuid,nodev,noexec,size=64000k|/run/.containerenv bind",
+        "64m is 64 MiB in arstore, 65536000 bytes in podman; podman writes /run/.containerenv, and no resolv.conf without "
+        "a network",
+    ),
+    Known(_ANY, "environment", "", "container=podman", "podman names itself in the variable container"),
+    Known(
+        _ANY,
+        "namespaces",
+        "cgroup private",
+        "cgroup host",
+        "the namespace of control groups is private in arstore; in podman it is only with version 2 of control groups",
+    ),
+    Known(
+        _ANY,
+        "control groups",
+        r"\d+:[\w=]*:/",
+        r"\d+:[\w=]*:/libpod_parent/ID",
+        "the namespace of control groups is private in arstore; in podman it is only with version 2 of control groups",
+    ),
+    Known(
+        _ANY,
+        "places",
+        "/ drwxr-xr-x 0 0|/etc/resolv.conf -rw-r--r-- 0 0",
+        "/ dr-xr-xr-x 0 0|/run/.containerenv -rw-r--r-- 0 0",
+        "the root directory has the mode in the image's layer in arstore, and always 0555 in podman; the rest is as in "
+        "mounts",
+    ),
+)
 
 
 def reason(row: Row, difference: Difference) -> str:

@@ -16,7 +16,7 @@ _PROGRAM = re.compile(r'^(Error|Warning|WARN|arstore|warning)\b.*|^time="|^\{"ms
 _NO_OPTION = re.compile(r"^arstore: .*no such option '?(?P<option>--?[\w-]+)", re.M)
 _ID = re.compile(r"\b(?:libpod-|arstore-|ar-)?(?:[0-9a-f]{64}|[0-9a-f]{12})\b(?:\.scope)?")
 _INIT = re.compile(r"\b(podman|arstore)-init\b")
-_GENERATED = re.compile(r"(?<=ID )[a-z]+_[a-z]+$")
+_GENERATED = re.compile(r"(?<=^127\.0\.0\.1 )(\S+) [a-z]+_[a-z]+$")
 _CAPABILITIES = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
     "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
@@ -80,7 +80,7 @@ def sections(stdout: str, scrub: Scrub) -> dict[str, list[str]]:
             lines = normalise(lines)
         lines = [scrub.text(line) for line in lines]
         if name == "network":
-            lines = [_GENERATED.sub("NAME", line) for line in lines]
+            lines = [_GENERATED.sub(r"\1 NAME", line) for line in lines]
         found[name] = lines if name in {"stdout", "users"} else sorted(lines)
     return found
 
@@ -103,6 +103,20 @@ def process_status(lines: Sequence[str]) -> list[str]:
             found += [f"Groups {number}" for number in value.split()] or ["Groups none"]
         else:
             found.append(" ".join(line.split()))
+    return found
+
+
+def identity(lines: Sequence[str]) -> list[str]:
+    """Return the lines of the maps and of `id`; a line for each group."""
+    found = []
+    for line in lines:
+        words = line.split()
+        if not line.startswith("uid="):
+            found.append(" ".join(words))
+            continue
+        for word in words:
+            name, _, numbers = word.partition("=")
+            found += [f"{name}={number}" for number in numbers.split(",")]
     return found
 
 
@@ -165,14 +179,9 @@ def network(lines: Sequence[str]) -> list[str]:
     return [re.sub(r"^\d+: ", "", " ".join(line.split("\\")[0].split())) for line in lines]
 
 
-def cleared(lines: Sequence[str]) -> list[str]:
-    """Return lines with single spaces."""
-    return [" ".join(line.split()) for line in lines]
-
-
 _NORMAL: dict[str, Callable[[Sequence[str]], list[str]]] = {
     "process status": process_status,
-    "identity": cleared,
+    "identity": identity,
     "namespaces": namespaces,
     "descriptors": descriptors,
     "limits": limits,

@@ -142,7 +142,7 @@ SCRIPTS = {
     "dns-option": "bare --rm --network host --dns 10.9.9.9 --dns-option ndots:3 plain cat /etc/resolv.conf",
     "dns-search": "bare --rm --network host --dns 10.9.9.9 --dns-search some.example plain cat /etc/resolv.conf",
     "entrypoint": "run --entrypoint /bin/echo plain hello",
-    "help": "prog run --help >text; grep -c -e --volume text; rm text",
+    "help": "prog run --help | grep -c '^Usage:'",
     "http-proxy": "http_proxy=http://proxy.example:1 run --http-proxy=false plain probe",
     "image-volume": "run --image-volume tmpfs rich probe",
     "interactive": "echo hello | run --interactive plain cat",
