@@ -20,12 +20,15 @@ WANTED = 0.9
 
 
 def main(words: list[str] | None = None) -> int:
-    """Print a line for each row, then the ratio. Return 0 if it is at least WANTED, 1 if not, 2 if nothing was compared."""
+    """Print a line for each row, then the ratio.
+
+    Return 0 if it is at least WANTED, 1 if not, 2 if nothing was compared.
+    """
     parser = argparse.ArgumentParser(prog="tools/run-comparison", description=about)
     parser.add_argument("--peers", metavar="DIR", default="", help="a root directory with podman, see tools/peers")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(REPOSITORY)}")
     parser.add_argument("--only", metavar="PATTERN", default="", help="only the rows whose THEME: NAME match")
-    parser.add_argument("--arstore", metavar="DIR", type=Path, default=REPOSITORY, help="compare this checkout's arstore")
+    parser.add_argument("--arstore", metavar="DIR", type=Path, default=REPOSITORY, help="the checkout that is compared")
     parser.add_argument("--verbose", action="store_true", help="also print what each program writes to stderr")
     options = parser.parse_args(words)
     if options.write and options.only:

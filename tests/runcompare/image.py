@@ -8,9 +8,55 @@ from support import images
 
 PROBE = Path(__file__).with_name("probe.sh")
 ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "FROM_IMAGE=yes")
-APPLETS = tuple(
-    "cat chmod chown cp cut date dd df echo env false find grep head hostname id ip kill ls mkdir mkfifo mount mv nc pwd ps "
-    "readlink rm sed seq setpriv sh sleep sort stat stty tail test timeout touch tr true tty umount uname wc wget yes".split()
+APPLETS = (
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "echo",
+    "env",
+    "false",
+    "find",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "ip",
+    "kill",
+    "ls",
+    "mkdir",
+    "mkfifo",
+    "mount",
+    "mv",
+    "nc",
+    "ps",
+    "pwd",
+    "readlink",
+    "rm",
+    "sed",
+    "seq",
+    "setpriv",
+    "sh",
+    "sleep",
+    "sort",
+    "stat",
+    "stty",
+    "tail",
+    "test",
+    "timeout",
+    "touch",
+    "tr",
+    "true",
+    "tty",
+    "umount",
+    "uname",
+    "wc",
+    "wget",
+    "yes",
 )
 _PASSWD = b"""root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/false
@@ -42,8 +88,8 @@ RICH = {
 def write(place: Path, busybox: Path) -> dict[str, Path]:
     """Write an archive of each image to the directory *place*, and return the paths by the images' names.
 
-    `plain` has nothing but PATH, a variable and a command; `rich` has a user, a directory, an entrypoint, a volume, a stop
-    signal and labels; `bare` has an empty config.
+    `plain` has nothing but PATH, a variable and a command; `rich` has a user, a directory, an entrypoint, a volume, a
+    stop signal and labels; `bare` has an empty config.
     """
     layer = images.layer(_members(busybox.read_bytes()))
     found = {}
@@ -59,7 +105,8 @@ def _members(busybox: bytes) -> list[images.Member]:
     places = ("bin", "etc", "dev", "proc", "sys", "run", "var", "root", "home", "usr", "usr/bin", "usr/share", "work")
     members = [images.directory("./"), *(images.directory(name) for name in places)]
     members += [images.directory(name, 0o1777) for name in ("tmp", "var/tmp")]
-    members += [images.file("bin/busybox", busybox, 0o755), *(images.symlink(f"bin/{name}", "busybox") for name in APPLETS)]
+    members.append(images.file("bin/busybox", busybox, 0o755))
+    members += [images.symlink(f"bin/{name}", "busybox") for name in APPLETS]
     members += [
         images.file("bin/probe", PROBE.read_bytes(), 0o755),
         images.file("bin/entry", b'#!/bin/sh\necho "entry: $*"\n[ "$1" != probe ] || exec probe\n', 0o755),

@@ -1,4 +1,4 @@
-"""The part that runs in the compared system, with its Python and without other packages: print each row's outcomes as JSON."""
+"""The part that runs in the compared system, with its Python and no other packages: print outcomes as JSON."""
 
 from __future__ import annotations
 

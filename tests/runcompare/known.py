@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Known(NamedTuple):
-    """Patterns for a row's key, a section, our lines and podman's lines: every line has to match in full. And the reason."""
+    """Patterns for a row's key, a section, our lines and podman's lines, each matched in full; and the reason."""
 
     row: str
     section: str
@@ -36,8 +36,8 @@ KNOWN: tuple[Known, ...] = (
         "mounts",
         "/dev/shm tmpfs nosuid,nodev,noexec,size=65536k|/etc/resolv.conf bind",
         "/dev/shm tmpfs nosuid,nodev,noexec,size=64000k|/run/.containerenv bind",
-        "64m is 64 MiB in arstore, 65536000 bytes in podman; podman writes /run/.containerenv, and no resolv.conf without "
-        "a network",
+        "64m is 64 MiB in arstore, 65536000 bytes in podman; podman writes /run/.containerenv, and no resolv.conf "
+        "without a network",
     ),
     Known(_ANY, "environment", "", "container=podman", "podman names itself in the variable container"),
     Known(

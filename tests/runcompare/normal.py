@@ -1,4 +1,4 @@
-"""Normal forms: what differs between any two runs of one program is replaced by a word, and order that means nothing is sorted."""
+"""Normal forms: what differs between two runs of one program becomes a word; order without a meaning is sorted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,48 @@ _ID = re.compile(r"\b(?:libpod-|arstore-|ar-)?(?:[0-9a-f]{64}|[0-9a-f]{12})\b(?:
 _INIT = re.compile(r"\b(podman|arstore)-init\b")
 _GENERATED = re.compile(r"(?<=^127\.0\.0\.1 )(\S+) [a-z]+_[a-z]+$")
 _CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
-    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
-    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+)
 _FLAGS = ("ro", "nosuid", "nodev", "noexec")
 _SIZES = re.compile(r"^(size|mode|uid|gid|nr_inodes)=")
 _STATES = {"stopped": "exited", "configured": "created", "dead": "exited"}
@@ -98,7 +135,8 @@ def process_status(lines: Sequence[str]) -> list[str]:
         name, _, value = line.partition(":")
         if name.startswith("Cap"):
             bits = int(value, 16)
-            found += [f"{name} {_capability(bit)}" for bit in range(bits.bit_length()) if bits >> bit & 1] or [f"{name} none"]
+            members = [_capability(bit) for bit in range(bits.bit_length()) if bits >> bit & 1]
+            found += [f"{name} {member}" for member in members or ["none"]]
         elif name == "Groups":
             found += [f"Groups {number}" for number in value.split()] or ["Groups none"]
         else:
@@ -127,8 +165,8 @@ def _capability(bit: int) -> str:
 def mounts(lines: Sequence[str], scrub: Scrub) -> list[str]:
     """Return `place type flags` for each line of mountinfo (proc_pid_mountinfo(5)).
 
-    The type is `bind` where a part of a file system is mounted; a whole one has its type, and a tmpfs its size and mode. Of
-    files that the program itself puts somewhere, only `ro` matters: the rest depends on where it keeps its state.
+    The type is `bind` where a part of a file system is mounted; a whole one has its type, and a tmpfs its size and
+    mode. Of files that the program itself puts somewhere, only `ro` matters: the rest depends on where its state is.
     """
     found = []
     for line in lines:

@@ -26,7 +26,7 @@ class Left(NamedTuple):
 
 
 class Program:
-    """One of the programs, with its storage below *place*. The names of containers and volumes are those that users see."""
+    """One of the programs, with its storage below *place*."""
 
     name = ""
     keep = ""
@@ -37,8 +37,8 @@ class Program:
         self.bin = place / "bin"
         self.bin.mkdir(parents=True)
         words = shlex.join(self.words())
-        more_words = {"prog": "", "bare": "run ", "run": "run --rm --network none ", "keep": f"run {self.keep}--network none "}
-        for name, more in more_words.items():
+        run, keep = "run --rm --network none ", f"run {self.keep}--network none "
+        for name, more in {"prog": "", "bare": "run ", "run": run, "keep": keep}.items():
             script = self.bin / name
             script.write_text(f'#!/bin/sh\nexec {words} {more}"$@"\n')
             script.chmod(0o755)
@@ -54,7 +54,13 @@ class Program:
         """
         command = [str(self.bin / "prog"), *map(str, words)]
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=300, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=300,
+            check=False,
         )
         if check and done.returncode:
             raise RuntimeError(f"{self.name} {' '.join(map(str, words))}: {done.stderr.strip()[-500:]}")
@@ -115,13 +121,14 @@ class Podman(Program):
 
 
 class Arstore(Program):
-    """arstore from this checkout, with a Python of the compared system, and without variables of its own."""
+    """arstore from this checkout, with a Python of the compared system, and no variable set for it."""
 
     name = "arstore"
     keep = "--keep "
 
     def words(self) -> list[str]:
-        return [sys.executable, "-m", "arstore", "--root", str(self.place / "root"), "--runroot", str(self.place / "run")]
+        places = ["--root", str(self.place / "root"), "--runroot", str(self.place / "run")]
+        return [sys.executable, "-m", "arstore", *places]
 
     def load(self, archives: Mapping[str, Path]) -> None:
         for path in archives.values():

@@ -21,7 +21,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 
 def table(verdicts: Sequence[Verdict], versions: Sequence[str]) -> str:
-    """Return the versions, the counts by theme, and for each theme the rows that are not equal and the names of the others."""
+    """Return the versions, the counts by theme, and for each theme rows that are not equal, and the others' names."""
     lines = [f"Versions: {'; '.join(versions)}.", "", f"**{summary(verdicts)}.**", ""]
     names = (verdict.EQUAL, verdict.EXPLAINED, verdict.DIFFERENT, verdict.MISSING)
     lines += ["| theme | rows | " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) + 1)]

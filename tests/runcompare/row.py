@@ -14,9 +14,10 @@ _OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]+)")
 class Row(NamedTuple):
     """A script for bash, with a name that is unique within its theme.
 
-    In the script, `run` is the program's `run --rm --network none`, `keep` is the same without `--rm`, `bare` is its `run`, and
-    `prog` is the program itself. arstore's `keep` has `--keep`, since it removes containers by default. The image `plain` has the command `probe`. The current directory has the files of `running.furnish`. `$PORT` is a free port,
-    `$DISK` a block device, `$ARCH` the host's architecture.
+    In the script, `run` is the program's `run --rm --network none`, `keep` is the same without `--rm`, `bare` is its
+    `run`, and `prog` is the program itself. arstore's `keep` has `--keep`, since it removes containers by default. The
+    image `plain` has the command `probe`. The current directory has the files of `running.furnish`. `$PORT` is a free
+    port, `$DISK` a block device, `$ARCH` the host's architecture.
     """
 
     theme: str

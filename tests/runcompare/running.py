@@ -26,7 +26,7 @@ SECCOMP = (
 
 
 class Outcome(NamedTuple):
-    """What a row does with a program: normalised lines by section. `stderr` is what the program printed, for the report."""
+    """The result of a row with a program: normalised lines by section, and the whole stderr for the report."""
 
     sections: dict[str, list[str]]
     stderr: str = ""

@@ -125,14 +125,15 @@ def _install(packages: Path, version: str) -> None:
 
 
 def _requirements(version: str) -> list[str]:
-    """arstore's dependencies for that Python. pip judges markers by the Python that it runs with, so they are judged here."""
+    """arstore's dependencies for that Python. pip judges markers by the Python that it runs with, hence here."""
     from pip._vendor.packaging.requirements import Requirement
 
     with open(REPOSITORY / "pyproject.toml", "rb") as file:
         listed = [Requirement(text) for text in tomllib.load(file)["project"]["dependencies"]]
     found = []
+    there = {"python_version": version, "python_full_version": f"{version}.0"}
     for one in listed:
-        if one.marker is None or one.marker.evaluate({"python_version": version, "python_full_version": f"{version}.0"}):
+        if one.marker is None or one.marker.evaluate(there):
             one.marker = None
             found.append(str(one))
     return found

@@ -43,8 +43,11 @@ def rows() -> list[Row]:
         "--device /dev/null:/dev/other:rwm -u app",
     )
     cases = (
-        ("files written by root", "run -v $PWD/src:/mnt plain sh -c 'echo x >/mnt/new; mkdir /mnt/made; chmod 600 /mnt/new'"),
-        ("files written by app", "run -u app -v $PWD/owned:/mnt plain sh -c 'echo x >/mnt/new; ls -ln /mnt | cut -c 1-30'"),
+        (
+            "files written by root",
+            "run -v $PWD/src:/mnt plain sh -c 'echo x >/mnt/new; mkdir /mnt/made; chmod 600 /mnt/new'",
+        ),
+        ("files written by app", "run -u app -v $PWD/owned:/mnt plain sh -c 'echo x >/mnt/new; ls -n /mnt | wc -l'"),
         ("files in a read-only volume", "run -v $PWD/src:/mnt:ro plain touch /mnt/new"),
         ("image with VOLUME", "run rich probe"),
         ("image with VOLUME, -v at its place", "run -v $PWD/owned:/data rich probe"),

@@ -12,7 +12,8 @@ def _signalled(signal: str, words: str = "") -> str:
     """Return a script that sends a signal to the program while the command runs."""
     command = _TRAP.format(signal).replace("'", "'\\''")
     # exec: the signal has to reach the program, not a shell.
-    return f"(exec run {words} plain sh -c '{command}') >out & {_READY}; kill -{signal} $!; wait $!; echo $?; cat out; rm out"
+    started = f"(exec run {words} plain sh -c '{command}') >out & {_READY}"
+    return f"{started}; kill -{signal} $!; wait $!; echo $?; cat out; rm out"
 
 
 def _stopped(verb: str, words: str = "", signal: str = "TERM") -> str:
@@ -88,7 +89,7 @@ def _statuses() -> list[Row]:
         ("command not to be searched by the user", "run -u app plain /work/private/x"),
         ("a container that is kept", "bare --network none --name box1 plain sh -c 'exit 4'"),
         ("wait", "bare --network none -d --name box1 plain sh -c 'exit 5'; prog wait box1"),
-        ("exec", "bare --network none -d --name box1 plain sleep 20; prog exec box1 sh -c 'exit 6'; prog kill box1 >/dev/null"),
+        ("exec", "bare --network none -d --name box1 plain sleep 20; prog exec box1 sh -c 'exit 6'"),
     )
     return scripts("statuses", cases)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runcompare.help import Option
 
 BASELINE = Row("without options", "probe", "run plain probe")
-"""What differs here is counted once, here, by section, and not again in each row that shows it too."""
+"""Its differences are counted here, by section, and not again in the rows that show them too."""
 
 
 def every(found: Sequence[Option]) -> list[Row]:
