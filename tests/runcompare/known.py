@@ -39,6 +39,20 @@ KNOWN: tuple[Known, ...] = (
         "64m is 64 MiB in arstore, 65536000 bytes in podman; podman writes /run/.containerenv, and no resolv.conf "
         "without a network",
     ),
+    Known(
+        _ANY,
+        "mounts",
+        r"/\S+ bind (ro,)?nosuid,nodev(,noexec)?(,shared|,master|,private)*",
+        r"/\S+ bind ?(ro)?(,?noexec)?(,?shared|,?master|,?private)*",
+        "volumes grant no privileges: they are always nosuid and nodev",
+    ),
+    Known(
+        "options: --name",
+        "environment|host name|network",
+        r"(HOSTNAME=|127.0.1.1 )?box1",
+        r"(HOSTNAME=|127.0.0.1 )?ID( box1)?",
+        "the name that a container is made with is its id, and the host name is the id",
+    ),
     Known(_ANY, "environment", "", "container=podman", "podman names itself in the variable container"),
     Known(
         _ANY,

@@ -72,15 +72,19 @@ def no_such_option(stderr: str) -> str:
 
 
 class Scrub:
-    """Replaces a program's place by PLACE and ids by ID."""
+    """Replaces a program's place by PLACE, its port by PORT, and ids by ID."""
 
-    def __init__(self, place: str, script: str = "") -> None:
+    def __init__(self, place: str, script: str = "", port: str = "") -> None:
         self._place = place
         self._script = script
+        self._port = port
 
     def text(self, line: str) -> str:
         """Return *line* with these replaced."""
-        return _INIT.sub("INIT", _ID.sub("ID", line.replace(self._place, "PLACE")))
+        line = line.replace(self._place, "PLACE")
+        if self._port:
+            line = line.replace(self._port, "PORT")
+        return _INIT.sub("INIT", _ID.sub("ID", line))
 
     def names(self, place: str) -> bool:
         """Return whether the script names *place*."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-UNNAMED = "(unnamed)"
+QUIET = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1", "TMPDIR": "/var/tmp"}
+"""Variables that podman sets or reads, for both programs: `--env-host` shows them."""
 
 
 class Left(NamedTuple):
@@ -61,6 +63,7 @@ class Program:
             errors="replace",
             timeout=300,
             check=False,
+            env={**os.environ, **QUIET},
         )
         if check and done.returncode:
             raise RuntimeError(f"{self.name} {' '.join(map(str, words))}: {done.stderr.strip()[-500:]}")
@@ -101,7 +104,7 @@ class Podman(Program):
         where = ["--tmpdir", str(self.place / "tmp"), "--volumepath", str(self.place / "volumes")]
         more = ["--cgroup-manager", "cgroupfs", "--events-backend", "none", "--storage-driver", "overlay"]
         program = shutil.which("podman") or "podman"
-        return ["env", "PODMAN_IGNORE_CGROUPSV1_WARNING=1", program, *places, *where, *more]
+        return [program, *places, *where, *more]
 
     def load(self, archives: Mapping[str, Path]) -> None:
         for path in archives.values():

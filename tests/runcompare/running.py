@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runcompare import normal
+from runcompare.programs import QUIET
 
 if TYPE_CHECKING:
     from runcompare.programs import Program
@@ -55,11 +56,12 @@ def run(row: Row, program: Program, images: Path) -> Outcome:
     furnish(place)
     shutil.copy(images / "busybox", place / "root/busybox")
     before = _files(place)
-    status, out, err = _script(row.script, place, _environment(program, images))
+    environment = _environment(program, images)
+    status, out, err = _script(row.script, place, environment)
     left = program.containers()
     volumes = program.volumes()
     after = _files(place)
-    scrub = normal.Scrub(str(program.place), row.script)
+    scrub = normal.Scrub(str(program.place), row.script, environment["PORT"])
     sections = normal.sections(out, scrub)
     sections["status"] = [str(status)]
     sections["stderr"] = normal.messages(err, scrub)
@@ -82,6 +84,7 @@ def _environment(program: Program, images: Path) -> dict[str, str]:
         "PATH": f"{program.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
         "TERM": "xterm",
+        **QUIET,
         "LANG": "C.UTF-8",
         "HOSTVAR": "of the host",
         "HOSTOTHER": "too",

@@ -6,6 +6,7 @@ gives containers no SELinux label and no AppArmor profile. An image cannot ask f
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
@@ -56,7 +57,9 @@ def parse_security(
     for text in options:
         name, separator, value = text.partition("=") if "=" in text else text.partition(":")
         if name == "seccomp" and value:
-            seccomp = "" if value == "default" else value
+            # The launcher reads the file later, from another directory.
+            kinds = {"default": "", UNCONFINED: UNCONFINED}
+            seccomp = kinds[value] if value in kinds else os.path.abspath(value)
         elif name == "no-new-privileges" and value in {"", "true", "false"}:
             no_new_privileges = value != "false"
         elif name in {"mask", "unmask"} and value:

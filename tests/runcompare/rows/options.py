@@ -137,8 +137,8 @@ SCRIPTS = {
     "attach": "run --attach stdout plain sh -c 'echo out; echo err >&2'",
     "cidfile": "run --cidfile cid plain true; wc -c <cid",
     "conmon-pidfile": "run --conmon-pidfile pid plain true",
-    "detach": "bare --detach --network none --name box1 plain sh -c 'echo hello; exit 3'; "
-    "prog wait box1; prog logs box1",
+    "detach": "bare --detach --network none --name box1 plain sh -c 'echo hello; exit 3' >id; "
+    "prog wait box1; prog logs box1; rm id",
     "dns": "bare --rm --network host --dns 10.9.9.9 plain cat /etc/resolv.conf",
     "dns-option": "bare --rm --network host --dns 10.9.9.9 --dns-option ndots:3 plain cat /etc/resolv.conf",
     "dns-search": "bare --rm --network host --dns 10.9.9.9 --dns-search some.example plain cat /etc/resolv.conf",
@@ -160,7 +160,7 @@ SCRIPTS = {
     "publish": "bare --rm --publish $PORT:80 plain true",
     "publish-all": "bare --rm --publish-all rich",
     "replace": "keep --name box1 plain echo one; run --name box1 --replace plain echo two",
-    "requires": "bare --network none -d --name box1 plain sleep 9; run --requires box1 plain echo two",
+    "requires": "bare --network none -d --name box1 plain sleep 9 >/dev/null; run --requires box1 plain echo two",
     "restart": "keep --restart on-failure:2 --name box1 plain sh -c 'echo again; exit 3'",
     "rmi": "run --rmi bare /bin/true; "
     "prog load -q -i $IMAGES/bare.tar >log 2>&1 || prog import $IMAGES/bare.tar >log 2>&1; rm log",

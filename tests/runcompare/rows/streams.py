@@ -20,7 +20,7 @@ def _stopped(verb: str, words: str = "", signal: str = "TERM") -> str:
     """Return a script in which another command ends the container."""
     command = _TRAP.format(signal).replace("'", "'\\''")
     return (
-        f"bare -d --network none --name box1 {words} plain sh -c '{command}'\n"
+        f"bare -d --network none --name box1 {words} plain sh -c '{command}' >/dev/null\n"
         "for n in $(seq 100); do prog logs box1 2>/dev/null | grep -q ready && break; sleep 0.1; done\n"
         f"{verb}\nprog wait box1; prog logs box1"
     )
@@ -58,8 +58,8 @@ def _streams() -> list[Row]:
         ("kill", _stopped("prog kill box1 >/dev/null")),
         ("kill with a signal", _stopped("prog kill -s USR1 box1 >/dev/null", "", "USR1")),
         ("-d prints an id", "bare -d --network none plain true | grep -cE '^[0-9a-f]{12,64}$'"),
-        ("-d with --rm", "bare -d --rm --network none --name box1 plain sleep 1; prog wait box1; sleep 1"),
-        ("-dit", "bare -dit --network none --name box1 plain sh; prog stop -t 0 box1 >/dev/null"),
+        ("-d with --rm", "bare -d --rm --network none --name box1 plain sleep 1 >/dev/null; prog wait box1; sleep 1"),
+        ("-dit", "bare -dit --network none --name box1 plain sh >/dev/null; prog stop -t 0 box1 >/dev/null"),
     )
     return scripts("streams and signals", cases)
 
@@ -88,8 +88,8 @@ def _statuses() -> list[Row]:
         ("invalid name", "run --name 'a b' plain true"),
         ("command not to be searched by the user", "run -u app plain /work/private/x"),
         ("a container that is kept", "bare --network none --name box1 plain sh -c 'exit 4'"),
-        ("wait", "bare --network none -d --name box1 plain sh -c 'exit 5'; prog wait box1"),
-        ("exec", "bare --network none -d --name box1 plain sleep 20; prog exec box1 sh -c 'exit 6'"),
+        ("wait", "bare --network none -d --name box1 plain sh -c 'exit 5' >/dev/null; prog wait box1"),
+        ("exec", "bare --network none -d --name box1 plain sleep 20 >/dev/null; prog exec box1 sh -c 'exit 6'"),
     )
     return scripts("statuses", cases)
 
