@@ -131,6 +131,8 @@ def _files(place: Path) -> list[str]:
             facts = path.lstat()
             small = path.is_file() and not path.is_symlink() and facts.st_size < 200
             text = repr(path.read_bytes().decode("latin-1")) if small else ""
+            if re.fullmatch(r"'\d{2,7}(\\n)?'", text):
+                text = "(a number)"
             about = f"{path.relative_to(place)} {facts.st_mode:o} {facts.st_uid}:{facts.st_gid} {text}"
             lines.append(about.rstrip())
     return lines

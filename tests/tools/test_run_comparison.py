@@ -12,7 +12,7 @@ from runcompare.known import Known
 from runcompare.programs import Left
 from runcompare.row import Row
 from runcompare.rows import options, table
-from runcompare.running import Outcome, furnish
+from runcompare.running import Outcome, _files, furnish
 
 STORED = helps.STORED.read_text()
 THEMES = {
@@ -205,3 +205,12 @@ def test_the_page_has_every_row():
     written = page.partition(BEGIN)[2].partition(END)[0]
     missing = [row.key for row in table.every(helps.options(STORED))[1:] if report._code(row.name) not in written]
     assert missing == []
+
+
+def test_files_are_listed_without_numbers_of_processes(tmp_path):
+    (tmp_path / "pid").write_text("4711\n")
+    (tmp_path / "text").write_text("a\n")
+    (tmp_path / "pid").chmod(0o600)
+    listed = _files(tmp_path)
+    assert [line.partition(" ")[2].partition(" ")[2].partition(" ")[2] for line in listed] == ["(a number)", "'a\\n'"]
+    assert listed[0].startswith("pid 100600 0:0")

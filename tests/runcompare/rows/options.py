@@ -136,7 +136,7 @@ WORDS = {
 SCRIPTS = {
     "attach": "run --attach stdout plain sh -c 'echo out; echo err >&2'",
     "cidfile": "run --cidfile cid plain true; wc -c <cid",
-    "conmon-pidfile": "run --conmon-pidfile pid plain true",
+    "conmon-pidfile": "run --conmon-pidfile $PWD/pid plain true",
     "detach": "bare --detach --network none --name box1 plain sh -c 'echo hello; exit 3' >id; "
     "prog wait box1; prog logs box1; rm id",
     "dns": "bare --rm --network host --dns 10.9.9.9 plain cat /etc/resolv.conf",
@@ -152,7 +152,7 @@ SCRIPTS = {
     "mac-address": "bare --rm --mac-address 92:d0:c6:0a:29:33 plain probe",
     "network": "bare --rm --network host plain sh -c 'ip -o link | wc -l'",
     "network-alias": "bare --rm --network-alias other plain probe",
-    "pidfile": "run --pidfile pid plain true",
+    "pidfile": "run --pidfile $PWD/pid plain true",
     "pod": "run --pod nothing plain true",
     "pod-id-file": "run --pod-id-file nothing plain true",
     "preserve-fd": "run --preserve-fd 4 plain sh -c 'cat <&4' 4<src/file",
@@ -164,7 +164,7 @@ SCRIPTS = {
     "restart": "keep --restart on-failure:2 --name box1 plain sh -c 'echo again; exit 3'",
     "rmi": "run --rmi bare /bin/true; "
     "prog load -q -i $IMAGES/bare.tar >log 2>&1 || prog import $IMAGES/bare.tar >log 2>&1; rm log",
-    "rootfs": "run --rootfs root /busybox echo hello",
+    "rootfs": "run --rootfs $PWD/root /busybox echo hello",
     "secret": "run --secret nothing plain true",
     "timeout": "run --timeout 1 plain sleep 30",
     "tty": "run --tty plain sh -c 'tty; stty -a | head -n 1 | cut -d \";\" -f 1' </dev/null",
