@@ -53,6 +53,13 @@ KNOWN: tuple[Known, ...] = (
         r"(HOSTNAME=|127.0.0.1 )?ID( box1)?",
         "the name that a container is made with is its id, and the host name is the id",
     ),
+    Known(
+        _ANY,
+        "mounts|places",
+        r"/etc/(passwd|group) (bind|-rw-r--r-- 0 0)",
+        "",
+        "an entry for the user is added in a file that is mounted; podman writes it into the root file system",
+    ),
     Known(_ANY, "environment", "", "container=podman", "podman names itself in the variable container"),
     Known(
         _ANY,
