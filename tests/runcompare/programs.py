@@ -63,7 +63,8 @@ class Program:
             errors="replace",
             timeout=300,
             check=False,
-            env={**os.environ, **QUIET},
+            # PYTHONPATH is that of the runner, and leads to another arstore with --arstore.
+            env={**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **QUIET},
         )
         if check and done.returncode:
             raise RuntimeError(f"{self.name} {' '.join(map(str, words))}: {done.stderr.strip()[-500:]}")
