@@ -132,7 +132,8 @@ class Arstore(Program):
 
     def words(self) -> list[str]:
         places = ["--root", str(self.place / "root"), "--runroot", str(self.place / "run")]
-        return [sys.executable, "-m", "arstore", *places]
+        # -P: the current directory is not a place to import from.
+        return [sys.executable, "-P", "-m", "arstore", *places]
 
     def load(self, archives: Mapping[str, Path]) -> None:
         for path in archives.values():
