@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runcompare.programs import Program
     from runcompare.row import Row
 
-SECONDS = 60
+SECONDS = 30
 """Time limit of a row's script."""
 SECCOMP = (
     '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":'
