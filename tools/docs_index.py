@@ -70,6 +70,7 @@ PAGES: dict[str, dict[str, str]] = {
         "design/trust-decisions.md": "The decisions of skopeo and arstore under the same policies",
         "design/trust-attacks.md": "Which attacks on signatures were tried, and what arstore prints",
         "design/mutation.md": "Guards of the code that no test covers",
+        "design/run-comparison.md": "Where `run` differs from podman's, option by option",
         "design/startup.md": "Where the time of a short command goes",
         "benchmarks.md": "How fast arstore is, how it is measured, and which requirements are not met",
         "benchmarks/results.md": "All bars and medians of the last run",

@@ -6,6 +6,7 @@ label. `apparmor=PROFILE` needs a host with AppArmor. An image cannot ask for an
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,9 @@ def parse_security(
     for text in options:
         name, separator, value = text.partition("=") if "=" in text else text.partition(":")
         if name == "seccomp" and value:
-            seccomp = "" if value == "default" else value
+            # The launcher reads the file later, from another directory.
+            kinds = {"default": "", UNCONFINED: UNCONFINED}
+            seccomp = kinds[value] if value in kinds else os.path.abspath(value)
         elif name == "no-new-privileges" and value in {"", "true", "false"}:
             no_new_privileges = value != "false"
         elif name in {"mask", "unmask"} and value:

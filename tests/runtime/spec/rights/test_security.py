@@ -84,6 +84,12 @@ def test_security_options(texts, expected):
     assert parse_security(texts) == expected
 
 
+def test_a_relative_profile_is_found_from_where_it_was_asked_for(tmp_path, monkeypatch):
+    # The launcher reads it from another directory.
+    monkeypatch.chdir(tmp_path)
+    assert parse_security(["seccomp=profile.json"]) == Security(seccomp=str(tmp_path / "profile.json"))
+
+
 @pytest.mark.parametrize(
     "text", ["", "seccomp", "seccomp=", "no-new-privileges=maybe", "apparmor=x", "unmask=proc", "mask=", "label", "x=y"]
 )

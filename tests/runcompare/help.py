@@ -1,0 +1,38 @@
+"""Options in the help of `podman run`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+STORED = Path(__file__).with_name("podman-run-help.txt")
+"""The output of `podman --version` and `podman run --help`, for tests without podman."""
+
+_LINE = re.compile(r"^ {2,6}(?:-(?P<short>\w), )?--(?P<long>[a-z0-9][a-z0-9-]*)(?: (?P<value>\S+))?(?: {2,}|\s*$)")
+
+
+class Option(NamedTuple):
+    """An option: its long name without dashes, its letter or "", and the word for its value; "" for a switch."""
+
+    name: str
+    letter: str = ""
+    value: str = ""
+
+
+def options(text: str) -> list[Option]:
+    """Return the options in a help text, in its order. Raises ValueError if the text lists no options."""
+    found = []
+    for line in text.partition("\nOptions:\n")[2].splitlines():
+        if match := _LINE.match(line):
+            found.append(Option(match["long"], match["short"] or "", match["value"] or ""))
+        elif line.lstrip().startswith("-"):
+            raise ValueError(f"this line of the help is not understood: {line.strip()}")
+    if not found:
+        raise ValueError("the help lists no options")
+    return found
+
+
+def version(text: str) -> str:
+    """Return the version in the first line of `podman --version`."""
+    return text.partition("\n")[0].rpartition(" ")[2]

@@ -1,0 +1,1 @@
+"""The rows: shell scripts that use either program in the same way."""
