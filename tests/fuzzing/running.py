@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-from arstore.cli.containers.setting_options import parse_entrypoint
+from arstore.cli.containers.options.setting import parse_entrypoint
 from arstore.cli.terminal.output import utc_time
 from arstore.disk.owner import Owner
 from arstore.linux.mounting import mountinfo

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore.cli.command import ContainerCommand, command, json_option
 from arstore.cli.containers.ended import attached_status_of
-from arstore.cli.containers.stream_options import attach_of, detach_keys_option, sig_proxy_option
+from arstore.cli.containers.options.stream import attach_of, detach_keys_option, sig_proxy_option
 from arstore.cli.parameter import argument, option
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from arstore.cli.command import (
     json_option,
 )
 from arstore.cli.containers.ended import status_of
-from arstore.cli.containers.options import ENV_FILE_HELP, GRACE, variables
-from arstore.cli.containers.stream_options import detach_keys_option, keys_of
+from arstore.cli.containers.options.shared import ENV_FILE_HELP, GRACE, variables
+from arstore.cli.containers.options.stream import detach_keys_option, keys_of
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError

@@ -42,8 +42,8 @@ def healthcheck_run(session: Session, container_id: str) -> int:
 
     arstore healthcheck run web
     """
-    from arstore.runtime.lifecycle.health import STARTING
-    from arstore.runtime.lifecycle.health_run import run_check
+    from arstore.runtime.health.run import run_check
+    from arstore.runtime.health.state import STARTING
     from arstore.runtime.lifecycle.request import recorded_request
     from arstore.runtime.spec.health import health_check
 

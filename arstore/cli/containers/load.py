@@ -18,8 +18,8 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.containers.new_container import out_of_memory, warn_of_config, working_runtime
-from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.containers.options.new_container import out_of_memory, warn_of_config, working_runtime
+from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
 from arstore.cli.parameter import argument, option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, json_option
-from arstore.cli.containers.options import GRACE
+from arstore.cli.containers.options.shared import GRACE
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line

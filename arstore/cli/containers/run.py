@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from arstore.cli.command import ContainerCommand, command, json_option, progress_option
 from arstore.cli.containers.ended import attached_status_of
-from arstore.cli.containers.new_container import (
+from arstore.cli.containers.options.new_container import (
     NewContainerWords,
     creates_store,
     new_container_options,
@@ -15,7 +15,7 @@ from arstore.cli.containers.new_container import (
     refuse_contradictions,
     requested,
 )
-from arstore.cli.containers.stream_options import attach_of, attach_option, detach_keys_option, sig_proxy_option
+from arstore.cli.containers.options.stream import attach_of, attach_option, detach_keys_option, sig_proxy_option
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import ArstoreError, UsageError

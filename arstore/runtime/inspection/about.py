@@ -24,7 +24,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.oci.config import ImageConfig
-    from arstore.runtime.lifecycle.health import HealthState
+    from arstore.runtime.health.state import HealthState
     from arstore.runtime.lifecycle.request import Request
     from arstore.runtime.lifecycle.state import RunState
     from arstore.runtime.spec.options import RunOptions, Volume
@@ -66,7 +66,7 @@ class About:
     @cached_property
     def health(self) -> HealthState | None:
         """The health of its last run; None if it has no health check, or never ran."""
-        from arstore.runtime.lifecycle.health import health_state
+        from arstore.runtime.health.state import health_state
 
         return None if self.state is None else health_state(self.container.path)
 

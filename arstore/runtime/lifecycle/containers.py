@@ -249,7 +249,7 @@ def _settled(store: Store, request: RunRequest) -> RunRequest:
     Raises the errors of `settle.settled`, RuntimeMissingError without a program for its network, PortInUseError.
     """
     if request.options.network not in {"none", "host", "ns"}:
-        from arstore.runtime.lifecycle.settle_ports import settled_network
+        from arstore.runtime.networking.settle_ports import settled_network
 
         request = request._replace(options=settled_network(request.options, store.config(request.image)))
     if not request.options.volumes and not request.options.volumes_from:
@@ -431,7 +431,7 @@ def _launch(
 
 def _run_check(directory: str, check: HealthCheck) -> None:
     """Run a scheduled health check, unless another one is running. Raises NotFoundError, ConflictError, OSError."""
-    from arstore.runtime.lifecycle.health_run import run_check
+    from arstore.runtime.health.run import run_check
 
     run_check(directory, check, waits=False)
 

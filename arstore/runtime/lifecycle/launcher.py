@@ -45,8 +45,8 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.runtime.health.state import Schedule
     from arstore.runtime.lifecycle.channel import Event
-    from arstore.runtime.lifecycle.health import Schedule
 
 _LONGEST_ERROR = 4096
 _HARMLESS = frozenset({signal.SIGWINCH, signal.SIGCONT})
@@ -215,13 +215,13 @@ class _Watch:
         check = self._launch.health_check
         if check is None and not os.path.lexists(f"{self._launch.directory}/health.json"):
             return
-        from arstore.runtime.lifecycle.health import Schedule
+        from arstore.runtime.health.state import Schedule
 
         self._checks = Schedule(self._launch.directory, check, self._launch.run_check)
         self._checks.begin()
 
     def _is_unhealthy(self) -> bool:
-        from arstore.runtime.lifecycle.health import UNHEALTHY, health_state
+        from arstore.runtime.health.state import UNHEALTHY, health_state
 
         health = health_state(self._launch.directory)
         return health is not None and health.status == UNHEALTHY
@@ -429,7 +429,7 @@ def _joined(launch: Launch) -> int:
     """Return a descriptor of the network namespace that the container joins, -1 for none."""
     if launch.options.network != "ns":
         return -1
-    from arstore.runtime.lifecycle.network import open_namespace
+    from arstore.runtime.networking.network import open_namespace
 
     return open_namespace(launch.options)
 
@@ -447,7 +447,7 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
     close_others(report.fd, *kept, joined, *launch.options.preserved_fds)
     prepare(launch, bundle)
     if launch.options.network not in {"none", "host"}:
-        from arstore.runtime.lifecycle.network import connect
+        from arstore.runtime.networking.network import connect
 
         connect(launch.options, bundle.network, joined)
     reached("run.prepared")

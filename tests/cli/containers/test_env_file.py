@@ -10,7 +10,7 @@ import pytest
 from support import images
 from support.cli import Arstore
 
-from arstore.cli.containers.env_options import env_file, variables
+from arstore.cli.containers.options.env import env_file, variables
 from arstore.errors import HostError, NotFoundError, UsageError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arstore.cli.containers.env_options import env_file
+from arstore.cli.containers.options.env import env_file
 from arstore.errors import UsageError
 
 

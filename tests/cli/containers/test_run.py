@@ -12,8 +12,8 @@ import pytest
 from support import images
 from support.waiting import eventually
 
-from arstore.cli.containers.env_options import environment
-from arstore.cli.containers.setting_options import parse_entrypoint
+from arstore.cli.containers.options.env import environment
+from arstore.cli.containers.options.setting import parse_entrypoint
 from arstore.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[3]

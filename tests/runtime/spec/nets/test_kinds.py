@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arstore.errors import ArstoreError, UsageError
-from arstore.runtime.lifecycle.network_helpers import pasta_words, slirp_words
+from arstore.runtime.networking.helpers import pasta_words, slirp_words
 from arstore.runtime.spec.isolation import namespaces
 from arstore.runtime.spec.nets.addresses import addresses
 from arstore.runtime.spec.nets.kinds import check_address, check_mac, parse_network

@@ -17,7 +17,7 @@ from arstore.linux.isolation import capability
 from arstore.linux.isolation.namespace import CLONE_NEWNET, unshare
 from arstore.linux.mounting.mount import MS_BIND, mount
 from arstore.linux.process import set_parent_death_signal
-from arstore.runtime.lifecycle.network_helpers import Helper, start_pasta, start_slirp
+from arstore.runtime.networking.helpers import Helper, start_pasta, start_slirp
 from arstore.runtime.spec.nets.values import HELPED
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from arstore.cli.containers.health_options import HealthWords, health_options, parse_health
-from arstore.cli.containers.limit_options import warn_of_limits
-from arstore.cli.containers.network_options import warn_of_ports
-from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
-from arstore.cli.containers.setting_options import SettingWords, setting_options, wanted_platform, with_settings
-from arstore.cli.containers.stream_options import LogWords, log_options
+from arstore.cli.containers.options.health import HealthWords, health_options, parse_health
+from arstore.cli.containers.options.limit import warn_of_limits
+from arstore.cli.containers.options.network import warn_of_ports
+from arstore.cli.containers.options.setting import SettingWords, setting_options, wanted_platform, with_settings
+from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.containers.options.stream import LogWords, log_options
 from arstore.cli.parameter import ANY, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.errors import UsageError

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, ConflictError, InUseError, NotFoundError
 from arstore.linux.files.filelock import lock_byte, wait_for_byte
+from arstore.runtime.health.state import UNHEALTHY, HealthState, Result, after, health_state, write_health
 from arstore.runtime.lifecycle import control
 from arstore.runtime.lifecycle.child import close_others
 from arstore.runtime.lifecycle.exec import exec_in
-from arstore.runtime.lifecycle.health import UNHEALTHY, HealthState, Result, after, health_state, write_health
 from arstore.runtime.lifecycle.signals import exit_status
 from arstore.runtime.lifecycle.state import status
 from arstore.runtime.spec.health import KILL, RESTART, STOP

@@ -245,7 +245,7 @@ def test_addresses(world):
 
 def test_without_a_helper(world, tmp_path):
     (tmp_path / "bin").mkdir()
-    probe = "from arstore.runtime.lifecycle import network; network._MORE_PLACES = ();network.find_helper('private')"
+    probe = "from arstore.runtime.networking import network; network._MORE_PLACES = ();network.find_helper('private')"
     done = subprocess.run(
         [sys.executable, "-c", probe],
         env=os.environ | {"PATH": str(tmp_path / "bin")},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.runtime.lifecycle.network import find_helper
+from arstore.runtime.networking.network import find_helper
 from arstore.runtime.spec.nets.ports import require_free, with_exposed, with_host_ports
 
 if TYPE_CHECKING:

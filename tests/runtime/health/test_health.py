@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from arstore.runtime.lifecycle.health import (
+from arstore.runtime.health.state import (
     HEALTHY,
     STARTING,
     UNHEALTHY,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from arstore.cli.containers.env_options import ENV_FILE_HELP as ENV_FILE_HELP
-from arstore.cli.containers.env_options import ENV_OPTIONS, EnvWords, with_environment
-from arstore.cli.containers.env_options import variables as variables
-from arstore.cli.containers.isolation_options import ISOLATION_OPTIONS, IsolationWords, with_isolation
-from arstore.cli.containers.limit_options import LIMIT_OPTIONS, LimitWords, with_limits
-from arstore.cli.containers.mount_options import MOUNT_OPTIONS, MountWords, with_mounts
-from arstore.cli.containers.network_options import NETWORK_OPTIONS, NetworkWords, with_network
-from arstore.cli.containers.rights_options import RIGHTS_OPTIONS, RightsWords, with_rights
+from arstore.cli.containers.options.env import ENV_FILE_HELP as ENV_FILE_HELP
+from arstore.cli.containers.options.env import ENV_OPTIONS, EnvWords, with_environment
+from arstore.cli.containers.options.env import variables as variables
+from arstore.cli.containers.options.isolation import ISOLATION_OPTIONS, IsolationWords, with_isolation
+from arstore.cli.containers.options.limit import LIMIT_OPTIONS, LimitWords, with_limits
+from arstore.cli.containers.options.mount import MOUNT_OPTIONS, MountWords, with_mounts
+from arstore.cli.containers.options.network import NETWORK_OPTIONS, NetworkWords, with_network
+from arstore.cli.containers.options.rights import RIGHTS_OPTIONS, RightsWords, with_rights
 from arstore.cli.parameter import Range, option
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Health checks of running containers: their schedule, their runs and their results."""
