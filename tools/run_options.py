@@ -27,50 +27,38 @@ TARGET = CHECKOUT / "docs" / "design" / "run-options.md"
 HELP = CHECKOUT / "tests" / "cli" / "containers" / "podman_run_help.txt"
 _OPTION = re.compile(r"^ {2,6}(?:(-[a-zA-Z]), )?(--[a-z0-9-]+)(?: .*)?$")
 
-_HEALTH = "no health checks are run"
+_HEALTH = "the last five results are kept with the container; `container inspect` shows them"
 _USERS = "containers have no user namespace, so no ids are mapped"
 _PODS = "there are no pods"
-_STARTUP = "no health checks are run, and so none at the start"
+_STARTUP = "there is one check; `--health-start-period` is for the time after the start"
 
 OTHER_NAMES: dict[str, tuple[str, str]] = {}
 """The name here, and a note, of an option that is called differently."""
 
 REASONS = {
-    "--attach": "the streams are chosen with -i, -t and -d",
     "--chrootdirs": "for programs that change their root inside the container; `-v` mounts the files there",
     "--conmon-pidfile": "there is no conmon; `ps --json` has the process",
-    "--detach-keys": "a container in the foreground is not detached by keys",
     "--disable-content-trust": "has no effect in podman either",
     "--gidmap": _USERS,
     "--gpus": "needs CDI, which is a registry of vendors' files; `--device` and `-v` give a container a GPU",
-    "--health-cmd": _HEALTH,
-    "--health-interval": _HEALTH,
     "--health-log-destination": _HEALTH,
     "--health-max-log-count": _HEALTH,
     "--health-max-log-size": _HEALTH,
-    "--health-on-failure": _HEALTH,
-    "--health-retries": _HEALTH,
-    "--health-start-period": _HEALTH,
     "--health-startup-cmd": _STARTUP,
     "--health-startup-interval": _STARTUP,
     "--health-startup-retries": _STARTUP,
     "--health-startup-success": _STARTUP,
     "--health-startup-timeout": _STARTUP,
-    "--health-timeout": _HEALTH,
-    "--log-opt": "the log is one file in the container's directory",
     "--network-alias": "there are no named networks, and so no names of containers in one",
-    "--no-healthcheck": _HEALTH,
     "--pod": _PODS,
     "--pod-id-file": _PODS,
     "--requires": "for units that podman generates; `wait` and `start` order containers in a script",
-    "--restart": "a container is not started again by itself",
     "--retry": "pulls are retried, and a pull that was cut short continues",
     "--retry-delay": "pulls are retried, and a pull that was cut short continues",
     "--rootfs": "containers are made from images; `import --rootfs` makes an image of a root file system",
     "--seccomp-policy": "an image cannot choose its profile; `--security-opt seccomp=FILE` does",
     "--secret": "there is no store of secrets; use `--env-file`, or `-v FILE:/run/secrets/NAME:ro`",
     "--shm-size-systemd": "belongs to --systemd, of which only `false` is here",
-    "--sig-proxy": "signals are always passed on",
     "--subgidname": _USERS,
     "--subuidname": _USERS,
     "--uidmap": _USERS,
@@ -86,7 +74,7 @@ DIFFERENCES = {
     "--hooks-dir": "no directory is read by default",
     "--image-volume": "anonymous volumes are directories of their container, not volumes of the store",
     "--ipc": "private, host or none; another container's namespace cannot be joined",
-    "--log-driver": "k8s-file or none",
+    "--log-driver": "k8s-file, none or passthrough",
     "--memory-swap": "left out with a warning where the kernel cannot limit swap, as in podman",
     "--mount": "bind, volume, tmpfs, image, ramfs, devpts and glob; no artifacts",
     "--name": "the name is the container's id",
@@ -97,7 +85,8 @@ DIFFERENCES = {
     "--pid": "private only: the kernel ends a container's processes with their pid namespace",
     "--pidfile": "a symlink is not followed",
     "--preserve-fd": "with runc, no number may be left out",
-    "--rm": "the default, unless --keep or --detach is given",
+    "--restart": "for as long as the container's launcher lives, so not after a reboot",
+    "--rm": "the default, unless --keep, --detach or --restart is given",
     "--sdnotify": "ignore only",
     "--security-opt": "label is accepted without effect; apparmor needs a host with AppArmor, as in podman",
     "--systemd": "false only",

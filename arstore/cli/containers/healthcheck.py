@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @json_option
 def _healthcheck(_: Session) -> None:
-    """Check the health of containers."""
+    """Check the health of containers.
+
+    Example:
+
+    arstore healthcheck run web
+    """
 
 
 healthcheck = Group(

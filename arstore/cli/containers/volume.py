@@ -24,7 +24,12 @@ _MODULE = "containers.volume"
 
 @json_option
 def _volume(_: Session) -> None:
-    """Manage named volumes."""
+    """Manage named volumes.
+
+    Example:
+
+    arstore volume ls
+    """
 
 
 volume = Group(
@@ -34,7 +39,7 @@ volume = Group(
         "Commands": {
             "create": CommandEntry(_MODULE, "create", "Create a volume."),
             "ls": CommandEntry(_MODULE, "ls", "List the volumes."),
-            "inspect": CommandEntry(_MODULE, "inspect", "Show the details of volumes."),
+            "inspect": CommandEntry(_MODULE, "inspect", "Show the details of volumes, as JSON."),
             "rm": CommandEntry(_MODULE, "rm", "Remove volumes, with everything in them."),
             "prune": CommandEntry(_MODULE, "prune", "Remove the volumes that no container uses."),
         }

@@ -18,10 +18,10 @@ _LIST = ("", "`arstore images` lists images, `arstore ps --all` containers, `ars
 _PODS = ("arstore runs single containers", "use `arstore run` for each of them")
 _NO_DAEMON = ("arstore has no daemon and no remote hosts", "it works on the store that `arstore --root DIR` names")
 _SWARM = ("arstore manages containers on this host only", "")
-_NETWORKS = ("containers have no networks of their own", "use `arstore run --network host` for the host's network")
+_NETWORKS = ("there are no named networks", "`arstore run --network private` gives a container a network of its own")
 _LIMITS = (
     "the settings of a container cannot be changed",
-    "give --memory, --cpus or --pids-limit to `arstore run`",
+    "give them to `arstore run` or `arstore create`; `arstore rename` changes the name",
 )
 _INDEX = ("", "`arstore index` manages indexes; `arstore inspect --raw IMAGE` prints a manifest or index")
 _CONFIG = (
@@ -37,13 +37,11 @@ _CONTENT = (
 )
 _SNAPSHOTS = ("", "`arstore layers` lists layers, `arstore mount` shows an image's files")
 _SANDBOX = ("arstore runs single containers", "use `arstore run`")
-_RUN_AGAIN = ("a container that has ended is not started again", "use `arstore run` for a new container")
 _PLUGINS = ("arstore has no plugins", "")
 _SEARCH = ("arstore cannot search registries", "`arstore list-tags REPOSITORY` lists the tags of a repository")
-_PRUNE_CONTAINERS = ("", "`arstore ps --all` lists containers, `arstore container rm ID...` removes them")
 _SECRETS = ("arstore does not store secrets", "use `arstore run --env-file FILE`, or mount a file with -v")
-_HEALTH = ("health checks are not run", "run the check with `arstore exec ID CMD`")
-_VERSION = ("", "use `arstore --version`")
+_VERSION = ("", "use `arstore --version`, or `arstore info`, which shows other programs too")
+_VOLUME_PATH = ("a volume is a directory of the store", "`arstore volume inspect NAME` prints its path")
 _TRUST = ("", "`arstore sign` signs, `arstore verify` verifies, `arstore policy explain` shows what a policy decides")
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -116,13 +114,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mkcw": _BUILD,
     "source": _BUILD,
     "from": ("", "use `arstore mount --rw IMAGE`, change the files, then `arstore commit ID NAME`"),
-    "add": ("", "use `arstore mount ID`, copy the files with cp(1), then `arstore commit ID NAME`"),
+    "add": ("", "use `arstore cp FILE ID:PATH`, then `arstore commit ID NAME`"),
     "trust": _TRUST,
     # Containers.
     "container ls": ("", "use `arstore ps`"),
     "container list": ("", "use `arstore ps`"),
-    "container exists": ("", "`arstore ps --all` lists the containers"),
-    "container info": ("", "use `arstore ps --all --json`"),
+    "container exists": (
+        "",
+        "use `arstore container inspect ID`, which ends with status 3 if there is no such container",
+    ),
+    "container info": ("", "use `arstore container inspect ID`"),
     "container cleanup": ("", "use `arstore gc`"),
     "container clone": ("", "use `arstore commit ID NAME`, then `arstore run NAME`"),
     "container delete": ("", "use `arstore container rm`"),
@@ -133,7 +134,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "containers del": ("", "use `arstore container rm`"),
     "containers rm": ("", "use `arstore container rm`"),
     "containers remove": ("", "use `arstore container rm`"),
-    "containers create": ("", "use `arstore run`"),
+    "containers create": ("", "use `arstore create`"),
+    "containers info": ("", "use `arstore container inspect ID`"),
     "containers checkpoint": _CHECKPOINTS,
     "containers restore": _CHECKPOINTS,
     "c": ("", "use `arstore ps --all`"),
@@ -144,8 +146,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "checkpoint": _CHECKPOINTS,
     "restore": _CHECKPOINTS,
     "debug": ("", "use `arstore exec -it ID sh`, or `arstore mount` and the host's tools"),
-    "init": ("", "`arstore run` creates and starts a container"),
-    "port": ("containers have no published ports", "use `arstore run --network host`"),
+    "init": ("", "`arstore create` makes a container, `arstore start` starts it"),
+    "port": ("", "use `arstore ps --format '{{.Names}} {{.Ports}}'`"),
     "runlabel": ("commands in labels are not run", "`arstore inspect --config IMAGE` shows the labels"),
     "update": _LIMITS,
     "sandbox": _SANDBOX,
@@ -162,6 +164,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "auto-update": ("arstore does not replace running containers", "use `arstore pull`, then `arstore run`"),
     # Networks, volumes, secrets.
     "network": _NETWORKS,
+    "volume exists": ("", "use `arstore volume inspect NAME`, which ends with status 3 if there is no such volume"),
+    "volume export": ("", "use tar(1) on the path that `arstore volume inspect NAME` prints"),
+    "volume import": ("", "use tar(1) on the path that `arstore volume inspect NAME` prints"),
+    "volume mount": _VOLUME_PATH,
+    "volume unmount": _VOLUME_PATH,
+    "volume reload": ("arstore has no plugins", "`arstore volume ls` lists the volumes"),
     "secret": _SECRETS,
     # Registries and signatures.
     "auth": ("", "`arstore login` stores credentials, `arstore logout` removes them"),
@@ -191,11 +199,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     # The store and the host.
     "system": ("", "`arstore du` shows disk usage, `arstore gc` removes what is not in use"),
     "system df": ("", "use `arstore du`"),
-    "system prune": ("", "use `arstore gc`"),
+    "system prune": ("", "use `arstore container prune`, then `arstore gc`"),
     "system check": ("", "use `arstore check`"),
-    "system info": ("", "`arstore --version` prints the version, `arstore du` shows disk usage"),
+    "system info": ("", "use `arstore info`"),
     "system events": ("arstore has no daemon that reports events", ""),
-    "system reset": ("", "remove images with `arstore rm` and containers with `arstore container rm`"),
+    "system reset": (
+        "",
+        "remove images with `arstore rm`, containers with `arstore container rm`, volumes with `arstore volume rm`",
+    ),
     "system migrate": ("a newer arstore reads the store as it is", ""),
     "system renumber": ("a newer arstore reads the store as it is", ""),
     "system service": _NO_DAEMON,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 _READ_JSON = "use --json, and jq(1) to select from it"
 _EACH = "name each one; `arstore ps --all` lists the containers"
+_LATEST = "give its id, which `arstore ps --latest --quiet` prints"
 _SOURCES = frozenset({"import", "pull", "push", "copy", "sync", "index push", "save"})
 _WITH_REGISTRY = frozenset({"copy", "sync", "push", "pull", "index push"})
 _LOOKS = frozenset({"inspect", "list-tags", "delete"})
@@ -20,8 +21,7 @@ _MANY = frozenset({"kill", "stop", "wait", "start", "restart", "pause", "unpause
 _CREATES = frozenset({"run", "create"})
 _VOLUMES = frozenset({"volume create", "volume inspect", "volume ls", "volume rm", "volume prune"})
 _RUN = frozenset({"run", "create", "load"})
-_NO_NETWORK = "containers have no networks of their own"
-_OWN_NAMESPACES = "a container always has its own namespaces"
+_NO_NETWORK = "there are no named networks"
 
 OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     # The program.
@@ -63,21 +63,22 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     # Lists.
     (frozenset({"history"}), "-q --quiet", "", _READ_JSON),
     (frozenset({"images"}), "--digests --tree --history", "", "`arstore images --json` prints digests"),
-    (frozenset({"ps"}), "-n", "", _READ_JSON),
+    (frozenset({"ps"}), "-n", "", "use --last N"),
     (
         frozenset({"ps"}),
-        "--external --ns --pod -p --sync -w --watch",
+        "--external --ns --pod -p --sync",
         "arstore has no pods, and no containers of other tools",
-        "use watch(1) to repeat it",
+        "",
     ),
+    (frozenset({"ps"}), "-w --watch", "", "use watch(1) to repeat it"),
     (
-        frozenset({"images", "ps", "history", "inspect", "mount", "diff", "info"}),
+        frozenset({"history", "mount", "diff", "info"}),
         "-f --filter --format --sort",
         "",
         _READ_JSON,
     ),
     (
-        frozenset({"images", "ps", "history", "mount"}),
+        frozenset({"history", "mount"}),
         "--no-trunc --noheading -H --human",
         "",
         "--json prints whole values",
@@ -85,17 +86,12 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (frozenset({"info"}), "-d --debug", "", _READ_JSON),
     (frozenset({"container prune"}), "--filter", "", _EACH),
     (_VOLUMES, "-f --filter --format -n --noheading", "", _READ_JSON),
+    (frozenset({"container rm"}), "-v --volumes", "anonymous volumes are removed with it", ""),
     (
         _VOLUMES,
         "-a --all -o --opt --uid --gid -t --time",
         "a volume is a directory of the store",
         "see `arstore --help` for other commands on it",
-    ),
-    (
-        frozenset({"inspect"}),
-        "-l --latest",
-        "it shows images",
-        "use `arstore ps --all --json` for containers",
     ),
     (frozenset({"inspect"}), "-n --no-tags", "tags are not listed", "use `arstore list-tags` for them"),
     (frozenset({"history"}), "--platform", "the steps are those of this host's platform", ""),
@@ -109,7 +105,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     ),
     (
         frozenset({"container rm"}),
-        "-a --all --depend --filter -i --ignore -v --volumes --link",
+        "-a --all --depend --filter -i --ignore --link",
         "",
         _EACH,
     ),
@@ -117,12 +113,13 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (frozenset({"stop"}), "--timeout", "", "use --time"),
     (frozenset({"stop", "wait"}), "-i --ignore --interval", "", "not needed: containers that have ended are accepted"),
     (frozenset({"wait"}), "--condition --exit-first-match", "it waits until the containers have ended", ""),
-    (_IDS, "-l --latest --cidfile", "", _EACH),
+    (_IDS | {"inspect", "container inspect"}, "-l --latest", "", _LATEST),
+    (_IDS, "--cidfile", "", _EACH),
     (
         frozenset({"logs"}),
         "--color --colors --details",
-        "the whole log is printed",
-        "use tail(1), or --timestamps and grep(1)",
+        "lines are printed as the container wrote them",
+        "--names and --timestamps tell them apart",
     ),
     (frozenset({"mount"}), "-a --all", "", "`arstore mounts` lists the mounts"),
     (
@@ -131,7 +128,12 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "the command gets the rights and streams of the container",
         "",
     ),
-    (frozenset({"commit"}), "-p --pause --no-pause", "the container is not paused", ""),
+    (
+        frozenset({"commit"}),
+        "-p --pause --no-pause",
+        "the container is not paused",
+        "use `arstore pause` before, and `arstore unpause` afterwards",
+    ),
     (frozenset({"commit"}), "-q --quiet --iidfile", "", "use --json: it prints the digest"),
     (frozenset({"commit"}), "-s --squash", "", "use `arstore export`, then `arstore import --rootfs`"),
     (frozenset({"commit"}), "--authfile --cert-dir --creds --tls-verify", "", "use `arstore push` afterwards"),
@@ -258,18 +260,14 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         _RUN,
         "--network-alias --net-alias --link --link-local-ip",
         _NO_NETWORK,
-        "use --network host for the host's network",
+        "use --network private or --network host, and --add-host for names",
     ),
-    (
-        _RUN,
-        "--dns-opt --domainname",
-        _NO_NETWORK,
-        "mount your own files, such as -v FILE:/etc/hosts:ro",
-    ),
+    (_RUN, "--dns-opt", "", "use --dns-option"),
+    (_RUN, "--domainname", "the kernel's domain name is not set", "use --dns-search DOMAIN for the search domain"),
     (frozenset({"load"}), "--hostname", "", "the host name is the container's id"),
     (_CREATES, "--rootfs", "", "use `arstore import --rootfs TAR NAME` first"),
     (frozenset({"create"}), "--init-ctr", "a container runs by itself", ""),
-    (_CREATES, "--rmi", "", "use `arstore rm` afterwards"),
+    (frozenset({"create"}), "--rmi", "", "use `arstore rm` afterwards"),
     (
         _CREATES,
         "--conmon-pidfile --pod-id-file",
@@ -277,10 +275,10 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "`arstore run --detach` prints the id; choose it with --name",
     ),
     (
-        _CREATES,
+        frozenset({"create"}),
         "-a --attach --detach-keys --sig-proxy",
-        "the command has the streams and signals of `arstore run`",
-        "see -i and -t",
+        "the streams are chosen when the container is started",
+        "give it to `arstore start`",
     ),
     (
         _RUN,
@@ -289,47 +287,46 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "use -v SRC:DST, or --tmpfs PATH",
     ),
     (_RUN, "--secret", "arstore does not store secrets", "use --env-file, or mount a file with -v"),
-    (_RUN, "--tz", "", "use -e K=V, or -e K"),
+    (frozenset({"load"}), "--tz", "", "use -e TZ=ZONE"),
     (
         _RUN,
         "--cpu-count --cpu-percent",
         "",
         "use --cpus N to limit the CPUs",
     ),
-    (
-        _RUN,
-        "--kernel-memory",
-        "",
-        "use --memory N to limit the memory, swap included",
-    ),
-    (
-        _RUN,
-        "--io-maxbandwidth --io-maxiops",
-        "limits are those of --memory, --cpus and --pids-limit",
-        "run arstore in a systemd scope for others",
-    ),
+    (_RUN, "--kernel-memory", "", "use --memory N, which includes the kernel's"),
+    (_RUN, "--io-maxbandwidth", "", "use --device-read-bps and --device-write-bps"),
+    (_RUN, "--io-maxiops", "", "use --device-read-iops and --device-write-iops"),
     (_RUN, "--gpus", "", "use --device PATH for each device"),
+    (_RUN, "--uidmap --gidmap --subuidname --subgidname", "containers have no user namespaces", ""),
     (
-        _RUN,
-        "--uidmap --gidmap --subuidname --subgidname --isolation",
-        _OWN_NAMESPACES,
+        frozenset({"load"}),
+        "--no-healthcheck --health-cmd --health-interval --health-on-failure --health-retries --health-start-period "
+        "--health-timeout",
+        "a pipeline's health is not checked",
         "",
     ),
     (
         _RUN,
-        "--no-healthcheck --health-cmd --health-interval --health-log-destination --health-max-log-count "
-        "--health-max-log-size --health-on-failure --health-retries --health-start-period --health-start-interval "
-        "--health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success "
-        "--health-startup-timeout --health-timeout",
-        "health checks are not run",
-        "use `arstore exec ID CMD`",
+        "--health-log-destination --health-max-log-count --health-max-log-size",
+        "the last results are kept with the container",
+        "`arstore container inspect ID` shows them",
+    ),
+    (
+        _RUN,
+        "--health-start-interval --health-startup-cmd --health-startup-interval --health-startup-retries "
+        "--health-startup-success --health-startup-timeout",
+        "there are no other checks at the start",
+        "see `arstore run --health-start-period`",
     ),
     (frozenset({"prune"}), "-a --all -f --force", "it asks nothing, and removes by last use", "use --unused-for AGE"),
-    (_RUN, "--pod --requires --systemd --sdnotify --use-api-socket", "a container runs by itself", ""),
+    (_RUN, "--pod --requires --use-api-socket", "a container runs by itself", ""),
+    (frozenset({"load"}), "--systemd --sdnotify", "a container runs by itself", ""),
     (_RUN, "--seccomp-policy", "", "use --security-opt seccomp=FILE"),
-    (_RUN, "--read-only-tmpfs --shm-size-systemd --storage-opt", "", "use --tmpfs PATH, or --shm-size N"),
+    (frozenset({"load"}), "--read-only-tmpfs", "", "use --tmpfs PATH"),
+    (_RUN, "--shm-size-systemd --storage-opt", "", "use --tmpfs PATH, or --shm-size N"),
     # buildah run.
     (_RUN, "--workingdir", "", "see `arstore run --workdir`"),
     (_RUN, "--terminal", "", "see `arstore run --tty`"),
-    (_RUN, "--runtime-flag --no-pivot --contextdir --add-history", "arstore has no such setting", ""),
+    (_RUN, "--runtime-flag --no-pivot --contextdir --add-history --isolation", "arstore has no such setting", ""),
 )

@@ -123,9 +123,17 @@ def test_a_text_is_part_of_one_line():
         ("system df", "arstore: system df: there is no such command; use `arstore du`"),
         ("image pull x", "arstore: image pull: there is no such command; use `arstore pull`"),
         ("image ls -q", "arstore: image ls: there is no such command; use `arstore images`"),
-        ("images ls", "arstore: images ls: there is no such command; use `arstore images`"),
-        ("images -aq", "arstore: images -a: every image is listed"),
-        ("images -q", "arstore: images -q: there is no such option; use `arstore images --json | jq -r '.[].digest'`"),
+        ("images pull x", "arstore: images pull: there is no such command; use `arstore pull`"),
+        (
+            "volume exists x y",
+            "arstore: volume exists: there is no such command; use `arstore volume inspect NAME`, "
+            "which ends with status 3 if there is no such volume",
+        ),
+        ("ps -aw", "arstore: ps -w: there is no such option; use watch(1) to repeat it"),
+        (
+            "images --digests",
+            "arstore: images --digests: there is no such option; `arstore images --json` prints digests",
+        ),
         ("container ls -a", "arstore: container ls: there is no such command; use `arstore ps`"),
         ("imagse", "arstore: no such command 'imagse'; did you mean `arstore images`?"),
         ("nonsense", "arstore: no such command 'nonsense'; see `arstore --help`"),
@@ -153,8 +161,8 @@ def test_an_answer_with_json_is_one_object(arstore):
         result = arstore(*words)
         assert (result.error["what"], result.error["exit_code"]) == (what, 2)
     assert arstore("nonsense", "--json").error["why"] == "no such command 'nonsense'"
-    result = arstore("images", "--json", "-q")
-    assert (result.error["what"], result.error["exit_code"]) == ("images -q", 2)
+    result = arstore("images", "--json", "--digests")
+    assert (result.error["what"], result.error["exit_code"]) == ("images --digests", 2)
 
 
 def test_load_without_a_file_names_import(arstore):

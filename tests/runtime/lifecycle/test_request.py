@@ -21,6 +21,7 @@ from arstore.graph.records import ContainerRecord
 from arstore.runtime import spec
 from arstore.runtime.lifecycle.request import Request, decoded, encoded, record_request, recorded_request
 from arstore.runtime.spec.options import RunOptions, Volume
+from arstore.runtime.stdio import log_options
 from arstore.store import container_document
 from arstore.store.container_document import RUN_NAME, has_readers, reading_end, take_launch_lock
 from arstore.store.containers import Container
@@ -31,8 +32,8 @@ TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 
 def spec_classes():
     """All names of all modules of `runtime.spec`, by which annotations are resolved."""
-    found = {}
-    for module in pkgutil.iter_modules(spec.__path__, f"{spec.__name__}."):
+    found = dict(vars(log_options))
+    for module in pkgutil.walk_packages(spec.__path__, f"{spec.__name__}."):
         found |= vars(importlib.import_module(module.name))
     return found | {"Mapping": Mapping, "Literal": Literal}
 
