@@ -35,7 +35,9 @@ def spec_classes():
     found = dict(vars(log_options))
     for module in pkgutil.walk_packages(spec.__path__, f"{spec.__name__}."):
         found |= vars(importlib.import_module(module.name))
-    return found | {"Mapping": Mapping, "Literal": Literal}
+    # Defined for type checkers alone.
+    networks = Literal["none", "host", "private", "pasta", "slirp4netns", "ns"]
+    return found | {"Mapping": Mapping, "Literal": Literal, "Network": networks}
 
 
 def hints(kind):
