@@ -132,11 +132,17 @@ def _reclaim(store: Store) -> int:
     return reclaim(store)
 
 
-def _give_up_trees(store: Store, lacking: int) -> None:
-    """Free *lacking* bytes, or as many as possible, by giving up trees that were not used for longest."""
-    from arstore.maintenance.trim import Goal, trim
+def _give_up_trees(store: Store, lacking: int, least: int) -> None:
+    """Free *lacking* bytes, or as many as possible, by giving up trees that were not used for longest.
 
-    done = trim(store, Goal(freed=lacking))
+    Nothing is given up if that would not even free *least* bytes: the import will be refused.
+    """
+    from arstore.maintenance.trim import Goal, plan_trim, trim
+
+    goal = Goal(freed=lacking)
+    if plan_trim(store, goal).freed < least:
+        return
+    done = trim(store, goal)
     images, count = store.given_up
     store.given_up = images + len(done.images), count + done.freed
 

@@ -57,8 +57,8 @@ class Clearance:
     """Deletion of leftovers by one open store, before it brings something in. `freed` counts the bytes on disk.
 
     *relief* compares all files with the graph, and returns the bytes that it has freed. It is called at most once, when
-    space is scarce. *give_up* gets the number of bytes that are then still missing, and frees as many as it can in
-    caches.
+    space is scarce. *give_up* frees caches: it gets the number of bytes that are then still missing, and the smallest
+    number that is of any use.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Clearance:
         directories: Directories,
         graph: Graph,
         relief: Callable[[], int] | None = None,
-        give_up: Callable[[int], object] | None = None,
+        give_up: Callable[[int, int], object] | None = None,
     ) -> None:
         self._directories = directories
         self._graph = graph
@@ -93,9 +93,10 @@ class Clearance:
         if self._give_up is not None and wanted:
             with suppress(OSError, ArstoreError):
                 free, size = free_space(self._directories.root)
-                lacking = wanted * _TREES + default_reserve(size) - free
+                least = wanted + default_reserve(size) - free
+                lacking = least + wanted * (_TREES - 1)
                 if size and lacking > 0:
-                    self._give_up(lacking)
+                    self._give_up(lacking, least)
         if not was_open:
             # A process must not fork while it has the graph open.
             self._graph.release()

@@ -115,8 +115,8 @@ class Store:
             self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
         """Frees leftovers that no list names, for an import that may not fit; returns the bytes freed."""
-        self.give_up: Callable[[int], object] | None = None
-        """Gives up cached trees for an import that would not fit otherwise; gets the bytes that are missing."""
+        self.give_up: Callable[[int, int], object] | None = None
+        """Gives up cached trees for an import that may not fit otherwise; see `Clearance`."""
         self.given_up = (0, 0)
         """Number of images whose trees were given up for imports by this process, and bytes freed."""
         self.has_taken = False  # anything, by this process

@@ -45,7 +45,7 @@ def commands(monkeypatch):
     """Root and runroot of a command."""
     session = Session()
     with monkeypatch.context() as patched:
-        patched.setattr(cli.find("images"), "function", lambda _session: 0)
+        patched.setattr(cli.find("images"), "function", lambda _session, **_words: 0)
         assert run(session, ["images"]) == 0
     return session.directories()
 

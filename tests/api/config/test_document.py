@@ -179,7 +179,7 @@ VALUES = st.recursive(
 
 @given(st.sampled_from([*document.top_keys(), "load.require-label", "limits.ratio"]), VALUES)
 def test_any_value_is_a_setting_or_names_its_key(key, value):
-    text = f"{key} = {json.dumps(value)}"
+    text = f"{key} = {json.dumps(value, ensure_ascii=False)}"
     try:
         found = parsed(text)
     except ConfigFileError:

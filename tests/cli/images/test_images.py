@@ -26,6 +26,7 @@ def test_json(filled, picture):
         "config": picture.config_digest,
         "store": None,
         "read_only": False,
+        "protected": False,
     }
 
 

@@ -78,7 +78,7 @@ def test_intervals():
                 "Retries": 7,
             },
             HealthOptions(),
-            HealthCheck(("true",), 2, 1, 1, 7),
+            HealthCheck(("true",), 2, 1, 5, 7),
         ),
         (
             {"Test": ["CMD", "true"], "Interval": -1, "Timeout": "1s", "StartPeriod": True, "Retries": 0},
