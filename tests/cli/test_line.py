@@ -247,6 +247,8 @@ ANY_TEXT = {
     "message",
     "restart",
     "health_cmd",
+    "detach_keys",
+    "log_driver",
 }
 """Parameters for which an empty word has a meaning, or means the same as leaving it out."""
 

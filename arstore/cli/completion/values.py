@@ -163,7 +163,7 @@ _STORED: dict[str, tuple[Callable[[_Store, str], Iterable[Candidate]], ...]] = {
     "REPOSITORY": (_Store.repositories,),
 }
 _PATH_WORDS = {"FILE": FILES, "DIR": DIRECTORIES, "TARGET": DIRECTORIES, "PREFIX": FILES, "PATH": FILES}
-_PATH_BEGINNINGS = ("SRC:DST", "HOST[:PATH]", "KEYFILE[")
+_PATH_BEGINNINGS = ("[SRC:]DST", "HOST[:PATH]", "KEYFILE[")
 
 
 def metavar(one: Parameter) -> str:
