@@ -1,7 +1,8 @@
 """When images were last used: a hint for each image, as seconds since the epoch, at most hourly.
 
-Mounting, running and unpacking an image is a use. It is recorded afterwards, in a separate transaction whose failure is
-ignored: images can be used when the disk is full, and in stores that may only be read.
+An import counts as a use; its time is in the image's record. Mounting, running and unpacking are recorded afterwards,
+in a separate transaction whose failure is ignored: images can be used when the disk is full, and in stores that may
+only be read.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def note_use(store: Store, image: StoredImage) -> None:
     now = time.time()
     with suppress(ArstoreError, OSError):
         with store.graph.read() as snapshot:
-            if abs(now - _seconds(hint(snapshot, TABLE, image.digest))) < GRAIN:
+            record = snapshot.image(image.digest)
+            imported = 0.0 if record is None else record.imported
+            known = (imported, _seconds(hint(snapshot, TABLE, image.digest)))
+            if any(abs(now - moment) < GRAIN for moment in known):
                 return
         with store.graph.write() as change:
             if change.image(image.digest) is not None:
