@@ -52,4 +52,4 @@ def test_headers(store, tmp_path, form):
 
 
 def test_a_limit_that_is_none(store, tmp_path):
-    assert "there are headers" in store.fails("Usage", "import", "--limit", "colour=3", tmp_path)
+    assert "limits are headers" in store.fails("Usage", "import", "--limit", "colour=3", tmp_path)
