@@ -227,11 +227,11 @@ WRONG = [
         DecryptionError, "for provider.kms"),
     ("a subject", {"edit_manifest": lambda one: one.update(subject=one["config"])}, ConversionError, "would be wrong"),
     ("an unregistered compression", {"edit_manifest": lambda one: one["layers"][0].update(
-        mediaType="application/vnd.oci.image.layer.v1.tar+br+encrypted")}, DecryptionError, "of the unknown type"),
+        mediaType="application/vnd.oci.image.layer.v1.tar+br+encrypted")}, DecryptionError, "has the unknown media type"),
     ("encrypted twice", {"edit_manifest": lambda one: one["layers"][0].update(
-        mediaType="application/vnd.oci.image.layer.v1.tar+gzip+encrypted+encrypted")}, DecryptionError, "unknown type"),
+        mediaType="application/vnd.oci.image.layer.v1.tar+gzip+encrypted+encrypted")}, DecryptionError, "unknown media type"),
     ("not a layer's type", {"edit_manifest": lambda one: one["layers"][0].update(
-        mediaType="application/octet-stream+encrypted")}, ManifestError, "unknown type"),
+        mediaType="application/octet-stream+encrypted")}, ManifestError, "unknown media type"),
     ("a wrong size", {"edit_manifest": lambda one: one["layers"][0].update(size=10)}, SizeMismatchError, "."),
     ("a larger size", {"edit_manifest": lambda one: one["layers"][0].update(size=10**6)}, TruncatedError, "."),
     ("10^18 bytes", {"edit_manifest": lambda one: one["layers"][0].update(size=10**18)}, Exception, "no space left"),
@@ -347,11 +347,11 @@ def test_without_a_key_layers_are_moved_unopened(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "options", "why"),
     [
-        ("docker-archive", {}, "no place for encrypted layers"),
-        ("docker-oci-archive", {}, "no place for encrypted layers"),
-        ("oci", {"compression": Compression.ZSTD}, "in another way unopened"),
-        ("oci", {"compression": Compression.GZIP}, "in another way unopened"),
-        ("dir", {"form": "v2s2"}, "Docker's format has no"),
+        ("docker-archive", {}, "cannot hold encrypted layers"),
+        ("docker-oci-archive", {}, "cannot hold encrypted layers"),
+        ("oci", {"compression": Compression.ZSTD}, "cannot be recompressed without decryption"),
+        ("oci", {"compression": Compression.GZIP}, "cannot be recompressed without decryption"),
+        ("dir", {"form": "v2s2"}, "Docker's format does not support"),
     ],
 )
 def test_what_needs_a_key_is_refused_without(tmp_path, kind, options, why):
@@ -400,7 +400,7 @@ def test_an_image_is_given_to_another_reader(tmp_path, keys):
     source = images.write_oci_archive(tmp_path / "source.tar", made.picture(PLAIN, rsa_key()))
     target, plain = copies.target("oci", tmp_path, "other"), copies.target("oci", tmp_path, "plain")
     copy(source, target, given(keys["rsa"]), encryption=encryption(keys["P-384"]))
-    with pytest.raises(DecryptionError, match="does not open it"):
+    with pytest.raises(DecryptionError, match="does not decrypt it"):
         copy(target.reference, plain, given(keys["rsa"]))
     copy(target.reference, plain, given(keys["P-384"]))
     assert copies.read(plain.reference).one.diff_ids == PLAIN.diff_ids
@@ -457,7 +457,7 @@ def test_which_layers_are_encrypted(tmp_path, keys, indexes, encrypted):
 def test_a_layer_that_there_is_not(tmp_path, keys, index):
     source = images.write_oci_archive(tmp_path / "source.tar", PLAIN)
     target = copies.target("oci", tmp_path)
-    with pytest.raises(UsageError, match=r"no such layer: .* has 3"):
+    with pytest.raises(UsageError, match=r"there is no layer with this number: .* has 3"):
         copy(source, target, encryption=encryption(keys["rsa"], indexes=(0, index)))
     assert not os.path.lexists(target.path)
 
@@ -527,8 +527,8 @@ def test_the_structure_is_always_the_same(tmp_path, keys):
     ("kind", "options", "why"),
     [
         ("docker-archive", {}, "cannot hold encrypted layers"),
-        ("docker-oci-archive", {}, "no place for encrypted layers"),
-        ("oci", {"form": "v2s2"}, "Docker's format has no"),
+        ("docker-oci-archive", {}, "cannot hold encrypted layers"),
+        ("oci", {"form": "v2s2"}, "Docker's format does not support"),
         ("oci", {"preserve_digests": True}, "would have to be changed"),
     ],
 )

@@ -51,7 +51,7 @@ def test_what_skopeo_encrypts_is_opened(tmp_path, files, names, layers):
         assert copies.read(target.reference).one.diff_ids == PLAIN.diff_ids
     other = next((name for name in KEYS if name not in names), "")
     if other:
-        with pytest.raises(DecryptionError, match="does not open it"):
+        with pytest.raises(DecryptionError, match="does not decrypt it"):
             copy(f"oci:{tmp_path}/locked", copies.target("oci", tmp_path, "none"), files[other][0])
 
 
