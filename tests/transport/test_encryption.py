@@ -227,11 +227,11 @@ WRONG = [
         DecryptionError, "for provider.kms"),
     ("a subject", {"edit_manifest": lambda one: one.update(subject=one["config"])}, ConversionError, "would be wrong"),
     ("an unregistered compression", {"edit_manifest": lambda one: one["layers"][0].update(
-        mediaType="application/vnd.oci.image.layer.v1.tar+br+encrypted")}, DecryptionError, "has the unknown media type"),
+        mediaType="application/vnd.oci.image.layer.v1.tar+br+encrypted")}, DecryptionError, "unknown media type"),
     ("encrypted twice", {"edit_manifest": lambda one: one["layers"][0].update(
-        mediaType="application/vnd.oci.image.layer.v1.tar+gzip+encrypted+encrypted")}, DecryptionError, "unknown media type"),
+        mediaType="application/vnd.oci.image.layer.v1.tar+gzip+encrypted+encrypted")}, DecryptionError, "unknown media"),
     ("not a layer's type", {"edit_manifest": lambda one: one["layers"][0].update(
-        mediaType="application/octet-stream+encrypted")}, ManifestError, "unknown media type"),
+        mediaType="application/octet-stream+encrypted")}, ManifestError, "of the unknown type"),
     ("a wrong size", {"edit_manifest": lambda one: one["layers"][0].update(size=10)}, SizeMismatchError, "."),
     ("a larger size", {"edit_manifest": lambda one: one["layers"][0].update(size=10**6)}, TruncatedError, "."),
     ("10^18 bytes", {"edit_manifest": lambda one: one["layers"][0].update(size=10**18)}, Exception, "no space left"),
