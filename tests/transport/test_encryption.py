@@ -229,7 +229,7 @@ WRONG = [
     ("an unregistered compression", {"edit_manifest": lambda one: one["layers"][0].update(
         mediaType="application/vnd.oci.image.layer.v1.tar+br+encrypted")}, DecryptionError, "unknown media type"),
     ("encrypted twice", {"edit_manifest": lambda one: one["layers"][0].update(
-        mediaType="application/vnd.oci.image.layer.v1.tar+gzip+encrypted+encrypted")}, DecryptionError, "unknown media"),
+        mediaType="application/vnd.oci.image.layer.v1.tar+gzip+encrypted+encrypted")}, DecryptionError, "unknown"),
     ("not a layer's type", {"edit_manifest": lambda one: one["layers"][0].update(
         mediaType="application/octet-stream+encrypted")}, ManifestError, "of the unknown type"),
     ("a wrong size", {"edit_manifest": lambda one: one["layers"][0].update(size=10)}, SizeMismatchError, "."),
