@@ -11,7 +11,7 @@ from arstore.cli.containers.options.shared import GRACE
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
-from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
+from arstore.errors import InUseError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -62,8 +62,8 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool, seconds: f
     """Remove containers, with everything that they wrote.
 
     ID is a container's name or id, or a unique prefix of its id. A container that is running or paused, or whose root
-    is mounted, is removed only with --force. It is then
-    stopped as by `arstore stop`, and S is as there. Prints nothing.
+    is mounted, is removed only with --force. It is then stopped as by `arstore stop`, and S is as there. Prints
+    nothing.
 
     Examples:
 
@@ -73,10 +73,16 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool, seconds: f
     """
     if seconds is not None and not force:
         raise UsageError("container rm", "--time needs --force")
+    from arstore.runtime.lifecycle.containers import remove
+    from arstore.runtime.lifecycle.removal import remove_by_force
+
     removed = []
     with session.store() as store:
         for found in _meant(store, ids, force):
-            remove(store, found, force=force, seconds=seconds)
+            if force:
+                remove_by_force(store, found, seconds)
+            else:
+                remove(store, found.id)
             removed.append(found.id)
     session.done = "the containers were removed"
     if session.json:
@@ -91,41 +97,6 @@ def _meant(store: Store, ids: tuple[str, ...], force: bool) -> list[Container]:
             one = store.containers.find(text)
             found[one.id] = one
     return list(found.values())
-
-
-def remove(store: Store, found: Container, *, force: bool, seconds: float | None = None) -> None:
-    """Remove a container; with *force*, stop it and unmount its root first.
-
-    Raises NotFoundError, InUseError, MountError, OSError.
-    """
-    from arstore.runtime.lifecycle.containers import remove as remove_idle
-
-    may_be_gone = force and _make_idle(store, found, seconds)
-    try:
-        remove_idle(store, found.id)
-    except NotFoundError:
-        if not may_be_gone:
-            raise
-
-
-def _make_idle(store: Store, found: Container, seconds: float | None) -> bool:
-    """Unmount the root of a container and end its processes; return whether anything was ever run in it.
-
-    The container may end by itself at the same time, and a `run` in the foreground then removes it.
-    """
-    from arstore.rootfs.mount import umount_container
-    from arstore.runtime.lifecycle import control
-    from arstore.runtime.lifecycle.state import status
-
-    umount_container(store, found)
-    try:
-        status(found.path)
-    except NotFoundError:
-        return False
-    except StoreDamagedError:
-        return True
-    control.end(found.path, seconds)
-    return True
 
 
 @exit_statuses(errors.InUseError)
@@ -145,6 +116,8 @@ def container_prune(session: Session, dry_run: bool, force: bool) -> None:
 
     arstore container prune --dry-run
     """
+    from arstore.runtime.lifecycle.containers import remove
+
     del force
     removed, freed = [], 0
     with session.store() as store:
@@ -152,7 +125,7 @@ def container_prune(session: Session, dry_run: bool, force: bool) -> None:
             if not dry_run:
                 # Another process may have started, mounted or removed it since.
                 with suppress(InUseError, NotFoundError):
-                    remove(store, found, force=False)
+                    remove(store, found.id)
                     removed.append(found.id)
                     freed += size
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
@@ -195,10 +196,12 @@ def _apply(session: Session, store: Store, names: list[str], containers: set[str
     """Remove the volumes *names*, after the *containers* that use them; print what was removed, or would be."""
     freed = 0
     if not dry_run:
-        from arstore.runtime.lifecycle.replace import replaced
+        from arstore.runtime.lifecycle.removal import remove_by_force
 
         for container_id in sorted(containers):
-            replaced(store, container_id)
+            # It may have ended and been removed by itself.
+            with suppress(errors.NotFoundError):
+                remove_by_force(store, store.containers.get(container_id), 0.0)
         for name in names:
             freed += store.volumes.remove(name)
         session.done = "the volumes were removed"

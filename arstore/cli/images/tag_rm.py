@@ -166,8 +166,8 @@ def _end(store: Store, container_ids: list[str]) -> None:
     """Stop and remove containers. One that has been removed meanwhile is ignored."""
     if not container_ids:
         return
-    from arstore.cli.containers.rm import remove
+    from arstore.runtime.lifecycle.removal import remove_by_force
 
     for container_id in container_ids:
         with suppress(errors.NotFoundError):
-            remove(store, store.containers.get(container_id), force=True)
+            remove_by_force(store, store.containers.get(container_id))

@@ -91,6 +91,20 @@ def test_a_container_is_replaced(program):
     assert program.run("run", "--replace", "box:1", "true").status == 125
 
 
+def test_a_renamed_container_is_not_in_the_way_by_its_id(program):
+    program.run("run", "-d", "--name", "one", "box:1", "sleep", "60")
+    program.run("rename", "one", "kept")
+    assert program.run("run", "-d", "--name", "one", "--replace", "box:1", "sleep", "60").status == 0
+    assert sorted(one["names"][0] for one in program.run("ps", "--json").json) == ["kept", "one"]
+
+
+def test_a_container_that_restarts_is_replaced_for_good(program):
+    words = ("run", "-d", "--name", "one", "--replace", "--restart", "always", "box:1", "sleep", "60")
+    for _ in range(2):
+        assert program.run(*words).status == 0
+    assert [one["restarts"] for one in program.run("ps", "--all", "--json").json] == [0]
+
+
 def test_the_image_goes_with_its_container(program):
     program.run("tag", "box:1", "two:1")
     assert program.run("run", "--rmi", "two:1", "true").status == 0

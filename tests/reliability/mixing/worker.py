@@ -28,7 +28,7 @@ HANG = 300.0
 """Seconds after which a command counts as hanging."""
 NOT_FOUND, IN_USE, OVER_BUDGET, RUN_FAILED, KILLED = 3, 7, 36, 125, -signal.SIGKILL
 
-_GONE = re.compile(r"no such image in the store|was removed|it was removed|no such name in the store")
+_GONE = re.compile(r"no such image (in the store|or container)|was removed|it was removed|no such name in the store")
 
 
 @dataclass

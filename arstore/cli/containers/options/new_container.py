@@ -87,9 +87,9 @@ def requested(
     timeout, path = words["timeout"], words["runtime_path"]
     runtime = working_runtime(session, store, path, cgroups=options.cgroups, timeout=timeout)
     if words["replace"]:
-        from arstore.runtime.lifecycle.replace import replaced
+        from arstore.runtime.lifecycle.removal import remove_named
 
-        replaced(store, words["name"])
+        remove_named(store, words["name"])
     return RunRequest(
         found,
         options,
