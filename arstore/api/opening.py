@@ -137,12 +137,9 @@ def _give_up_trees(store: Store, lacking: int, least: int) -> None:
 
     Nothing is given up if that would not even free *least* bytes: the import will be refused.
     """
-    from arstore.maintenance.trim import Goal, plan_trim, trim
+    from arstore.maintenance.trim import Goal, trim
 
-    goal = Goal(freed=lacking)
-    if plan_trim(store, goal).freed < least:
-        return
-    done = trim(store, goal)
+    done = trim(store, Goal(freed=lacking, least=least))
     images, count = store.given_up
     store.given_up = images + len(done.images), count + done.freed
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.staging import Ingest
 from arstore.graph.soundness import require_sound
 from arstore.maintenance.scan.walk import freed
-from arstore.store.collect.holders import image_holders
+from arstore.store.collect.holders import tree_holders
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import Removed, Sweep, note_removal, sweep, take_files
 from arstore.store.last_use import last_uses
@@ -39,6 +39,8 @@ class Goal(NamedTuple):
     """Bytes to free at least."""
     unused_since: float | None = None
     """Give up only trees whose last use was before this time, in seconds since the epoch."""
+    least: int = 0
+    """Give up nothing if that would free fewer bytes."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,13 +72,13 @@ def trim(store: Store, goal: Goal) -> Trim:
     with store.graph.spare_given_up(), Ingest(store.directories) as ingest:
         with store.graph.read() as snapshot:
             plan = _planned(store, snapshot, goal, wanted)
-        if not plan.trees:
-            return plan
+        if not plan.trees or plan.freed < goal.least:
+            return Trim(short=wanted)
         require_sound(store.graph)
         reached("trim.planned")
         with store.graph.write() as change:
             # Mounts are made while holding the writer's lock: what is not held now stays so until the commit.
-            held = _held(store, change, Reach(change))
+            held = _held(store, change)
             removed = Removed(
                 trees=tuple(key for key in plan.trees if key not in held and change.tree(key) is not None)
             )
@@ -105,7 +107,7 @@ def _planned(store: Store, snapshot: Snapshot, goal: Goal, wanted: int) -> Trim:
         return Trim()
     reach = Reach(snapshot)
     uses = _uses(snapshot, reach)
-    held = _held(store, snapshot, reach)
+    held = _held(store, snapshot)
     again = _buildable(store, snapshot)
     chosen: list[str] = []
     count = 0
@@ -146,10 +148,10 @@ def _trees_of(reach: Reach, digest: str) -> Iterator[str]:
     return (keys[number] for number in needs.trees) if needs is not None else iter(())
 
 
-def _held(store: Store, snapshot: Snapshot, reach: Reach) -> frozenset[str]:
-    """Return the trees that containers, mounts and processes use."""
-    holders = image_holders(store.directories, snapshot)
-    return frozenset(key for digest in holders for key in _trees_of(reach, digest))
+def _held(store: Store, snapshot: Snapshot) -> frozenset[str]:
+    """Return the trees that containers, mounts and processes use, and the merged indexes over these."""
+    held = tree_holders(store.directories, snapshot).keys()
+    return frozenset((*held, *(key for key, record in snapshot.runs() if held >= set(record.members))))
 
 
 def _buildable(store: Store, snapshot: Snapshot) -> frozenset[str]:
