@@ -102,24 +102,24 @@ def take_launch_lock(directory: str) -> int | None:
 @contextmanager
 def reading_end(directory: str) -> Iterator[None]:
     """Keep the launcher of a container that is removed at its end from removing it during the context."""
-    fd = -1
-    with suppress(OSError):
-        fd = os.open(f"{directory}/{RUN_NAME}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        lock_byte(fd, _READERS + os.getpid())
-    try:
+    with _own_byte(directory, _READERS):
         yield
-    finally:
-        if fd >= 0:
-            os.close(fd)
 
 
 @contextmanager
 def being_restarted(directory: str) -> Iterator[None]:
     """Mark the container in *directory* as being stopped and started again, during the context."""
+    with _own_byte(directory, _RESTARTING):
+        yield
+
+
+@contextmanager
+def _own_byte(directory: str, first: int) -> Iterator[None]:
+    """Hold this process's byte, of those from *first* on, during the context, if there is a file to lock."""
     fd = -1
     with suppress(OSError):
         fd = os.open(f"{directory}/{RUN_NAME}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        lock_byte(fd, _RESTARTING + os.getpid())
+        lock_byte(fd, first + os.getpid())
     try:
         yield
     finally:
