@@ -10,7 +10,8 @@ from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.containers.options.shared import GRACE
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import argument, option
-from arstore.cli.terminal.output import human_size, write_json, write_line
+from arstore.cli.terminal.output import write_json, write_line
+from arstore.cli.upkeep.plans import write_freed
 from arstore.errors import InUseError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def container_prune(session: Session, dry_run: bool, force: bool) -> None:
         return
     for container_id in removed:
         write_line(container_id)
-    write_line(f"{human_size(freed)} {'can be' if dry_run else 'were'} freed")
+    write_freed(freed, dry_run)
 
 
 def _idle(store: Store) -> list[tuple[Container, int]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.store.store import Store
 
 
@@ -77,7 +78,6 @@ def run(
     arstore run -d --restart on-failure:5 --name web base:1 httpd
     """
     from arstore.runtime.lifecycle import containers
-    from arstore.runtime.lifecycle.id_files import write_id_file
 
     _refuse_contradictions(detach, keep, rmi, words)
     how = attach_of(attach, detach_keys, sig_proxy)
@@ -105,13 +105,20 @@ def run(
     # The command was started: errors from here on have their own status, not that of a failed `run`.
     session.done = f"container {container_id} was started and is running"
     session.command = None
-    if words["cidfile"]:
-        write_id_file(words["cidfile"], container_id)
+    _write_id(session, container_id, request, words["cidfile"])
+    return 0
+
+
+def _write_id(session: Session, container_id: str, request: RunRequest, cidfile: str) -> None:
+    """Print the id of a container that goes on without this command, and write it to the file of `--cidfile`."""
+    if cidfile:
+        from arstore.runtime.lifecycle.id_files import write_id_file
+
+        write_id_file(cidfile, container_id)
     if session.json:
         write_json({"container": container_id, "image": request.image.digest})
     else:
         write_line(container_id)
-    return 0
 
 
 @contextmanager
@@ -181,12 +188,5 @@ def create(session: Session, /, image: str, args: tuple[str, ...], **words: Unpa
         container_id = containers.create(store, request)
     session.done = f"container {container_id} is created"
     session.command = None
-    if words["cidfile"]:
-        from arstore.runtime.lifecycle.id_files import write_id_file
-
-        write_id_file(words["cidfile"], container_id)
-    if session.json:
-        write_json({"container": container_id, "image": request.image.digest})
-    else:
-        write_line(container_id)
+    _write_id(session, container_id, request, words["cidfile"])
     return 0

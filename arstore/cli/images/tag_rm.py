@@ -14,7 +14,7 @@ from arstore.cli.command import (
     json_option,
 )
 from arstore.cli.parameter import argument, option
-from arstore.cli.terminal.output import human_size, write_json, write_line
+from arstore.cli.terminal.output import write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,11 +141,11 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
         write_line("untagged", name)
     for digest in removed.images:
         write_line("removed", digest)
-    if dry_run:
-        from arstore.cli.upkeep.plans import write_parts
+    from arstore.cli.upkeep.plans import write_freed, write_parts
 
+    if dry_run:
         write_parts(done.parts)
-    write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
+    write_freed(done.freed, dry_run)
 
 
 @contextmanager

@@ -36,21 +36,17 @@ def ago(seconds: float, now: float) -> str:
 
 def go_time(seconds: float | None) -> str:
     """Return a moment as Go prints it, in UTC; None for one that has not come."""
-    if seconds is None:
-        return _ZERO
-    from time import gmtime, strftime
-
-    whole, fraction = divmod(round(seconds * 1_000_000), 1_000_000)
-    digits = f".{fraction:06d}".rstrip("0").rstrip(".")
-    return strftime(f"%Y-%m-%d %H:%M:%S{digits} +0000 UTC", gmtime(whole))
+    return _ZERO if seconds is None else _formatted(seconds, "%Y-%m-%d %H:%M:%S", " +0000 UTC")
 
 
 def rfc_time(seconds: float | None) -> str:
     """Return a moment as RFC 3339 with its fraction; None for one that has not come."""
-    if seconds is None:
-        return _NEVER
+    return _NEVER if seconds is None else _formatted(seconds, "%Y-%m-%dT%H:%M:%S", "Z")
+
+
+def _formatted(seconds: float, form: str, zone: str) -> str:
     from time import gmtime, strftime
 
     whole, fraction = divmod(round(seconds * 1_000_000), 1_000_000)
     digits = f".{fraction:06d}".rstrip("0").rstrip(".")
-    return strftime(f"%Y-%m-%dT%H:%M:%S{digits}Z", gmtime(whole))
+    return f"{strftime(form, gmtime(whole))}{digits}{zone}"

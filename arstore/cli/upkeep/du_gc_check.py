@@ -17,7 +17,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
-from arstore.cli.upkeep.plans import write_parts
+from arstore.cli.upkeep.plans import write_freed, write_parts
 from arstore.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _show_garbage(found: Garbage, plan: Plan | None) -> None:
             write_line(kind.removesuffix("s"), key)
     if plan is not None:
         write_parts(plan.parts)
-    write_line(f"{human_size(found.bytes)} {'were' if plan is None else 'can be'} freed")
+    write_freed(found.bytes, plan is not None)
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)

@@ -1,4 +1,4 @@
-"""Output of plans: what a removal would free, by kind."""
+"""Output of removals and of their plans: what they free."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def write_parts(parts: Freed) -> None:
     for kind, size in parts._asdict().items():
         if size:
             write_line(kind, f"{human_size(size)} ({size} bytes)")
+
+
+def write_freed(size: int, dry_run: bool) -> None:
+    """Print the last line of a removal or, with *dry_run*, of its plan: *size* is in bytes."""
+    write_line(f"{human_size(size)} {'can be' if dry_run else 'were'} freed")

@@ -9,6 +9,7 @@ from arstore import errors
 from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
+from arstore.cli.upkeep.plans import write_freed, write_parts
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -54,10 +55,8 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     for digest in done.removed.images:
         write_line("removed", digest, *names.get(digest, []))
     if dry_run:
-        from arstore.cli.upkeep.plans import write_parts
-
         write_parts(done.parts)
-    write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
+    write_freed(done.freed, dry_run)
 
 
 @exit_statuses(*IMAGE_ERRORS)

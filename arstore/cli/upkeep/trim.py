@@ -10,6 +10,7 @@ from arstore import errors
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.parameter import option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line
+from arstore.cli.upkeep.plans import write_freed
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -59,7 +60,7 @@ def trim(session: Session, total: str | None, freed: str | None, age: str | None
     else:
         for digest in done.images:
             write_line("image", *(names.get(digest) or [short_digest(digest)]))
-        write_line(f"{human_size(done.freed)} {'can be' if dry_run else 'were'} freed")
+        write_freed(done.freed, dry_run)
     if done.short:
         why = f"{human_size(done.short)} more would have to be freed, but no other tree can be given up"
         raise errors.BudgetError(store.directories.root, why, "`arstore du` shows what takes the space")
