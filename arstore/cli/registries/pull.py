@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from arstore.registry.access import RegistryOptions
 
 
-@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, errors.BudgetError, *KEY_ERRORS, *POLICY_ERRORS)
 @command("pull")
 @argument("image")
 @option(
