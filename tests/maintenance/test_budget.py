@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused_and_nothing_goes_in_vain(store, two):
     total = measure(store).total
     limited(store, total - 3 * SIZE)
     before = stores.State(store)
-    with pytest.raises(BudgetError, match="bytes would be in use, .* of them new, and at most") as caught:
+    with pytest.raises(BudgetError, match=r"bytes would be in use, .* of them new, and at most") as caught:
         stores.bring(store, picture("c"))
     assert caught.value.what == store.directories.root
     assert "\n" not in str(caught.value)

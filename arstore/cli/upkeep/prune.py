@@ -113,7 +113,7 @@ def _tell_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -
     """Tell of those of *images* that patterns protect."""
     if not store.protects:
         return
-    from arstore.store.protection import protected
+    from arstore.store.collect.protected import protected
 
     with store.graph.read() as snapshot:
         kept = protected(snapshot, store.protects)
