@@ -16,7 +16,7 @@ from arstore.linux.syscall import libc
 STEP = 4 << 20
 """Bytes of records after whose reading the pages are let go: with their neighbours these are 64 MiB at most."""
 SPREAD = 4 << 10
-"""Bytes that a single read counts for: it usually is on a page of its own."""
+"""Bytes that a single read counts for: it usually is on a separate page."""
 
 _MADV_DONTNEED = 4
 _SHARED_READ = "r--s"

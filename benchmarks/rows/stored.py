@@ -20,7 +20,7 @@ _TRIMMED = "arstore, trimmed"
 
 
 def docker(ground: Ground) -> Row:
-    """The store after an import of app1 as a docker-archive, beside the archive itself."""
+    """The store after an import of app1 as a docker-archive, compared with the archive itself."""
     arstore, podman, archive = Arstore(ground, "arstore"), Podman(ground, "podman"), "app1.docker"
     contenders = [
         _holding(ground, arstore.label, arstore, arstore.root, archive),

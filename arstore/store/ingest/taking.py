@@ -41,7 +41,7 @@ _ONCE_MORE = 64 << 20
 
 
 class Place(Protocol):
-    """What a `Store` is for this work."""
+    """The part of `Store` that this work uses."""
 
     directories: Directories
     graph: Graph
@@ -159,7 +159,7 @@ class Taking:
     def _has_made_room(self, error: ArstoreError | OSError, need: Need) -> bool:
         """Whether the work failed because the disk is full, and trees were given up since.
 
-        Nobody knows how large a tree will be. So as much is given up as the blobs take, and each time twice as much.
+        The size of a tree is not known before. So as much is given up as the blobs take, and each time twice as much.
         """
         if not is_no_space(error):
             return False

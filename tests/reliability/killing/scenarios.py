@@ -127,6 +127,11 @@ def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
     return prepare
 
 
+def _trimmed(box: Box) -> None:
+    _with("big")(box)
+    box.ok("trim")
+
+
 def _with_volume(box: Box) -> None:
     box.ok("volume", "create", "data")
     (box.root / "volumes/data/data/file").write_bytes(_noise(5000, 9))
@@ -312,7 +317,7 @@ def scenarios() -> list[Scenario]:
         Scenario("unprotect", ("unprotect", "app:1"), _with("big"), (("protect", "app:1"),)),
         Scenario("import-joined", ("import", "{place}/archives/docker.tar"), _with("big")),
         Scenario("import-in-budget", in_budget, _with("big", "docker"), atomic=False),
-        Scenario("build-trimmed", ("mount", "app:1"), _with("big"), (("trim",),), (_UMOUNT,), **mounted),
+        Scenario("build-trimmed", ("mount", "app:1"), _trimmed, ending=(_UMOUNT,), **mounted),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
         Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),
