@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.api.opening import additional_to, directories_of, opened, settings_of
-from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from arstore.api.values import Image, ImportedImage
     from arstore.store.store import Store as Inner
     from arstore.tar.limits import Limits
+    from arstore.trust.rules import Rules
 
     Path = str | os.PathLike[str]
     Named = str | Image | ImportedImage
@@ -53,10 +53,15 @@ class OpenStore:
             PermissionDeniedError: the default runroot belongs to another user.
             ConfigFileError: a configuration file or stores.conf cannot be used.
         """
+        from arstore.trust.rules import Rules
+
         chosen = _given(root, "ARSTORE_ROOT"), _given(runroot, "ARSTORE_RUNROOT")
         self._settings = settings = settings_of(text_of(config))
         self.root, self.runroot = map(os.path.abspath, directories_of(*chosen, settings))
-        self._rules = Rules(text_of(policy) or (settings and settings.policy) or "", require_signatures)
+
+        self._given_rules: Rules | None = Rules(
+            text_of(policy) or (settings and settings.policy) or "", require_signatures
+        )
         stores = [os.fspath(one) for one in additional_stores]
         self._additional = additional_to(self.root, stores, settings=settings)
         self._stack = ExitStack()
@@ -87,7 +92,7 @@ class OpenStore:
         made = cls.__new__(cls)
         made.root = "" if inner is None else inner.directories.root
         made.runroot = "" if inner is None else inner.directories.runroot
-        made._settings, made._rules = settings, rules or Rules()
+        made._settings, made._given_rules = settings, rules
         made._additional = []
         made._stack = ExitStack()
         made._inner = inner
@@ -100,6 +105,15 @@ class OpenStore:
             context = opened(self.root, self.runroot, additional=self._additional, tree=tree)
             self._inner = self._stack.enter_context(context)
         return self._inner
+
+    @property
+    def _rules(self) -> Rules:
+        """The signature policy; for a command that applies none, the user's or the host's."""
+        if self._given_rules is None:
+            from arstore.trust.rules import Rules
+
+            self._given_rules = Rules()
+        return self._given_rules
 
     def _limits(self) -> Limits:
         """Return the configured limits, or the defaults."""
