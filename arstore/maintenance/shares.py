@@ -161,5 +161,9 @@ class Shares:
                 size += self.files.bytes(self._files_of(ImageNeeds(tuple(every.blobs), trees=tuple(every.trees))))
             own = self.blobs.freed(one.blobs for one in gone) + self.trees.freed(one.trees for one in gone)
             own += self._shared(gone)
-        used = max(self._reach.imported(digest), self._uses.get(digest, 0.0))
-        return ImageUsage(digest, tuple(self._reach.names.get(digest, ())), size, own, size - own, used)
+        names = tuple(self._reach.names.get(digest, ()))
+        return ImageUsage(digest, names, size, own, size - own, self.last_used(digest))
+
+    def last_used(self, digest: str) -> float:
+        """Return when an image was last used, in seconds since the epoch; 0 if that is not known."""
+        return max(self._reach.imported(digest), self._uses.get(digest, 0.0))

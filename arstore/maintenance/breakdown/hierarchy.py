@@ -57,22 +57,21 @@ class _Builder:
     def run(self) -> Breakdown:
         limits = self._limits
         ordered = sorted(self._usage.images, key=lambda one: (-one.size, one.digest))
-        chosen, others = ordered[: limits.images], ordered[limits.images :]
+        chosen = ordered[: limits.images]
         self._titles = _titles(self._snapshot, chosen)
         self._steps = steps_of(self._store, self._stored(chosen))
         self._trees = self._divided()
         shared, places = self._shared_layers()
         images = tuple(self._image(one, places) for one in chosen)
         parts = [image.own for image in images]
-        if others:
-            alone = sum(self._own_size(one) for one in others)
-            parts.append(Part("rest", "smaller images", alone, count=len(others)))
+        if len(chosen) < len(self._positions):
+            parts.append(self._other_images(frozenset(one.digest for one in chosen)))
         parts += self._beside_images(shared)
         root = Part("store", self._store.directories.root, self._usage.total, sorted_parts(parts))
         gap = root.size - sum(part.size for part in parts)
         if gap:
             root.parts.append(Part("rest", "changed while it was measured", gap))
-        return Breakdown(root, images, tuple(shared), len(others), self._unread)
+        return Breakdown(root, images, tuple(shared), len(self._positions) - len(images), self._unread)
 
     def _stored(self, chosen: Iterable[ImageUsage]) -> Iterable[StoredImage]:
         for one in chosen:
@@ -80,8 +79,10 @@ class _Builder:
             if record is not None and not record.is_index:
                 yield StoredImage(Digest(one.digest), record, one.names)
 
-    def _own_size(self, one: ImageUsage) -> int:
-        return sum(piece.size for piece in self._pieces.own[self._positions[one.digest]].values())
+    def _other_images(self, chosen: frozenset[str]) -> Part:
+        others = [place for digest, place in self._positions.items() if digest not in chosen]
+        size = sum(piece.size for place in others for piece in self._pieces.own[place].values())
+        return Part("rest", "more images", size, count=len(others))
 
     # --- layers ---------------------------------------------------------------------------------------------------
 

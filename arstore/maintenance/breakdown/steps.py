@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
 
 _LONGEST = 160
+_SHELLS = frozenset({"/bin/sh", "/bin/bash"})
+"""What buildah writes for a layer that `buildah run` and `copy` made: it tells layers apart as little as no text."""
 _SHELL = re.compile(r"^(?:/bin/sh -c )?#\(nop\)\s*|^/bin/sh -c ")
 _TRAILER = "# buildkit"
 
@@ -54,6 +56,8 @@ def shortened(text: str) -> str:
     """Return the text of a step without what builders add, on one line, cut after 160 characters."""
     # Only the beginning matters, and a config may have megabytes of it.
     text = " ".join(text[: 4 * _LONGEST].split()).removesuffix(_TRAILER).strip()
+    if text in _SHELLS:
+        return ""
     text, count = _SHELL.subn("", text, count=1)
     if count and text and not text.split(" ", 1)[0].isupper():
         text = f"RUN {text}"
