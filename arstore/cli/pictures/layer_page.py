@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from arstore.cli.pictures.markup import iec_size, tag, text
 from arstore.cli.pictures.page import page
-from arstore.cli.pictures.words import facts, needed_by, row_name, shown_names
+from arstore.cli.pictures.words import facts, needed_by, row_label, row_name, shown_names
 from arstore.cli.terminal.output import short_digest
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _rows(graph: LayerGraph) -> Iterator[str]:
             {
                 "role": "treeitem",
                 "aria-level": depths[place],
-                "aria-label": _label(row),
+                "aria-label": row_label(row, _MOST_NAMES),
                 "class": "rest" if row.summed else "shared" if row.uses > 1 else "own",
             },
             tag("span", {"class": "lanes", "aria-hidden": "true"}, *_lanes(row)),
@@ -71,11 +71,6 @@ def _rows(graph: LayerGraph) -> Iterator[str]:
             _bar(row, largest),
             tag("span", {"class": "uses"}, text(needed_by(row))),
         )
-
-
-def _label(row: Row) -> str:
-    words = [row_name(row), iec_size(row.size), needed_by(row), *shown_names(row, _MOST_NAMES)]
-    return ", ".join(word for word in words if word)
 
 
 def _lanes(row: Row) -> Iterator[str]:

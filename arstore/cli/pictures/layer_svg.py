@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.cli.pictures.markup import iec_size, tag, text
-from arstore.cli.pictures.words import facts, needed_by, row_name, shown_names
+from arstore.cli.pictures.words import facts, needed_by, row_label, row_name, shown_names
 from arstore.cli.terminal.output import printable
 from arstore.cli.terminal.tree import cut
 
@@ -57,9 +57,8 @@ def layer_svg(graph: LayerGraph, root: str) -> bytes:
     rows = [_row(place, row, lanes, largest) for place, row in enumerate(graph.rows)]
     size = {"width": _WIDTH, "height": height, "viewBox": f"0 0 {_WIDTH} {height}"}
     image = {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "aria-label": f"{title}: {facts(graph)}", **size}
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n' + tag("svg", image, *head, "\n", _lines(graph), "\n", *rows)
-    ).encode()
+    markup = tag("svg", image, *head, "\n", _lines(graph), "\n", *rows)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{markup}\n'.encode()
 
 
 def _key() -> str:
@@ -105,11 +104,7 @@ def _row(place: int, row: Row, lanes: int, largest: int) -> str:
         tag(
             "g",
             {},
-            tag(
-                "title",
-                {},
-                text(f"{row_name(row)}, {iec_size(row.size)}, {needed_by(row)} {', '.join(shown_names(row, 50))}"),
-            ),
+            tag("title", {}, text(row_label(row, 50))),
             f'<circle class="dot {kind}" cx="{x}" cy="{middle:g}" r="6"/>',
             tag("text", {"x": lanes + 8, **base}, text(row_name(row))),
             tag("text", {"x": size_at, **base, "text-anchor": "end"}, iec_size(row.size)),

@@ -10,6 +10,7 @@
     unused: "unused", metadata: "other", ingest: "other", orphans: "other", rest: "other",
   };
   const GAP = 2, DEPTH = 4, MOST_TILES = 4000, MOST_ROWS = 200;
+  const PLAIN = '12px system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif', BOLD = `600 ${PLAIN}`;
   const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
   // --- sizes -----------------------------------------------------------------------------------------------------
@@ -144,9 +145,23 @@
     return made;
   }
 
-  function label(node, kind) {
-    const made = element("span", kind);
-    made.append(element("bdi", "", node.name));
+  // Names of one project differ at their ends, so the middle is cut. Styles still clip what is estimated wrongly.
+  const pen = document.createElement("canvas").getContext("2d");
+
+  function fitting(name, width, font) {
+    if (!pen) return name;
+    pen.font = font;
+    const whole = pen.measureText(name).width;
+    if (whole <= width) return name;
+    const letters = Array.from(name);
+    const count = Math.floor(0.93 * letters.length * (width - pen.measureText("…").width) / whole);
+    if (count < 5) return name;
+    return `${letters.slice(0, Math.ceil(count / 2)).join("")}…${letters.slice(letters.length - Math.floor(count / 2)).join("")}`;
+  }
+
+  function label(node, width, font) {
+    const made = element("span", "label");
+    made.append(element("bdi", "", fitting(node.name, width, font)));
     return made;
   }
 
@@ -173,7 +188,8 @@
     if (below.length && depth < DEPTH && box.w >= 54 && box.h >= head + 26 && drawn < MOST_TILES) {
       made.classList.add("open");
       const line = element("span", "head");
-      line.append(label(node, "label"));
+      const room = box.w - 14 - (box.w >= 130 ? 74 : 0);
+      line.append(label(node, room, depth ? BOLD : BOLD.replace("12px", "13px")));
       if (box.w >= 130) line.append(element("span", "size", size(node.size)));
       made.append(line);
       const inner = { x: GAP, y: head, w: box.w - 2 * GAP, h: box.h - head - GAP };
@@ -183,7 +199,7 @@
       }
     } else {
       made.classList.add("leaf");
-      if (box.w >= 38 && box.h >= 19) made.append(label(node, "label"));
+      if (box.w >= 38 && box.h >= 19) made.append(label(node, box.w - 13, depth ? PLAIN : PLAIN.replace("12px", "13px")));
       if (box.w >= 62 && box.h >= 38) made.append(element("span", "size", size(node.size)));
     }
     return made;
@@ -244,7 +260,7 @@
     const bytes = node === current ? openedSize(node) : node.size;
     const sizes = [size(bytes), `${share(bytes, root.size)} of the store`];
     if (node.parent && node.parent !== root) sizes.push(`${share(node.size, openedSize(node.parent))} of ${node.parent.name}`);
-    facts.append(element("span", "", `${word}${node.digest ? ` ${node.digest}` : ""} · ${sizes.join(" · ")}`));
+    facts.append(element("span", "", `${word}${node.digest && !node.name.includes(node.digest) ? ` ${node.digest}` : ""} · ${sizes.join(" · ")}`));
     let more = why;
     if (node.image !== undefined && openedSize(node) !== node.size) {
       more = `${why}; with its shared layers it takes ${size(openedSize(node))}`;

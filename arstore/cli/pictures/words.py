@@ -35,5 +35,10 @@ def shown_names(row: Row, most: int) -> list[str]:
     return [*names, f"and {len(row.tops) - most:,} more"] if len(row.tops) > most else names
 
 
+def row_label(row: Row, most: int) -> str:
+    """Return all that a row shows, as one text."""
+    return ", ".join(filter(None, [row_name(row), iec_size(row.size), needed_by(row), *shown_names(row, most)]))
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
