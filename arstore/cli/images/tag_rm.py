@@ -107,12 +107,15 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
 
     arstore rm --dry-run app:1 base:1
     """
+    from arstore.maintenance.records_bound import removal_bound
     from arstore.maintenance.remove import containers_in_the_way, plan_removal, remove_images
 
+    bound = 0
     with session.store() as store, _containers_hinted(store):
         ended = containers_in_the_way(store, images) if force else []
         if dry_run:
             done = plan_removal(store, images, ended)
+            bound = removal_bound(store, done, len(ended))
         else:
             _end(store, ended)
             done = remove_images(store, images)
@@ -144,7 +147,7 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
     from arstore.cli.upkeep.plans import write_freed, write_parts
 
     if dry_run:
-        write_parts(done.parts)
+        write_parts(done.parts, bound)
     write_freed(done.freed, dry_run)
 
 

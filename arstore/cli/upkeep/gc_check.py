@@ -48,24 +48,26 @@ def gc(session: Session, dry_run: bool) -> None:
     arstore gc --dry-run
     """
     from arstore.maintenance.gc import collect, plan_collection
+    from arstore.maintenance.records_bound import changed_by_gc, records_bound
 
     with session.store() as store:
         plan = plan_collection(store) if dry_run else None
+        bound = 0 if plan is None else records_bound(store.directories, changed_by_gc(plan))
         found: Garbage = collect(store) if plan is None else plan
     session.done = "" if dry_run else f"freed {human_size(found.bytes)}"
     if session.json:
         parts = {} if plan is None else {"parts": plan.parts._asdict()}
         write_json({"dry_run": dry_run, **found.by_kind(), "bytes": found.bytes, **parts})
     else:
-        _show_garbage(found, plan)
+        _show_garbage(found, plan, bound)
 
 
-def _show_garbage(found: Garbage, plan: Plan | None) -> None:
+def _show_garbage(found: Garbage, plan: Plan | None, bound: int) -> None:
     for kind, keys in found.by_kind().items():
         for key in keys:
             write_line(kind.removesuffix("s"), key)
     if plan is not None:
-        write_parts(plan.parts)
+        write_parts(plan.parts, bound)
     write_freed(found.bytes, plan is not None)
 
 
