@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.access import Access, access_to
+from arstore.linux.files.writing import write_all
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def prepare(directories: Directories) -> bool:
         if any(entry is not None and abs(now - entry.time) < HOUR for entry in _slots(content)):
             return False
         if len(content) != _SIZE:
-            _make(directories)
+            _make(directories, content[:_SIZE])
         return True
     return False
 
@@ -107,19 +108,18 @@ def _path(directories: Directories) -> str:
 def _content(directories: Directories) -> bytes:
     try:
         with open(_path(directories), "rb") as file:
-            return file.read(_SIZE)
+            return file.read(_SIZE + 1)
     except OSError:
         return b""
 
 
-def _make(directories: Directories) -> None:
-    """Make the file with all its space, or not at all. Raises OSError."""
+def _make(directories: Directories, content: bytes) -> None:
+    """Make the file with all its space, beginning with *content*, or not at all. Raises OSError."""
     path = _path(directories)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.ftruncate(fd, 0)
-        if os.write(fd, bytes(_SIZE)) != _SIZE:
-            os.unlink(path)
+        write_all(fd, content.ljust(_SIZE, b"\0"))
     except OSError:
         os.unlink(path)
         raise
@@ -129,7 +129,7 @@ def _make(directories: Directories) -> None:
 
 def _slots(content: bytes) -> list[Entry | None]:
     """Return the entry of each slot; None for an empty or a broken one."""
-    whole = content[: len(content) - len(content) % _SLOT.size]
+    whole = content[: min(_SIZE, len(content) - len(content) % _SLOT.size)]
     return [_parsed(whole[start : start + _SLOT.size]) for start in range(0, len(whole), _SLOT.size)]
 
 

@@ -114,7 +114,7 @@ def _data(found: Breakdown) -> dict[str, Any]:
         "kinds": {kind: [word, why.replace("`", "")] for kind, (word, why) in KINDS.items()},
         "root": _node(found.root, places),
         "shared": list(map(_node, found.shared)),
-        "images": [{"size": image.usage.size, "needs": image.needs, "others": image.others} for image in found.images],
+        "images": [{"size": image.size, "needs": image.needs, "others": image.others} for image in found.images],
     }
 
 

@@ -52,7 +52,7 @@ class _Lines:
             if isinstance(one, Part):
                 yield from self._part(one, before, below)
             else:
-                yield Line(before, one.title or name_of(one.own), (human_size(one.usage.size), ""))
+                yield Line(before, one.title or name_of(one.own), (human_size(one.size), ""))
                 yield from self._parts(self._of_image(one), below, _LAYERS)
 
     def _of_image(self, image: ImagePart) -> list[Part]:

@@ -181,16 +181,18 @@ class _Builder:
 
 def _titles(snapshot: Snapshot, images: Sequence[ImageUsage]) -> dict[str, str]:
     """Return the name of each image; one without a name is called after an index that lists it."""
+    records = {one.digest: snapshot.image(one.digest) for one in images}
     indexes: dict[str, str] = {}
     for one in images:
-        record = snapshot.image(one.digest) if one.names else None
-        if record is not None:
+        record = records[one.digest]
+        if record is not None and one.names:
             indexes |= {member: one.names[0] for member in record.manifests if member not in indexes}
     titles = {}
     for one in images:
-        title = one.names[0] if one.names else ""
+        title, record = one.names[0] if one.names else "", records[one.digest]
+        if title and record is not None and record.is_index:
+            title += " (index)"
         if not title and one.digest in indexes:
-            record = snapshot.image(one.digest)
             title = f"{indexes[one.digest]} ({record.platform})" if record is not None else indexes[one.digest]
         titles[one.digest] = title
     return titles

@@ -67,6 +67,11 @@ class ImagePart(NamedTuple):
     needs: tuple[tuple[int, int], ...]
     others: int
 
+    @property
+    def size(self) -> int:
+        """Bytes of everything that it needs itself; the images of an index are parts for themselves."""
+        return self.own.size + sum(size for _, size in self.needs) + self.others
+
 
 class Breakdown(NamedTuple):
     """The whole store. *images* are the largest; *left_out* is how many more there are.
