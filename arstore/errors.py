@@ -344,6 +344,12 @@ class PortInUseError(HostError):
     exit_code = 46
 
 
+class HighWaterError(ArstoreError):
+    """The store takes more space than the high-water mark that was given; the usage is on stdout."""
+
+    exit_code = 47
+
+
 # --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 

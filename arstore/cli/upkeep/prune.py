@@ -39,6 +39,7 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     from arstore.cli.upkeep.trim import parse_age
     from arstore.maintenance.prune import plan_prune
     from arstore.maintenance.prune import prune as remove
+    from arstore.maintenance.records_bound import removal_bound
 
     if age is None:
         hint = "`arstore gc` removes images without a name, and everything else that is not in use"
@@ -47,6 +48,7 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     with session.store() as store:
         names = {str(image.digest): list(image.names) for image in store.images()}
         done = plan_prune(store, moment) if dry_run else remove(store, moment)
+        bound = removal_bound(store, done) if dry_run else 0
     session.done = "" if dry_run else f"freed {human_size(done.freed)}"
     if session.json:
         removed = [{"digest": digest, "names": names.get(digest, [])} for digest in done.removed.images]
@@ -56,7 +58,7 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     for digest in done.removed.images:
         write_line("removed", digest, *names.get(digest, []))
     if dry_run:
-        write_parts(done.parts)
+        write_parts(done.parts._asdict(), bound)
     write_freed(done.freed, dry_run)
 
 
