@@ -478,8 +478,13 @@ class Store:
         taking = Taking(self, blobs, forms, progress, spool, again, limits, own_trees)
         return taking.take(images, indexes, attachments, hints or {})
 
-    def count_dropped(self, dropped: Dropped) -> None:
-        """Add up extended attributes that trees lack."""
+    def note_taken(self, moved: Mapping[str, str], names: Mapping[str, str], dropped: Dropped) -> None:
+        """Note what was published: *names* with the digests that they have now, and had before if they *moved*.
+
+        *dropped* are the extended attributes that trees lack.
+        """
+        self.has_taken = True
+        self.moved += [MovedName(name, was, names[name]) for name, was in moved.items()]
         if self.dropped is None:
             self.dropped = dropped
         else:

@@ -94,7 +94,7 @@ def protect(session: Session, images: tuple[str, ...]) -> None:
 def unprotect(session: Session, images: tuple[str, ...]) -> None:
     """End the protection of images.
 
-    Images that the key `protect` of the configuration protects stay protected, and are told of on stderr.
+    Images that the key `protect` of the configuration protects stay protected; a line on stderr names each.
 
     Prints the digests of those that were protected.
 
@@ -106,16 +106,16 @@ def unprotect(session: Session, images: tuple[str, ...]) -> None:
 
     with session.store() as store:
         digests = give_up(store, images)
-        _tell_of_patterns(session, store, images)
+        _warn_of_patterns(session, store, images)
     session.done = "the images are not protected any more"
     _write(session, "unprotected", digests)
 
 
-def _tell_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
-    """Tell of those of *images* that patterns protect."""
+def _warn_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
+    """Print a warning for each of *images* that a pattern protects."""
     if not store.protects:
         return
-    from arstore.store.protection import protected
+    from arstore.store.collect.protected import protected
 
     with store.graph.read() as snapshot:
         kept = protected(snapshot, store.protects)
