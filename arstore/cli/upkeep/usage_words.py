@@ -18,7 +18,7 @@ PARTS = {
     "total": "everything below the root",
     "reclaimable": "what `gc` would remove now",
 }
-"""What each part of the bill is, in at most 42 characters."""
+"""The content of each part of the bill, in at most 42 characters."""
 
 KINDS = {
     "store": ("store", "everything below the root"),

@@ -43,7 +43,7 @@ class Part(Slotted):
 
 
 class Limits(NamedTuple):
-    """What is told apart: the largest images, layers of each, and directories with a share of the store's bytes."""
+    """How many images and layers of each are told apart, and which share of the bytes a directory needs for that."""
 
     images: int = 1000
     layers: int = 250

@@ -72,13 +72,13 @@ class Pieces:
     def __init__(self, snapshot: Snapshot, shares: Shares) -> None:
         """Raises the errors of Graph."""
         self.own: list[dict[str, Piece]] = [{} for _ in shares.images]
-        """By image: what only that image needs."""
+        """By image: content that only that image needs."""
         self.shared: dict[str, Piece] = {}
-        """What several images need."""
+        """Content that several images need."""
         self.users: dict[str, set[int]] = {}
         """The images that need some of it."""
         self.unused: dict[str, Piece] = {}
-        """What is recorded, but not needed by an image."""
+        """Content that is recorded, but not needed by an image."""
         self.trees: dict[str, Tree] = {}
         """The trees that show the layers."""
         self._shares = shares
