@@ -73,6 +73,16 @@
     return false;
   }
 
+  // The number of images that need a part, "" for what has nothing to do with images.
+  function imagesOf(node) {
+    for (let one = node; one; one = one.parent) {
+      if (one.users > 1) return String(one.users);
+      if (one.kind === "shared") return "several";
+      if (one.kind === "image") return "1";
+    }
+    return "";
+  }
+
   function isWithin(node, kind) {
     for (let one = node; one; one = one.parent) if (one.kind === kind) return true;
     return false;
@@ -309,7 +319,7 @@
       line.append(fill);
       bar.append(line);
       bar.title = share(node.size, whole);
-      row.append(name, cell("", data.kinds[node.kind][0], "Kind"), cell("number", String(node.users), "Images"),
+      row.append(name, cell("", data.kinds[node.kind][0], "Kind"), cell("number", imagesOf(node), "Images"),
         cell("number", size(node.size), "Size"), bar);
       body.append(row);
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 160
 _SHELLS = frozenset({"/bin/sh", "/bin/bash"})
-"""Texts that buildah writes for every layer that `buildah run` or `copy` makes: they do not tell layers apart."""
+"""Texts that buildah writes for every layer that `buildah run` or `copy` makes: they do not identify a layer."""
 _SHELL = re.compile(r"^(?:/bin/sh -c )?#\(nop\)\s*|^/bin/sh -c ")
 _TRAILER = "# buildkit"
 
