@@ -533,6 +533,11 @@ def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     return HostError(what, why)
 
 
+def is_no_space(error: BaseException) -> bool:
+    """Return whether *error* means that the file system or a quota is full."""
+    return isinstance(error, NoSpaceError) or (isinstance(error, OSError) and error.errno in _NO_SPACE)
+
+
 def reportable(error: BaseException, what: str) -> ArstoreError | OSError:
     """Convert the *error* that ends a process to one that it can report in one line; *what* names its work.
 

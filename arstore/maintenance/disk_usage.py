@@ -84,7 +84,7 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         with store.graph.read() as snapshot:
             reach = Reach(snapshot)
             known = Known.of(snapshot, blobs=reach.blobs.recorded, trees=reach.trees.recorded)
-            doomed = planned(snapshot, reach, roots(store.directories, snapshot, reach.names)).removed
+            doomed = planned(snapshot, reach, roots(store.directories, snapshot, reach.names, store.protects)).removed
             shares = Shares(reach, last_uses(snapshot))
         found, *others = surveyed()
     for other in others:
