@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 from support import stores
 from support.pictures import EVIL, fill, map_of, pages_of
@@ -171,6 +173,13 @@ def test_the_same_store_gives_the_same_bytes(tmp_path):
     with stores.opened(tmp_path) as store:
         fill(store, 6)
         assert pages_of(store) == pages_of(store)
+
+
+def test_the_image_is_xml_with_a_row_for_each_layer(drawn):
+    top = ElementTree.parse(drawn / "layers.svg").getroot()
+    assert top.get("role") == "img"
+    assert "20 layers" in top.get("aria-label")
+    assert len(top.findall("{http://www.w3.org/2000/svg}g")) == 20
 
 
 def test_without_a_script_there_are_tables(drawn):
