@@ -157,8 +157,11 @@ class Shares:
                 size += self.files.bytes(self._files_of(ImageNeeds(tuple(every.blobs), trees=tuple(every.trees))))
             own = self.blobs.freed(one.blobs for one in gone) + self.trees.freed(one.trees for one in gone)
             own += self._shared(gone)
-        names = tuple(self._reach.names.get(digest, ()))
-        return ImageUsage(digest, names, size, own, size - own, self.last_used(digest))
+        return ImageUsage(digest, self.names(digest), size, own, size - own, self.last_used(digest))
+
+    def names(self, digest: str) -> tuple[str, ...]:
+        """Return the names of an image, sorted."""
+        return tuple(self._reach.names.get(digest, ()))
 
     def last_used(self, digest: str) -> float:
         """Return when an image was last used, in seconds since the epoch; 0 if that is not known."""

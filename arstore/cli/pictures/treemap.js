@@ -33,7 +33,8 @@
   const users = data.shared.map(() => []);
   data.images.forEach((image, place) => image.needs.forEach(([at]) => users[at].push(place)));
   const imageNames = [];
-  for (const node of data.root.p) if (node.i !== undefined) imageNames[node.i] = node.n;
+  const rawImages = data.root.p.flatMap((one) => (one.k === "group" ? one.p : [one]));
+  for (const node of rawImages) if (node.i !== undefined) imageNames[node.i] = node.n;
 
   function child(node, parent, wanted) {
     return {
@@ -437,7 +438,8 @@
   }).observe(map);
 
   // The table that is in the page without a script opens the map too.
-  const byImage = new Map(parts(root).filter((one) => one.image !== undefined).map((one) => [one.image, one]));
+  const images = parts(root).flatMap((one) => (one.kind === "group" ? parts(one) : [one]));
+  const byImage = new Map(images.map((one) => [one.image, one]));
   for (const row of document.querySelectorAll("#images tbody tr")) {
     const node = byImage.get(Number(row.dataset.row));
     const name = row.firstElementChild;
