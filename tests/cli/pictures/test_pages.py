@@ -70,10 +70,8 @@ def test_names_are_shown_as_text(page, drawn):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (375, True)])
-@pytest.mark.parametrize("layers", [1, 20, 500])
+@pytest.mark.parametrize("layers", [1, 20, pytest.param(500, marks=pytest.mark.long)])
 def test_maps_of_any_size(page, tmp_path, layers, width, dark):
-    if layers == 500 and width == 1280:
-        pytest.skip("the same as on a narrow screen, where there is less room")
     with stores.opened(tmp_path) as store:
         fill(store, layers, seed=layers)
         content = map_of(store)
