@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support import started
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -66,16 +68,20 @@ class Arstore:
         **variables: str,
     ) -> Outcome:
         """Run a command to its end, however it ends."""
-        words = self.words(*arguments)
-        done = subprocess.run(
-            words,
-            input=data if data is not None else b"",
-            capture_output=True,
-            check=False,
-            timeout=timeout,
-            cwd=cwd or "/",
-            env=self.environment(**variables),
-        )
+        words, environment = self.words(*arguments), self.environment(**variables)
+        done = None
+        if not self.prefix and words[1:3] == ["-m", "arstore"] and (server := started.server(environment)) is not None:
+            done = server.run(words[1:], environment, os.fspath(cwd or "/"), data or b"", timeout)
+        if done is None:
+            done = subprocess.run(
+                words,
+                input=data or b"",
+                capture_output=True,
+                check=False,
+                timeout=timeout,
+                cwd=cwd or "/",
+                env=environment,
+            )
         return Outcome(tuple(words), done.returncode, done.stdout, done.stderr.decode("utf-8", "backslashreplace"))
 
     def ok(self, *arguments: str | Path | bytes, **more: Any) -> Outcome:

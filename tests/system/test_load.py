@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import images
 from support.cli import Arstore, kill
+from support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
@@ -169,7 +170,7 @@ def kill_and_finish(store, pipeline, delay):
         process.wait(delay)
     killed = process.poll() is None
     kill(process)
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while processes_about(str(store.root)):
         assert time.monotonic() < end, "processes outlive arstore"
         time.sleep(0.02)
