@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from support import started
+from support.waiting import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -154,8 +155,20 @@ def exit_status(kind: str) -> int:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a started command at once (SIGKILL to itself alone, as the kernel's OOM killer does)."""
+    """End a started command at once (SIGKILL to itself alone, as the kernel's OOM killer does).
+
+    Its workers, which are in its process group, end with it, a moment later.
+    """
     process.send_signal(signal.SIGKILL)
     process.wait()
+    eventually(lambda: not _has_group(process.pid))
     if process.stderr is not None:
         process.stderr.close()
+
+
+def _has_group(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True

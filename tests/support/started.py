@@ -27,6 +27,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+from support import budget
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 _LARGEST = 100_000
 """Bytes of a request; a longer one would not fit into a packet."""
@@ -58,10 +60,15 @@ class Server:
     def __init__(self, environment: dict[str, str]) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            words = [sys.executable, "-P", __file__, str(theirs.fileno())]
+            words = [sys.executable, "-P", "-m", "support.started", str(theirs.fileno())]
             # It ends as soon as it has forked the server, which is a child of nobody here: tests look at children.
             subprocess.run(
-                words, env=environment, cwd="/", pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, check=True
+                words,
+                env={**environment, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/tests"},
+                cwd="/",
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                check=True,
             )
         self.pid = int(self._ours.recv(32))
         self._made = os.getpid(), _standing(), _fixed(environment)
@@ -176,8 +183,13 @@ def seconds() -> float:
 
 
 def server(environment: dict[str, str]) -> Server | None:
-    """This process's server, made at the first use; None if a command with *environment* has to be started anew."""
+    """This process's server, made at the first use; None if a command with *environment* has to be started anew.
+
+    With --long all are.
+    """
     global _server
+    if budget.long:
+        return None
     with _lock:
         if _server is None:
             _server = Server(environment)
