@@ -1,4 +1,4 @@
-"""What runs by default of a large table of cases, and what only with --long (`tests/conftest.py`).
+"""The cases of a large table that run by default, and those that run only with --long (`tests/conftest.py`).
 
 All tests have to end within ten minutes on two cores. So a table whose cases are alike runs every so many of them by
 default: a subset that is the same in each run, and in which each kind of case occurs.

@@ -1,7 +1,7 @@
 """The processor time of each test, with that of the processes it waited for: load on the machine does not change it.
 
 The summary of a run has the total and the tests that took most. A test that runs by default and takes more than BUDGET
-is to be made cheaper, or to be `long` beside a cheaper one of its kind (docs/design/tests.md).
+is to be made cheaper, or to be `long` if a cheaper one of its kind runs by default (docs/design/tests.md).
 """
 
 from __future__ import annotations

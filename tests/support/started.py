@@ -39,7 +39,7 @@ _FIXED = ("PYTHON", "LC_", "LANG", "TZ", "SSL_", "OPENSSL_", "MALLOC_", "LD_")
 
 
 def _standing() -> tuple[object, ...]:
-    """What a process inherits from its parent besides what a request holds."""
+    """Properties that a process inherits from its parent, and that no request holds."""
     return os.geteuid(), os.getegid(), os.getgroups(), [resource.getrlimit(limit) for limit in _LIMITS]
 
 
@@ -61,7 +61,7 @@ class Server:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             words = [sys.executable, "-P", "-m", "support.started", str(theirs.fileno())]
-            # It ends as soon as it has forked the server, which is a child of nobody here: tests look at children.
+            # It ends as soon as it has forked the server: tests look at the children of their process.
             subprocess.run(
                 words,
                 env={**environment, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/tests"},
@@ -183,7 +183,7 @@ def seconds() -> float:
 
 
 def server(environment: dict[str, str]) -> Server | None:
-    """This process's server, made at the first use; None if a command with *environment* has to be started anew.
+    """This process's server, made at the first use; None if a command with *environment* has to be started by itself.
 
     With --long all are.
     """
