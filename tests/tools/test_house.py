@@ -42,5 +42,13 @@ def test_figures(checkout):
     ]
 
 
+def test_a_cycle_is_shown(checkout):
+    (checkout / "arstore/errors.py").write_text("import arstore.high.one\n")
+    words = [sys.executable, TOOL, "--checkout", str(checkout)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    cycle = "arstore.errors > arstore.high.one > arstore.low.two > arstore.errors"
+    assert (done.returncode, done.stderr) == (1, f"house: a cycle of imports: {cycle}\n")
+
+
 def test_this_checkout():
     assert "floors: " in printed()
