@@ -55,6 +55,7 @@ PAGES: dict[str, dict[str, str]] = {
         "library.md": "How to use a store from Python: `import arstore`",
     },
     "For maintainers": {
+        "design/tests.md": "What runs by default, what only with `--long`, and what a new test may cost",
         "design/style.md": "The rules for texts, and the meaning of each word",
         "design/house.md": "The packages, and where new code belongs",
         "design/data-flow.md": "Which processes and modules the bytes of an import, a mount and a run pass through",
