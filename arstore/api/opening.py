@@ -89,10 +89,11 @@ def opened(
     additional: Sequence[Wanted] = (),
     may_lack: bool = False,
     tree: str | None = None,
+    file_digests: str | None = None,
 ) -> Iterator[Store]:
     """Open the store, with its *additional* stores, and close it at the end of the context.
 
-    *tree* is the format of new trees.
+    *tree* is the format of new trees, *file_digests* the digests of files that imports compute.
 
     With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
     successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
@@ -114,6 +115,7 @@ def opened(
         store.relief = partial(_reclaim, store)
         store.give_up = partial(_give_up_trees, store)
         store.tree = tree or store.tree
+        store.file_digests = file_digests or store.file_digests
         if create:
             # Before any incoming data is read.
             store.graph.verify()

@@ -98,8 +98,8 @@ class Session:
         additional = self.additional_stores(root)
         create = create or (makes and bool(additional))
         lacks = reads and bool(additional) and not create
-        tree = self.settings.tree if self.settings is not None else None
-        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, tree=tree) as store:
+        making = {} if self.settings is None else self.settings.making()
+        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, **making) as store:
             try:
                 yield store
             finally:

@@ -34,6 +34,7 @@ from arstore.store.images import hint, indexes_of, lookup, members_of
 from arstore.store.images import images_of as images_of
 from arstore.store.presence import is_nothing, make_directories, require
 from arstore.trace import reached
+from arstore.trees.contents import AUTO
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Store:
         self._forms: dict[str, TreeFormat] = {}
         self.tree = "auto"
         """The form of new trees where nothing else is asked for: the name of a form, or `auto`."""
+        self.file_digests = AUTO
+        """The digests of files that imports compute: one of `trees.contents.MODES`."""
         self.dropped: Dropped | None = None
         """Extended attributes that could not be kept in the trees of the images taken in."""
 
@@ -492,7 +495,8 @@ class Store:
             while attempts < _ATTEMPTS:
                 inventory = self.inventory(again, own_trees)
                 with Ingest(self.directories) as ingest:
-                    intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept)
+                    seen = progress or NoProgress()
+                    intake = Intake(inventory, ingest, blobs, forms, seen, spool, limits, kept, self.file_digests)
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
                         # Another process has just done some of the work, or has given it up.

@@ -48,6 +48,11 @@ class Settings(NamedTuple):
     additional: Sequence[tuple[str, str]] | None = None
     origins: Mapping[str, str] = {}
     files: tuple[str, ...] = ()
+    file_digests: str | None = None
+
+    def making(self) -> dict[str, str | None]:
+        """Return the settings for new trees, by the names of the parameters of `opening.opened`."""
+        return {"tree": self.tree, "file_digests": self.file_digests}
 
     def limited(self, limits: Limits) -> Limits:
         """Return *limits* with those of the files in place of the same ones."""
@@ -109,6 +114,7 @@ def _settings(merged: Mapping[str, Any], origins: Mapping[str, str], files: tupl
         else [(_expanded(origins[_ADDITIONAL], _ADDITIONAL, root), owner) for root, owner in stores],
         origins=origins,
         files=files,
+        file_digests=merged.get("file-digests"),
     )
 
 

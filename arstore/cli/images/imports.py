@@ -21,6 +21,7 @@ from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
+from arstore.trees.contents import MODES
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ImportWords(AccessWords, DecryptionWords, PolicyWords, ReferrersWords):
     platform: str | None
     all_platforms: bool
     tree: str | None
+    file_digests: str | None
     limit: tuple[str, ...]
     strict_xattrs: bool
 
@@ -64,6 +66,12 @@ def import_options(function: F) -> F:
             type=Choice((AUTO, *FORMS)),
             help="How to keep layers for mounting: erofs is an index over the tar, directory is extracted files; by "
             "default auto, the first that this host can mount.",
+        ),
+        option(
+            "--file-digests",
+            type=Choice(MODES),
+            help="Digests of files for `find` and `du --duplicates`: by default auto, SHA-256 of files up to 16 KiB and "
+            "BLAKE3 of larger ones; sha256 of all files, which takes longer; off for none.",
         ),
         limit_option,
         strict_xattrs_option,
@@ -159,7 +167,7 @@ def import_(
         name, tree, limits = root_name or words["name"], words["tree"] or "", _limits(session, words)
         options = root_tar_options(name, words["platform"], changes, message, timestamp, tree, limits)
         policy_rules(session, words).refuse_unsigned("tarball", source)
-        _bring_root(session, source, options)
+        _bring_root(session, source, options, words["file_digests"])
         return
     if root_name is not None or changes or message or timestamp is not None:
         if root_name is not None:
@@ -169,13 +177,14 @@ def import_(
     bring(session, (source,), words)
 
 
-def _bring_root(session: Session, source: str, options: RootTarOptions) -> None:
+def _bring_root(session: Session, source: str, options: RootTarOptions, file_digests: str | None) -> None:
     from arstore.transport.root_tar import import_root_tar
     from arstore.transport.skipped import SkippedTop
 
     refuse_terminal(source)
     session.tell_confinement()
     with session.store(create=True) as store:
+        store.file_digests = file_digests or store.file_digests
         _check_tree(store, options.tree)
         _tell_of_trees(session, store, options.tree)
         with session.progress() as progress:
@@ -202,6 +211,7 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
         raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     session.tell_confinement()
     with session.store(create=True) as store:
+        store.file_digests = words["file_digests"] or store.file_digests
         limits = _limits(session, words)
         options = _options(session, store, words, limits, sources)
         _tell_of_trees(session, store, options.tree)
