@@ -38,8 +38,9 @@ _MOST_NAMES, _MOST_IMAGES = 5, 20
 @command("du")
 @argument("images", metavar="[IMAGE]...", nargs=-1)
 @option("--if-removed", is_flag=True, help="Show what removing all of IMAGE... together would free.")
+@option("--duplicates", is_flag=True, help="Show files with the same content in several places.")
 @json_option
-def du(session: Session, images: tuple[str, ...], if_removed: bool) -> None:
+def du(session: Session, images: tuple[str, ...], if_removed: bool, duplicates: bool) -> None:
     """Show disk usage.
 
     Sizes are allocated disk space. The total is what du(1) reports for the root, including what is mounted below it.
@@ -52,14 +53,25 @@ def du(session: Session, images: tuple[str, ...], if_removed: bool) -> None:
     Additional stores have their own lines. They are not below the root, and not part of the total. NEEDED is the size
     of their blobs that images of this store use.
 
+    With --duplicates, prints the files whose content is in several layers, or several times in one, those first that
+    take most space. SAVES is the disk space in layer trees that one copy would save. The digests are those that imports
+    computed; what has none is reported.
+
     Example:
 
     arstore du app:1
 
     arstore du --if-removed app:1 app:2
     """
+    if if_removed and duplicates:
+        raise errors.UsageError("--duplicates", "and --if-removed exclude each other")
     if if_removed:
         _show_removal(session, images)
+        return
+    if duplicates:
+        from arstore.cli.upkeep.duplicates import show_duplicates
+
+        show_duplicates(session, images)
         return
     from arstore.maintenance.disk_usage import measure
     from arstore.maintenance.lenders import measure_lenders

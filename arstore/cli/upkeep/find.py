@@ -72,7 +72,7 @@ def find(
         if query is None:
             _show_update(session, added)
             return
-        only = [member for text in images for member in _digests(store, text)]
+        only = [member for text in images for member in image_digests(store, text)]
 
         def report(count: int) -> None:
             session.note(f"reading {count} layers that the index of contents lacks; `arstore find --update` adds them")
@@ -111,7 +111,7 @@ def _show_update(session: Session, added: int) -> None:
         write_line(f"added {added} layers to the index of contents")
 
 
-def _digests(store: Store, text: str) -> list[str]:
+def image_digests(store: Store, text: str) -> list[str]:
     """Return the digests of the image that *text* means, or of the images of an index."""
     image = store.find(text)
     if image.home is not None:

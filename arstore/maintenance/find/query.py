@@ -33,6 +33,8 @@ _SPECIAL = re.compile(r"[*?[]")
 _FLAGS = {"": SHA256 | BLAKE3, "sha256": SHA256, "blake3": BLAKE3, "sha512": 0}
 _SHORTEST, _WHOLE = 2 * LENGTH, {"sha256": 64, "sha512": 128, "blake3": 64, "": 64}
 _MOST_WIDE = 2
+_TOKEN = re.compile(rb"\*+|\[[!^]?.[^\]]*\]|.", re.DOTALL)
+"""Stars, a bracket expression (whose first byte may be a bracket), or any other byte."""
 _NAME = rb"[^/\0]"
 
 
@@ -123,7 +125,7 @@ def _pattern(text: str) -> PatternQuery:
 
 def _compiled(parts: list[bytes], by_name: bool, literal: bytes) -> PatternQuery:
     start = rb"(?:[^\0]*/)?" if by_name else b""
-    return PatternQuery(re.compile(rb"\0(" + start + b"".join(parts) + rb")(?=\0)"), literal)
+    return PatternQuery(re.compile(rb"\0(?!\0)(" + start + b"".join(parts) + rb")(?=\0)"), literal)
 
 
 def _name(name: bytes, literals: list[bytes]) -> Iterator[bytes]:
@@ -132,38 +134,36 @@ def _name(name: bytes, literals: list[bytes]) -> Iterator[bytes]:
     Between two stars, the first place that matches is as good as any other, so nothing is tried again from there: an
     expression that tries all combinations would take time exponential in the number of stars.
     """
-    wide = b"**" in name
-    some = rb"[^\0]*" if wide else _NAME + b"*"
-    first, *others = re.split(rb"\*+", name)
-    yield _fixed(first, literals)
-    for number, piece in enumerate(others):
-        fixed = _fixed(piece, literals)
-        yield some + fixed if number == len(others) - 1 else b"(?>" + some + b"?" + fixed + b")"
-
-
-def _fixed(piece: bytes, literals: list[bytes]) -> bytes:
-    """Return the expression for a part of a pattern without stars: every element matches one byte or character."""
-    found: list[bytes] = []
+    wide = False
+    pieces: list[list[bytes]] = [[]]
     literal = bytearray()
-    place = 0
-    while place < len(piece):
-        byte = piece[place : place + 1]
-        end = piece.find(b"]", place + 2 + (piece[place + 1 : place + 2] in (b"!", b"^"))) if byte == b"[" else -1
-        if byte == b"?":
-            found.append(_NAME)
-        elif end > 0:
-            found.append(_class(piece[place + 1 : end]))
-            place = end
+    for token in _TOKEN.findall(name):
+        fixed = _fixed(token)
+        if not fixed:
+            wide = wide or len(token) > 1
+            pieces.append([])
         else:
-            found.append(re.escape(byte))
-            literal += byte
-            place += 1
-            continue
-        literals.append(bytes(literal))
-        literal.clear()
-        place += 1
+            pieces[-1].append(fixed)
+        if len(token) == 1 and token not in b"?*":
+            literal += token
+        else:
+            literals.append(bytes(literal))
+            literal.clear()
     literals.append(bytes(literal))
-    return b"".join(found)
+    some = rb"[^\0]*" if wide else _NAME + b"*"
+    first, *others = map(b"".join, pieces)
+    yield first
+    for number, piece in enumerate(others):
+        yield some + piece if number == len(others) - 1 else b"(?>" + some + b"?" + piece + b")"
+
+
+def _fixed(token: bytes) -> bytes:
+    """Return the expression for one byte of a name; b"" for stars."""
+    if token.startswith(b"*"):
+        return b""
+    if token == b"?":
+        return _NAME
+    return _class(token[1:-1]) if len(token) > 1 else re.escape(token)
 
 
 def _class(inside: bytes) -> bytes:

@@ -47,11 +47,12 @@ def update(store: Store, progress: Progress) -> int:
     shelf.clear([fault.name for fault in shelf.faults(deep=True)])
     with store.graph.read() as snapshot:
         keys = Stacks(snapshot).keys
+        sizes = {key: record.size for key, record in snapshot.trees()}
     with shelf.opened() as index:
         missing = [key for known, key in keys.items() if known not in index.trees]
         if store.file_digests != OFF:
             missing += [keys[tree] for tree in _unhashed(index) if tree in keys]
-    progress.start(_WHAT, _WHAT, len(missing))
+    progress.start(_WHAT, _WHAT, sum(sizes.get(key, 0) for key in missing))
     count = size = 0
     group: list[tuple[bytes, list[Page]]] = []
     for key in missing:
@@ -63,7 +64,7 @@ def update(store: Store, progress: Progress) -> int:
         if size > _TOGETHER:
             shelf.put(group)
             group, size = [], 0
-        progress.advance(_WHAT, 1)
+        progress.advance(_WHAT, sizes.get(key, 0))
     shelf.put(group)
     progress.finish(_WHAT)
     return count

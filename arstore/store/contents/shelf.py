@@ -98,6 +98,10 @@ class Shelf:
     def __init__(self, path: str) -> None:
         self.path = path
 
+    def exists(self) -> bool:
+        """Whether there is anything."""
+        return os.path.isdir(self.path)
+
     # --- reading ----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -171,8 +175,6 @@ class Shelf:
 
         It is a cache: what fails is left.
         """
-        if not os.path.isdir(self.path):
-            return
         kept = {tree_id(key) for key in keys}
         with suppress(OSError, SegmentError), self._locked(), ExitStack() as stack:
             for fault in self.faults(deep=False):
