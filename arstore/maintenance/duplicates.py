@@ -29,6 +29,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
     from arstore.store.contents.segment import Place, Segment
     from arstore.store.contents.shelf import Index
@@ -89,14 +90,18 @@ def duplicates(store: Store, only: Collection[str] = ()) -> Duplicates:
     """
     with store.graph.read() as snapshot:
         stacks = Stacks(snapshot, only)
+    # The pages of the graph that were read would count as this process's memory.
+    store.release()
+    with store.graph.read() as snapshot:
         extracted = _extracted(snapshot)
+    store.release()
     skipped: set[str] = set()
     while True:
         with Shelf(store.directories.contents).opened(skipped) as index:
             damaged = _Damaged()
             found = Duplicates(names=stacks.names)
             with damaged:
-                _Search(index, stacks, extracted, found, damaged).run()
+                _Search(store.graph, index, stacks, extracted, found, damaged).run()
             if damaged.path is None:
                 return found
             skipped.add(damaged.path)
@@ -104,12 +109,16 @@ def duplicates(store: Store, only: Collection[str] = ()) -> Duplicates:
 
 def _extracted(snapshot: Snapshot) -> frozenset[bytes]:
     """Return the trees of extracted files."""
-    found = snapshot.every("trees", _Form)
-    return frozenset(tree_id(key) for key, tree in found.items() if properties(tree.form).extracts)
+    return frozenset(
+        tree_id(key)
+        for keys, trees in snapshot.batches("trees", _Forms)
+        for key, form in zip(keys, trees.form, strict=True)
+        if properties(form).extracts
+    )
 
 
-class _Form(NamedTuple):
-    form: str
+class _Forms(NamedTuple):
+    form: list[str]
 
 
 class _Damaged:
@@ -143,8 +152,15 @@ class _Sum:
 
 class _Search:
     def __init__(
-        self, index: Index, stacks: Stacks, extracted: frozenset[bytes], found: Duplicates, damaged: _Damaged
+        self,
+        graph: Graph,
+        index: Index,
+        stacks: Stacks,
+        extracted: frozenset[bytes],
+        found: Duplicates,
+        damaged: _Damaged,
     ) -> None:
+        self._graph = graph
         self._index = index
         self._stacks = stacks
         self._extracted = extracted
@@ -154,8 +170,8 @@ class _Search:
     def run(self) -> None:
         """Fill in what is found. Raises SegmentError, OSError."""
         stacks, found = self._stacks, self._found
-        lost = {stacks.diff_ids[tree] for tree in stacks.keys if tree not in self._index.trees}
-        found.unlisted = tuple(sorted(lost | stacks.lacking))
+        lost = [number for tree, number in stacks.trees.items() if tree not in self._index.trees]
+        found.unlisted = tuple(sorted(set(stacks.diff_ids(self._graph, [*lost, *stacks.lacking]).values())))
         repeated = self._repeated()
         best: list[tuple[int, bytes, _Sum]] = []
         for start in range(0, len(repeated), _GROUPS):
@@ -169,10 +185,11 @@ class _Search:
             best = nlargest(SHOWN, [*best, *nlargest(SHOWN, candidates, key=_order)], key=_order)
         found.largest = self._itemised({digest: one for _, digest, one in best})
 
-    def _segments(self) -> Iterator[tuple[Segment, list[Place]]]:
+    def _segments(self) -> Iterator[tuple[Segment, list[int]]]:
+        wanted = self._stacks.trees
         for number, segment in enumerate(self._index.segments):
             self._damaged.reading = segment.path
-            pages = [page for page in self._index.pages(number) if page.tree in self._stacks.keys]
+            pages = [page for page in self._index.pages(number) if segment.trees[page] in wanted]
             if pages:
                 yield segment, pages
 
@@ -180,14 +197,14 @@ class _Search:
         """Return the first eight bytes of digests that occur more than once, as numbers."""
         firsts = array("Q")
         for segment, pages in self._segments():
-            for page in pages:
-                self._found.unhashed += page.head.bare
-                self._found.files += page.head.files - page.head.bare
-            if len(pages) == len(segment.pages):
+            bare = segment.total("bare", pages)
+            self._found.unhashed += bare
+            self._found.files += segment.total("files", pages) - bare
+            if len(pages) == len(segment.trees):
                 for data in segment.section(DIGESTS):
                     firsts.extend(array("Q", data)[::2])
             else:
-                for page in pages:
+                for page in map(segment.page, pages):
                     firsts.extend(array("Q", segment.digests(page))[::2])
         parts = len(firsts) // _AT_ONCE + 1
         found = array("Q")
@@ -239,6 +256,8 @@ class _Search:
             for tree in stack:
                 if tree in images:
                     images[tree].append(image)
+        numbers = {tree: self._stacks.trees[tree] for tree in trees}
+        diff_ids = self._stacks.diff_ids(self._graph, numbers.values())
         return tuple(
             Group(
                 f"{'sha256' if one.size <= SMALL else 'blake3'}:{digest.hex()}",
@@ -246,7 +265,7 @@ class _Search:
                 one.copies,
                 one.saved,
                 tuple(
-                    Copy(self._stacks.diff_ids[tree], path, tuple(images[tree])) for tree, path in sorted(places[digest])
+                    Copy(diff_ids[numbers[tree]], path, tuple(images[tree])) for tree, path in sorted(places[digest])
                 ),
             )
             for digest, one in best.items()

@@ -30,49 +30,42 @@ class _Attachment(NamedTuple):
 
 
 def objects(snapshot: Snapshot, stacks: Stacks, digest: str) -> list[StoredObject]:
-    """Return what *digest* is in this store; one digest may be several things. Raises the errors of Graph."""
+    """Return what *digest*, for which *stacks* was made, is in this store; it may be several things.
+
+    Raises the errors of Graph.
+    """
     return list(_objects(snapshot, stacks, digest))
 
 
 def _objects(snapshot: Snapshot, stacks: Stacks, digest: str) -> Iterator[StoredObject]:
-    image = stacks.images.get(digest)
-    blob = snapshot.blob(digest)
-    size = blob.size if blob is not None else 0
-    seen = image is not None
-    if image is not None:
-        yield StoredObject("image" if image.config else "index", size, _listing(stacks, digest))
-    if configured := [one for one in stacks.wanted() if stacks.images[one].config == digest]:
-        seen = True
-        yield StoredObject("config", size, tuple(configured))
-    lent = snapshot.lent(digest)
-    layer_size = size if blob is not None and blob.diff_id else lent.size if lent is not None else 0
-    if layer_size:
-        seen = True
-        yield StoredObject("layer blob", layer_size, _with_blob(stacks, digest))
-    layers = stacks.layers()
-    if numbers := {number for number, one in enumerate(layers.diff_id) if one == digest}:
-        yield StoredObject("diff ID", _tar_size(snapshot, stacks, numbers), tuple(stacks.images_with(numbers)))
-    (chain,) = stacks.numbers([digest])
-    if chain >= 0 and layers.diff_id[chain] != digest:
-        yield StoredObject("chain ID", _tar_size(snapshot, stacks, {chain}), tuple(stacks.images_with({chain})))
+    uses, blob, lent = stacks.uses, snapshot.blob(digest), snapshot.lent(digest)
+    size = blob.size if blob is not None else lent.size if lent is not None else 0
+    is_layer = lent is not None or (blob is not None and bool(blob.diff_id))
+    known = is_layer
+    if uses.is_index is not None:
+        known = True
+        yield StoredObject("index" if uses.is_index else "image", size, (digest, *uses.indexes))
+    if uses.configs:
+        known = True
+        yield StoredObject("config", size, tuple(uses.configs))
+    if is_layer:
+        yield StoredObject("layer blob", size, tuple(uses.layer_blobs))
+    if uses.layers:
+        users = tuple(stacks.images_with(frozenset(uses.layers)))
+        yield StoredObject("diff ID", _tar_size(snapshot, stacks, uses.layers[0]), users)
+    chain = stacks.number_of(digest)
+    if chain is not None and chain not in uses.layers:
+        users = tuple(stacks.images_with(frozenset({chain})))
+        yield StoredObject("chain ID", _tar_size(snapshot, stacks, chain), users)
     for key, attached in snapshot.every("attachments", _Attachment).items():
         subject, _, manifest = key.partition("/")
         if digest in (manifest, *attached.blobs):
-            seen = True
+            known = True
             yield StoredObject("attachment", attached.size if digest == manifest else size, (subject,))
-    if blob is not None and not blob.diff_id and not seen:
+    if blob is not None and not known:
         yield StoredObject("blob", size, ())
 
 
-def _listing(stacks: Stacks, digest: str) -> tuple[str, ...]:
-    """Return the image itself, and the indexes that list it."""
-    return (digest, *(one for one, image in stacks.images.items() if digest in image.manifests))
-
-
-def _with_blob(stacks: Stacks, digest: str) -> tuple[str, ...]:
-    return tuple(one for one in stacks.wanted() if digest in stacks.images[one].layers)
-
-
-def _tar_size(snapshot: Snapshot, stacks: Stacks, numbers: set[int]) -> int:
-    layer = snapshot.layer(stacks.chain_ids()[min(numbers)])
+def _tar_size(snapshot: Snapshot, stacks: Stacks, number: int) -> int:
+    layer = snapshot.layer(stacks.chain_id(number))
     return layer.size if layer is not None else 0

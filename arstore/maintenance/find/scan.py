@@ -13,7 +13,7 @@ from arstore.trees.contents.row import BLAKE3, COVERING, KIND, SHA256
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from arstore.maintenance.find.query import DigestQuery, PatternQuery
     from arstore.store.contents.segment import Place, Segment
@@ -71,7 +71,8 @@ def occurrences(index: Index, paths: Collection[bytes], wanted: Collection[bytes
     found = Occurrences()
     for number, segment, pages in _segments(index, wanted):
         with _damage(number):
-            for page, rows in _by_page(pages, KEY, _places(segment, KEYS, needles, KEY), lambda page: page.keys):
+            places = _places(segment, KEYS, needles, KEY)
+            for page, rows in _by_page(segment, pages, segment.row_starts, places):
                 names = segment.names(page)
                 listed = names.paths()
                 for row in rows:
@@ -104,7 +105,7 @@ def paths_with(index: Index, query: DigestQuery, wanted: Collection[bytes]) -> d
     for number, segment, pages in _segments(index, wanted):
         with _damage(number):
             places = _places(segment, DIGESTS, {query.start}, LENGTH)
-            for page, numbers in _by_page(pages, LENGTH, places, lambda page: page.digests):
+            for page, numbers in _by_page(segment, pages, segment.digest_starts, places):
                 names = segment.names(page)
                 listed, rows = names.paths(), list(names.digest_rows())
                 for row, flag in map(rows.__getitem__, numbers):
@@ -113,10 +114,10 @@ def paths_with(index: Index, query: DigestQuery, wanted: Collection[bytes]) -> d
     return found
 
 
-def every_names(segment: Segment, pages: Sequence[Place]) -> Iterator[tuple[Place, Names]]:
+def every_names(segment: Segment, pages: Sequence[int]) -> Iterator[tuple[Place, Names]]:
     """Yield the names of these pages, which are in their order, reading many at a time. Raises SegmentError, OSError."""
     group: list[Place] = []
-    for page in pages:
+    for page in map(segment.page, pages):
         if group and page.names + page.head.stored - group[0].names > _PIECE:
             yield from _names_of_group(segment, group)
             group = []
@@ -136,9 +137,10 @@ def _names_of_group(segment: Segment, group: Sequence[Place]) -> Iterator[tuple[
             raise SegmentError(f"has a page that {error}") from error
 
 
-def _segments(index: Index, wanted: Collection[bytes]) -> Iterator[tuple[int, Segment, list[Place]]]:
+def _segments(index: Index, wanted: Collection[bytes]) -> Iterator[tuple[int, Segment, list[int]]]:
     for number, segment in enumerate(index.segments):
-        pages = [page for page in index.pages(number) if page.tree in wanted]
+        trees = segment.trees
+        pages = [page for page in index.pages(number) if trees[page] in wanted]
         if pages:
             yield number, segment, pages
 
@@ -181,27 +183,20 @@ def _present(data: bytes, needles: set[int] | set[bytes]) -> set[int] | set[byte
 
 
 def _by_page(
-    pages: Sequence[Place], width: int, numbers: Sequence[int], place: Callable[[Place], int]
+    segment: Segment, pages: Sequence[int], starts: Sequence[int], numbers: Sequence[int]
 ) -> Iterator[tuple[Place, list[int]]]:
-    """Yield the pages that have some of these elements, with their numbers within the page."""
-    starts = [place(page) // width for page in pages]
-    last, group = -1, list[int]()
+    """Yield those *pages* that have some of these elements, with their numbers within the page.
+
+    *starts* has the number of the first element of each page of the segment.
+    """
+    found: dict[int, list[int]] = {}
     for number in numbers:
-        at = bisect_right(starts, number) - 1
-        # Pages without elements begin where the next one does.
-        if at < 0 or number - starts[at] >= _count(pages[at], width):
-            continue
-        if at != last and group:
-            yield pages[last], group
-            group = []
-        last = at
-        group.append(number - starts[at])
-    if group:
-        yield pages[last], group
-
-
-def _count(page: Place, width: int) -> int:
-    return page.head.rows if width == KEY else page.head.digests
+        page = bisect_right(starts, number) - 1
+        found.setdefault(page, []).append(number - starts[page])
+    wanted = frozenset(pages) if found else ()
+    for page, inside in found.items():
+        if page in wanted:
+            yield segment.page(page), inside
 
 
 def _entry(segment: Segment, page: Place, names: Names, row: int) -> Entry:

@@ -20,7 +20,7 @@ from arstore.trees.contents.row import BLAKE3, SHA256, SYMLINK, WHITEOUT
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from arstore.maintenance.find.query import Query
     from arstore.maintenance.find.scan import Entry
@@ -82,10 +82,11 @@ def search(
     Raises OSError and the errors of Graph.
     """
     with store.graph.read() as snapshot:
-        stacks = Stacks(snapshot, only)
-        found = Found()
-        if isinstance(query, DigestQuery) and query.text:
-            found.objects = objects(snapshot, stacks, query.text)
+        digest = query.text if isinstance(query, DigestQuery) else ""
+        stacks = Stacks(snapshot, only, digest)
+        found = Found(objects=objects(snapshot, stacks, digest) if digest else [])
+    # The pages of the graph that were read would count as this process's memory.
+    store.release()
     skipped: set[str] = set()
     while True:
         with Shelf(store.directories.contents).opened(skipped) as index, ExitStack() as stack:
@@ -103,36 +104,37 @@ def _complete(
     store: Store, index: Index, stacks: Stacks, stack: ExitStack, found: Found, report: Callable[[int], None]
 ) -> None:
     """Add the trees that the index lacks."""
-    missing = [key for known, key in stacks.keys.items() if known not in index.trees]
+    missing = [tree for tree in stacks.trees if tree not in index.trees]
     lost = set(stacks.lacking)
     found.read = 0
     if missing:
         report(len(missing))
-        for segment, unread in loose.segments(store.inventory(), missing):
+        keys = (key for _, key in stacks.keys_of(store.graph, missing))
+        for segment, unread in loose.segments(store.inventory(), keys):
             if segment is not None:
                 index.add(stack.enter_context(segment))
-            lost.update(stacks.diff_ids[tree_id(key)] for key in unread)
+            lost.update(stacks.trees[tree_id(key)] for key in unread)
             found.read -= len(unread)
         found.read += len(missing)
-    found.unlisted = tuple(sorted(lost))
+    found.unlisted = tuple(sorted(set(stacks.diff_ids(store.graph, lost).values())))
 
 
 def _look(store: Store, index: Index, query: Query, stacks: Stacks, most: int, found: Found) -> None:
-    wanted = stacks.keys.keys()
+    wanted = stacks.trees.keys()
     if isinstance(query, PathQuery):
         seen = occurrences(index, [query.path], wanted, _MOST_PLACES)
-        _place(seen, stacks, found)
+        _place(store, seen, stacks, found)
         if not found.paths:
             found.symlink = _symlink(store, query.path, seen, stacks)
     elif isinstance(query, PatternQuery):
         paths, found.is_cut = paths_matching(index, query, wanted, most)
-        _place(occurrences(index, paths, wanted, _MOST_PLACES), stacks, found)
+        _place(store, occurrences(index, paths, wanted, _MOST_PLACES), stacks, found)
     else:
         trees = paths_with(index, query, wanted) if query.flags else {}
         paths = set().union(*trees.values())
         found.is_cut = len(paths) > most
         seen = occurrences(index, sorted(paths)[:most], wanted, _MOST_PLACES)
-        _place(seen, stacks, found, trees)
+        _place(store, seen, stacks, found, trees)
         found.unhashed = _unhashed(index, wanted, query)
 
 
@@ -142,7 +144,8 @@ def _symlink(store: Store, path: bytes, seen: Occurrences, stacks: Stacks) -> tu
         for tree, kind in seen.hiding.get(parent, {}).items():
             if kind == SYMLINK:
                 with suppress(ArstoreError, OSError):
-                    form, place = store.inventory().tree_place(stacks.keys[tree])
+                    ((_, key),) = stacks.keys_of(store.graph, [tree])
+                    form, place = store.inventory().tree_place(key)
                     with opened(place) as fd:
                         node = form.lookup(fd, parent)
                     if node is not None and node.entry.link:
@@ -156,17 +159,17 @@ def _unhashed(index: Index, wanted: Collection[bytes], query: DigestQuery) -> in
         return 0
     flags = query.flags
     count = 0
-    for number in range(len(index.segments)):
-        for page in index.pages(number):
-            if page.tree in wanted:
-                head = page.head
-                both = flags == SHA256 | BLAKE3 or query.is_sized
-                count += head.bare if both else head.files - (head.sha256 if flags & SHA256 else head.blake3)
+    for number, segment in enumerate(index.segments):
+        pages = [page for page in index.pages(number) if segment.trees[page] in wanted]
+        if flags == SHA256 | BLAKE3 or query.is_sized:
+            count += segment.total("bare", pages)
+        else:
+            count += segment.total("files", pages) - segment.total("sha256" if flags & SHA256 else "blake3", pages)
     return count
 
 
 def _place(
-    seen: Occurrences, stacks: Stacks, found: Found, only: dict[bytes, set[bytes]] | None = None
+    store: Store, seen: Occurrences, stacks: Stacks, found: Found, only: dict[bytes, set[bytes]] | None = None
 ) -> None:
     """Put the places of all paths into *found*; with *only*, those of these trees and paths."""
     found.is_cut = found.is_cut or seen.is_cut
@@ -183,6 +186,11 @@ def _place(
         for tree in stack:
             if tree in holders:
                 of_tree.setdefault(tree, []).append(digest)
+    involved = holders | {tree for hiding in seen.hiding.values() for tree in hiding}
+    involved |= {tree for entries in seen.own.values() for tree in entries}
+    numbers = {stacks.trees[tree] for tree in involved}
+    diff_ids = stacks.diff_ids(store.graph, numbers)
+    of = {tree: diff_ids[stacks.trees[tree]] for tree in involved}
     left = _MOST_PLACES
     for path in sorted(seen.own):
         trees = {tree: entry for tree, entry in seen.own[path].items() if _counts(path, tree, entry, only)}
@@ -195,8 +203,8 @@ def _place(
         for digest in images:
             for tree, hidden in shown(path, over[digest], seen):
                 if tree in where:
-                    where[tree].append(_where(stacks, digest, hidden))
-        places = [_as_place(stacks, tree, entry, where[tree]) for tree, entry in trees.items()]
+                    where[tree].append(_where(stacks, of, digest, hidden))
+        places = [_as_place(of[tree], entry, where[tree]) for tree, entry in trees.items()]
         if places:
             found.paths[path] = sorted(places)
 
@@ -205,13 +213,13 @@ def _counts(path: bytes, tree: bytes, entry: Entry, only: dict[bytes, set[bytes]
     return entry.kind != WHITEOUT and (only is None or path in only.get(tree, ()))
 
 
-def _where(stacks: Stacks, digest: str, hidden: Hidden | None) -> Where:
+def _where(stacks: Stacks, diff_ids: Mapping[bytes, str], digest: str, hidden: Hidden | None) -> Where:
     names = tuple(stacks.names.get(digest, ()))
-    return Where(digest, names) if hidden is None else Where(digest, names, stacks.diff_ids[hidden.tree], hidden.how.value)
+    return Where(digest, names) if hidden is None else Where(digest, names, diff_ids[hidden.tree], hidden.how.value)
 
 
-def _as_place(stacks: Stacks, tree: bytes, entry: Entry, where: Sequence[Where]) -> Place:
-    return Place(stacks.diff_ids[tree], entry.kind, entry.size, digest_text(entry.flags, entry.digests), tuple(where))
+def _as_place(diff_id: str, entry: Entry, where: Sequence[Where]) -> Place:
+    return Place(diff_id, entry.kind, entry.size, digest_text(entry.flags, entry.digests), tuple(where))
 
 
 def digest_text(flags: int, digests: bytes) -> str:

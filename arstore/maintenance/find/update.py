@@ -46,12 +46,14 @@ def update(store: Store, progress: Progress) -> int:
     shelf = Shelf(store.directories.contents)
     shelf.clear([fault.name for fault in shelf.faults(deep=True)])
     with store.graph.read() as snapshot:
-        keys = Stacks(snapshot).keys
-        sizes = {key: record.size for key, record in snapshot.trees()}
+        stacks = Stacks(snapshot)
     with shelf.opened() as index:
-        missing = [key for known, key in keys.items() if known not in index.trees]
+        trees = [tree for tree in stacks.trees if tree not in index.trees]
         if store.file_digests != OFF:
-            missing += [keys[tree] for tree in _unhashed(index) if tree in keys]
+            trees += [tree for tree in _unhashed(index) if tree in stacks.trees]
+    missing = [key for _, key in stacks.keys_of(store.graph, trees)]
+    with store.graph.read() as snapshot:
+        sizes = {key: tree.size for key in missing if (tree := snapshot.tree(key)) is not None}
     progress.start(_WHAT, _WHAT, sum(sizes.get(key, 0) for key in missing))
     count = size = 0
     group: list[tuple[bytes, list[Page]]] = []
@@ -72,10 +74,12 @@ def update(store: Store, progress: Progress) -> int:
 
 def _unhashed(index: Index) -> Iterator[bytes]:
     """Yield the trees that have files, and no digest of any."""
-    for tree, held in index.trees.items():
-        heads = [page.head for page in index.segments[held.segment].pages[held.first : held.first + held.count]]
-        if any(head.files for head in heads) and not any(head.digests for head in heads):
-            yield tree
+    for number, segment in enumerate(index.segments):
+        found: dict[bytes, bool] = {}
+        for page in map(segment.page, index.pages(number)):
+            if page.head.files:
+                found[page.tree] = found.get(page.tree, False) or bool(page.head.digests)
+        yield from (tree for tree, has_some in found.items() if not has_some)
 
 
 def _pages(store: Store, key: str) -> list[Page]:

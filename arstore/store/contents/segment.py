@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import add
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -25,7 +27,7 @@ from blake3 import blake3
 from arstore.graph.records import RULES
 from arstore.linux.files.writing import write_all
 from arstore.trees.contents.file_digests import LENGTH
-from arstore.trees.contents.page import HEAD, KEY, PageError, PageHead, check_digests, names_of
+from arstore.trees.contents.page import HEAD, KEY, PageError, PageHead, are_possible, check_digests, little, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +40,7 @@ _SECTIONS = 4
 _SIZE = len(_MAGIC) + _SECTIONS * _SECTION.size + 4
 _ID = 16
 _ENTRY = _ID + HEAD
+_WORDS = _ENTRY // 4
 _CHUNK = 1 << 20
 DIRECTORY, KEYS, DIGESTS, NAMES = range(_SECTIONS)
 
@@ -52,7 +55,7 @@ def tree_id(key: str) -> bytes:
 
 
 class Place(NamedTuple):
-    """A page in a segment: its tree, its head, and the positions of its parts in their sections."""
+    """A page in a segment: its tree, its head, and the positions of its parts in their sections, in bytes."""
 
     tree: bytes
     head: PageHead
@@ -71,7 +74,8 @@ class Segment:
         try:
             self.size = os.fstat(self._fd).st_size
             self._sections = self._read_header()
-            self.pages = self._read_directory()
+            self.trees = self._read_directory()
+            """The id of each page's tree, by the number of the page."""
         except BaseException:
             os.close(self._fd)
             raise
@@ -107,23 +111,37 @@ class Segment:
             raise SegmentError(f"has {self.size} bytes instead of {start}")
         return found
 
-    def _read_directory(self) -> list[Place]:
+    def _read_directory(self) -> list[bytes]:
+        """Read the directory into columns: a large segment has 10^5 pages, most of which no search looks at."""
         data = b"".join(self.section(DIRECTORY))
-        try:
-            heads = [
-                (data[at : at + _ID], PageHead.unpack(data[at + _ID : at + _ENTRY]))
-                for at in range(0, len(data), _ENTRY)
-            ]
-        except PageError as error:
-            raise SegmentError("its directory has impossible sizes") from error
-        keys = accumulate((KEY * head.rows for _, head in heads), initial=0)
-        digests = accumulate((LENGTH * head.digests for _, head in heads), initial=0)
-        names = accumulate((head.stored for _, head in heads), initial=0)
-        found = [Place(*both, *at) for both, *at in zip(heads, keys, digests, names, strict=False)]
-        sums = [sum(sizes) for sizes in zip(*map(_lengths, (head for _, head in heads)), strict=True)] or [0, 0, 0]
+        if len(data) % _ENTRY:
+            raise SegmentError("its directory is cut short")
+        numbers = little(array("I", data))
+        self._heads = [numbers[at :: _WORDS] for at in range(_ID // 4, _WORDS)]
+        head = PageHead(*self._heads)
+        counts = array("I", map(add, head.sha256, head.blake3))
+        if self._heads[0] and not are_possible(head, counts):
+            raise SegmentError("its directory has impossible sizes")
+        self.row_starts = array("Q", accumulate(head.rows, initial=0))
+        """The number of the first row of each page; the last element is the number of all rows."""
+        self.digest_starts = array("Q", accumulate(counts, initial=0))
+        """The same for digests."""
+        self._name_starts = array("Q", accumulate(head.stored, initial=0))
+        sums = [KEY * self.row_starts[-1], LENGTH * self.digest_starts[-1], self._name_starts[-1]]
         if sums != [length for _, length, _ in self._sections[1:]]:
             raise SegmentError("its directory does not match its sections")
-        return found
+        return [data[at : at + _ID] for at in range(0, len(data), _ENTRY)]
+
+    def page(self, number: int) -> Place:
+        """Return the page with this number."""
+        head = PageHead(*(column[number] for column in self._heads))
+        digests = LENGTH * self.digest_starts[number]
+        return Place(self.trees[number], head, KEY * self.row_starts[number], digests, self._name_starts[number])
+
+    def total(self, field: str, pages: Sequence[int]) -> int:
+        """Return the sum of a field of the heads of these pages."""
+        column = self._heads[PageHead._fields.index(field)]
+        return sum(map(column.__getitem__, pages)) if len(pages) < len(column) else sum(column)
 
     def section(self, number: int, size: int = _CHUNK) -> Iterator[bytes]:
         """Yield a section in pieces of *size* bytes, and verify it. Raises SegmentError at its end, OSError."""
@@ -160,14 +178,6 @@ class Segment:
             raise SegmentError(f"has a page that {error}") from error
         return data
 
-    def length(self, number: int) -> int:
-        """Return the length of a section in bytes."""
-        return self._sections[number][1]
-
-
-def _lengths(head: PageHead) -> tuple[int, int, int]:
-    return KEY * head.rows, LENGTH * head.digests, head.stored
-
 
 @dataclass(slots=True)
 class _Section:
@@ -175,8 +185,8 @@ class _Section:
     found: blake3 = field(default_factory=blake3)
 
 
-def write(fd: int, sources: Sequence[tuple[Segment, Sequence[Place]]], new: Sequence[tuple[bytes, Sequence[Page]]]) -> None:
-    """Write a segment with some pages of others, and with the pages of *new* trees, into the empty file *fd*.
+def write(fd: int, sources: Sequence[tuple[Segment, Sequence[int]]], new: Sequence[tuple[bytes, Sequence[Page]]]) -> None:
+    """Write a segment with some pages of others, by number, and with those of *new* trees, into the empty file *fd*.
 
     Raises SegmentError for sources that are damaged, OSError.
     """
@@ -188,9 +198,10 @@ def write(fd: int, sources: Sequence[tuple[Segment, Sequence[Place]]], new: Sequ
         sections[number].length += len(data)
         write_all(fd, data)
 
-    entries = [page.tree + page.head.pack() for _, pages in sources for page in pages]
-    entries += [tree + page.head.pack() for tree, pages in new for page in pages]
-    put(DIRECTORY, b"".join(entries))
+    for segment, pages in sources:
+        some = map(segment.page, pages)
+        put(DIRECTORY, b"".join(page.tree + page.head.pack() for page in some))
+    put(DIRECTORY, b"".join(tree + page.head.pack() for tree, pages in new for page in pages))
     for number in (KEYS, DIGESTS, NAMES):
         for segment, pages in sources:
             _copy(segment, pages, number, put)
@@ -200,22 +211,22 @@ def write(fd: int, sources: Sequence[tuple[Segment, Sequence[Place]]], new: Sequ
     os.pwrite(fd, header + crc32(header).to_bytes(4, "little"), 0)
 
 
-def _copy(segment: Segment, pages: Sequence[Place], number: int, put: Callable[[int, bytes], None]) -> None:
-    """Copy a part of these pages, adjacent ones together."""
-    start = end = 0
-    if len(pages) == len(segment.pages):
+def _copy(segment: Segment, pages: Sequence[int], number: int, put: Callable[[int, bytes], None]) -> None:
+    """Copy a section of these pages, adjacent ones together."""
+    if len(pages) == len(segment.trees):
         # All of it: verified on the way.
         for data in segment.section(number):
             put(number, data)
         return
     for _ in segment.section(number):
         pass  # only verified
-    for page in pages:
-        at, length = page[number + 1], _lengths(page.head)[number - 1]
+    start = end = 0
+    for page in map(segment.page, pages):
+        at = (page.keys, page.digests, page.names)[number - 1]
         if at != end:
             _copy_range(segment, number, start, end, put)
             start = at
-        end = at + length
+        end = at + (KEY * page.head.rows, LENGTH * page.head.digests, page.head.stored)[number - 1]
     _copy_range(segment, number, start, end, put)
 
 

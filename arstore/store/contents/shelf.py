@@ -26,7 +26,6 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from arstore.store.contents.segment import Place
     from arstore.trees.contents.page import Page
 
 _NEW = "new"
@@ -44,52 +43,41 @@ class Fault(NamedTuple):
     why: str
 
 
-class Held(NamedTuple):
-    """Where the pages of a tree are: the number of the segment, of the first page, and how many."""
-
-    segment: int
-    first: int
-    count: int
-
-
 class Index:
     """Open segments, the most recent first, and where in them each tree is."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.segments = list(segments)
-        self.trees: dict[bytes, Held] = {}
-        for number in range(len(self.segments)):
-            self._enter(number)
+        self.trees: dict[bytes, int] = {}
+        """For each tree the number of its segment."""
+        self._pages: list[list[int]] = []
+        for segment in self.segments:
+            self._enter(segment)
 
     def add(self, segment: Segment) -> None:
         """Take another segment, whose trees the others do not have."""
         self.segments.append(segment)
-        self._enter(len(self.segments) - 1)
+        self._enter(segment)
 
-    def _enter(self, number: int) -> None:
-        pages = self.segments[number].pages
-        trees, first = self.trees, 0
-        while first < len(pages):
-            tree, last = pages[first].tree, first + 1
-            while last < len(pages) and pages[last].tree == tree:
-                last += 1
-            if tree not in trees:
-                trees[tree] = Held(number, first, last - first)
-            first = last
-
-    def drop(self, number: int) -> None:
-        """Forget everything in the segment with this number, which turned out to be damaged."""
-        self.trees = {tree: held for tree, held in self.trees.items() if held.segment != number}
-
-    def pages(self, number: int) -> list[Place]:
-        """Return the pages of a segment that count: no more recent one has their tree."""
+    def _enter(self, segment: Segment) -> None:
         trees = self.trees
+        number = len(self._pages)
         found = []
-        for at, page in enumerate(self.segments[number].pages):
-            held = trees.get(page.tree)
-            if held is not None and held.segment == number and held.first <= at < held.first + held.count:
+        for page, tree in enumerate(segment.trees):
+            if trees.setdefault(tree, number) == number:
                 found.append(page)
-        return found
+        self._pages.append(found)
+
+    def keep(self, trees: Collection[bytes]) -> None:
+        """Forget all other trees."""
+        self.trees = {tree: number for tree, number in self.trees.items() if tree in trees}
+        for number, pages in enumerate(self._pages):
+            listed = self.segments[number].trees
+            self._pages[number] = [page for page in pages if listed[page] in trees]
+
+    def pages(self, number: int) -> list[int]:
+        """Return the numbers of the pages of a segment that count: no more recent one has their tree."""
+        return self._pages[number]
 
 
 class Shelf:
@@ -182,10 +170,10 @@ class Shelf:
             names = self._names()
             segments = [stack.enter_context(Segment.open(f"{self.path}/{name}")) for name in names]
             index = Index(segments)
-            index.trees = {tree: held for tree, held in index.trees.items() if tree in kept}
+            index.keep(kept)
             sources = [(segment, index.pages(number)) for number, segment in enumerate(segments)]
-            rows = sum(page.head.rows for segment in segments for page in segment.pages)
-            used = sum(page.head.rows for _, pages in sources for page in pages)
+            rows = sum(segment.row_starts[-1] for segment in segments)
+            used = sum(segment.total("rows", pages) for segment, pages in sources)
             if not used:
                 for name in names:
                     os.unlink(f"{self.path}/{name}")
@@ -199,7 +187,7 @@ class Shelf:
                 with suppress(FileNotFoundError):
                     os.unlink(f"{self.path}/{name}")
 
-    def _small(self, names: Sequence[str], stack: ExitStack) -> list[tuple[Segment, Sequence[Place]]]:
+    def _small(self, names: Sequence[str], stack: ExitStack) -> list[tuple[Segment, Sequence[int]]]:
         """Return the most recent segments that are merged into the next one, with the pages that count."""
         segments: list[Segment] = []
         total = 0
@@ -219,13 +207,13 @@ class Shelf:
     def _write(
         self,
         names: Sequence[str],
-        merged: Sequence[tuple[Segment, Sequence[Place]]],
+        merged: Sequence[tuple[Segment, Sequence[int]]],
         new: Sequence[tuple[bytes, Sequence[Page]]],
         gone: int | None = None,
     ) -> None:
         """Write one segment in place of the *gone* first of *names* (by default of *merged*). Raises OSError."""
         fresh = {tree for tree, _ in new}
-        sources = [(one, [page for page in pages if page.tree not in fresh]) for one, pages in merged]
+        sources = [(one, [page for page in pages if one.trees[page] not in fresh]) for one, pages in merged]
         staged = f"{self.path}/{_NEW}"
         fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -263,7 +251,7 @@ def _verify(segment: Segment) -> None:
     for number in (KEYS, DIGESTS, NAMES):
         for _ in segment.section(number):
             pass
-    for page in segment.pages:
+    for page in map(segment.page, range(len(segment.trees))):
         segment.names(page)
 
 

@@ -19,14 +19,15 @@ import sys
 import zlib
 from array import array
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from operator import add, le
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from arstore.trees.contents.file_digests import LENGTH, FileDigests, count
 from arstore.trees.contents.row import AGAIN, FILE, KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from types import ModuleType
 
     from arstore.trees.contents.row import Row
@@ -74,13 +75,24 @@ class PageHead(NamedTuple):
         if len(data) != _HEAD.size:
             raise PageError("cut short")
         head = cls(*_HEAD.unpack(data))
-        if not (0 < head.rows <= ROWS and head.length <= _LARGEST and head.digests <= 2 * head.rows):
+        if not are_possible(PageHead(*([number] for number in head)), [head.digests]):
             raise PageError("has impossible sizes")
         return head
 
     def pack(self) -> bytes:
         """Return the head as bytes."""
         return _HEAD.pack(*self)
+
+
+def are_possible(heads: Any, digests: Sequence[int]) -> bool:
+    """Whether pages can have these sizes: each field of *heads* is a column, and *digests* counts those of each page."""
+    rows = heads.rows
+    return (
+        min(rows) > 0
+        and max(rows) <= ROWS
+        and max(heads.length) <= _LARGEST
+        and all(map(le, digests, map(add, rows, rows)))
+    )
 
 
 HEAD = _HEAD.size
@@ -165,7 +177,7 @@ def _page(paths: list[bytes], kinds: bytes, sizes: array[int], digests: bytes) -
 
     above, low = _ABOVE_KIND, KIND
     keys = array("I", [crc32(path) & above | kind & low for path, kind in zip(paths, kinds, strict=True)])
-    plain = b"".join((kinds, _little(sizes).tobytes(), b"\0", b"\0".join(paths), b"\0"))
+    plain = b"".join((kinds, little(sizes).tobytes(), b"\0", b"\0".join(paths), b"\0"))
     # ISA-L, if it is loaded because the layer is compressed, takes a tenth of the time.
     stored = sys.modules.get(_ISAL, zlib).compress(plain, 1)
     files = bare = sha256 = 0
@@ -178,7 +190,7 @@ def _page(paths: list[bytes], kinds: bytes, sizes: array[int], digests: bytes) -
                 bare += 1
     blake3 = len(digests) // LENGTH - sha256
     head = PageHead(len(paths), len(stored), len(plain), crc32(stored), crc32(digests), files, bare, sha256, blake3)
-    return Page(head, _little(keys).tobytes(), digests, stored)
+    return Page(head, little(keys).tobytes(), digests, stored)
 
 
 def names_of(head: PageHead, stored: bytes) -> Names:
@@ -195,7 +207,7 @@ def names_of(head: PageHead, stored: bytes) -> Names:
     if len(plain) != head.length or text.count(b"\0") != rows + 1:
         raise PageError("has names that do not match its head")
     sizes = array("Q", plain[rows : 9 * rows])
-    return Names(plain[:rows], _little(sizes), text)
+    return Names(plain[:rows], little(sizes), text)
 
 
 @functools.cache
@@ -214,10 +226,10 @@ def check_digests(head: PageHead, digests: bytes) -> None:
 
 def keys_of(data: bytes) -> memoryview:
     """Return keys as numbers."""
-    return memoryview(_little(array("I", data)))
+    return memoryview(little(array("I", data)))
 
 
-def _little(numbers: array[int]) -> array[int]:
+def little(numbers: array[int]) -> array[int]:
     """Return *numbers* with the other byte order on machines whose order is not that of the files."""
     if sys.byteorder != "little":
         numbers.byteswap()
