@@ -108,7 +108,9 @@ PUBLISH = {
     "publish.taken-back": Point("files that were in place are back in the ingest", _INGEST),
 }
 CONTENTS = {
-    "contents.written": Point("a new part of the index of contents is written", "the next one replaces it; `find` works"),
+    "contents.written": Point(
+        "a new part of the index of contents is written", "the next one replaces it; `find` works"
+    ),
     "contents.placed": Point("it has its name", "parts that were merged into it stay until the next merge"),
     "contents.merged": Point("parts that were merged into it are removed", _DONE),
 }

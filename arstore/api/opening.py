@@ -13,7 +13,7 @@ from arstore.errors import UsageError, naming
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from arstore.api.config.settings import Settings
+    from arstore.api.config.settings import Making, Settings
     from arstore.store.additional import Wanted
     from arstore.store.store import Store
 
@@ -88,12 +88,11 @@ def opened(
     create: bool = False,
     additional: Sequence[Wanted] = (),
     may_lack: bool = False,
-    tree: str | None = None,
-    file_digests: str | None = None,
+    making: Making | None = None,
 ) -> Iterator[Store]:
     """Open the store, with its *additional* stores, and close it at the end of the context.
 
-    *tree* is the format of new trees, *file_digests* the digests of files that imports compute.
+    *making* are settings for new trees.
 
     With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
     successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
@@ -114,8 +113,9 @@ def opened(
     with naming(place), Store(root, runroot, create=create, additional=additional, may_lack=may_lack) as store:
         store.relief = partial(_reclaim, store)
         store.give_up = partial(_give_up_trees, store)
-        store.tree = tree or store.tree
-        store.file_digests = file_digests or store.file_digests
+        if making is not None:
+            store.tree = making.tree or store.tree
+            store.file_digests = making.file_digests or store.file_digests
         if create:
             # Before any incoming data is read.
             store.graph.verify()

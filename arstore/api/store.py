@@ -460,8 +460,8 @@ class Store:
     def _open(self) -> Inner:
         """Return the internal store, open until `close`. Raises NoStoreError."""
         if self._inner is None:
-            making = {} if self._settings is None else self._settings.making()
-            context = opened(self.root, self.runroot, additional=self._additional, **making)
+            making = None if self._settings is None else self._settings.making
+            context = opened(self.root, self.runroot, additional=self._additional, making=making)
             self._inner = self._stack.enter_context(context)
         return self._inner
 
@@ -491,8 +491,8 @@ class Store:
         if self._inner is not None or os.path.lexists(f"{self.root}/{STORE_FILE}"):
             yield self._open()
             return
-        making = {} if self._settings is None else self._settings.making()
-        with opened(self.root, self.runroot, create=True, additional=self._additional, **making) as store:
+        making = None if self._settings is None else self._settings.making
+        with opened(self.root, self.runroot, create=True, additional=self._additional, making=making) as store:
             yield store
 
 

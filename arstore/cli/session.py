@@ -98,8 +98,8 @@ class Session:
         additional = self.additional_stores(root)
         create = create or (makes and bool(additional))
         lacks = reads and bool(additional) and not create
-        making = {} if self.settings is None else self.settings.making()
-        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, **making) as store:
+        making = None if self.settings is None else self.settings.making
+        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, making=making) as store:
             try:
                 yield store
             finally:

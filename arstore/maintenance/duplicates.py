@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
-    from arstore.store.contents.segment import Place, Segment
+    from arstore.store.contents.segment import Segment
     from arstore.store.contents.shelf import Index
     from arstore.store.store import Store
 
@@ -55,7 +55,7 @@ class Copy(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Equal files: their digest (first 16 bytes), size, number, the bytes that one copy would save, and some of them."""
+    """Equal files: digest (its first 16 bytes), size, number, the bytes that sharing would save, and some of them."""
 
     digest: str
     size: int
@@ -68,9 +68,9 @@ class Group(NamedTuple):
 class Duplicates:
     """All groups of equal files in sum, and the largest ones.
 
-    `files` is the number of names of files with a digest. `saved` counts bytes on disk in trees: content in a tar takes whole
-    blocks of 512 bytes, an extracted file whole blocks of 4096. `unlisted` are layers that the index lacks, `unhashed`
-    files without a digest. `names` has the names of images by digest.
+    `files` is the number of names of files with a digest. `saved` counts bytes on disk in trees: content in a tar takes
+    whole blocks of 512 bytes, an extracted file whole blocks of 4096. `unlisted` are layers that the index lacks,
+    `unhashed` files without a digest. `names` has the names of images by digest.
     """
 
     files: int = 0

@@ -249,7 +249,7 @@ def _drop_hints(store: Store) -> None:
 
 
 def _tidy_contents(store: Store) -> None:
-    """Shrink the index of contents, if much of it is about trees that are gone. It is no part of a plan's bytes."""
+    """Shrink the index of contents, if much of it is about trees that are gone. The bytes of a plan do not count it."""
     shelf = Shelf(store.directories.contents)
     if shelf.exists():
         with store.graph.read() as snapshot:

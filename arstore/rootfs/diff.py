@@ -50,8 +50,8 @@ class DiffKind(enum.Enum):
 class Difference:
     """One path; *what* changed: type, mode, owner, size, content, target, device, mtime, xattrs.
 
-    *before* and *after* are bytes of regular files, if sizes were asked for: of a file, or of everything in a deleted or
-    replaced directory. The content of an added directory has its own paths.
+    *before* and *after* are bytes of regular files, if sizes were asked for: of a file, or of everything in a deleted
+    or replaced directory. The content of an added directory has its own paths.
     """
 
     path: bytes
@@ -150,9 +150,7 @@ def opened_stacks(store: Store) -> Iterator[Stacks]:
         yield Stacks(store, resources)
 
 
-def differences(
-    before: Sequence[StackLayer], after: Sequence[StackLayer], sizes: bool = False
-) -> list[Difference]:
+def differences(before: Sequence[StackLayer], after: Sequence[StackLayer], sizes: bool = False) -> list[Difference]:
     """Return the changes that turn *before* into *after*, sorted by path, with *sizes* if wanted.
 
     Everything in an added directory is listed; a deleted or replaced directory is listed without its content. Raises

@@ -30,6 +30,13 @@ _LIMITS = "limits."
 _ADDITIONAL = "additional-store"
 
 
+class Making(NamedTuple):
+    """Settings for new trees: their form, and the digests of their files; None for the defaults."""
+
+    tree: str | None = None
+    file_digests: str | None = None
+
+
 class Settings(NamedTuple):
     """Values of configuration files; None for a key that no file has.
 
@@ -50,9 +57,10 @@ class Settings(NamedTuple):
     files: tuple[str, ...] = ()
     file_digests: str | None = None
 
-    def making(self) -> dict[str, str | None]:
-        """Return the settings for new trees, by the names of the parameters of `opening.opened`."""
-        return {"tree": self.tree, "file_digests": self.file_digests}
+    @property
+    def making(self) -> Making:
+        """The settings for new trees."""
+        return Making(self.tree, self.file_digests)
 
     def limited(self, limits: Limits) -> Limits:
         """Return *limits* with those of the files in place of the same ones."""

@@ -180,9 +180,9 @@ def diff(session: Session, a: str, b: str | None, sizes: bool) -> None:
     size, content, target, device, mtime and xattrs differ. Bytes of a path that are not UTF-8 are lone surrogates in
     JSON (PEP 383). Hard links are not compared.
 
-    With --sizes, each line also has the bytes before and after, and a last line the totals of added, changed and deleted
-    paths. Of a directory that is deleted or replaced, the bytes of all files in it count. JSON is then an object with
-    `changes` and `totals`.
+    With --sizes, each line also has the bytes before and after, and a last line the totals of added, changed and
+    deleted paths. Of a directory that is deleted or replaced, the bytes of all files in it count. Each name of a file
+    with hard links counts. JSON is then an object with `changes` and `totals`.
 
     Example:
 

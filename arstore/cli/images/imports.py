@@ -70,8 +70,8 @@ def import_options(function: F) -> F:
         option(
             "--file-digests",
             type=Choice(MODES),
-            help="Digests of files for `find` and `du --duplicates`: by default auto, SHA-256 of files up to 16 KiB and "
-            "BLAKE3 of larger ones; sha256 of all files, which takes longer; off for none.",
+            help="Digests of files for `find` and `du --duplicates`: by default auto, SHA-256 of small files, BLAKE3 "
+            "of others; sha256 for all files, which takes longer; off for none.",
         ),
         limit_option,
         strict_xattrs_option,

@@ -32,9 +32,13 @@ def show_duplicates(session: Session, images: tuple[str, ...]) -> None:
         ]
         write_table(("SAVES>", "COPIES>", "SIZE>", "IMAGES", "PATH"), rows)
         write_line()
-    write_line(f"{found.copies} files have {found.groups} contents; one copy of each would save {human_size(found.saved)}")
+    write_line(
+        f"{found.copies} files have {found.groups} contents; one copy of each would save {human_size(found.saved)}"
+    )
     if found.unlisted:
-        session.note(f"layers that the index of contents lacks: {len(found.unlisted)}; `arstore find --update` adds them")
+        session.note(
+            f"layers that the index of contents lacks: {len(found.unlisted)}; `arstore find --update` adds them"
+        )
     if found.unhashed:
         session.note(f"files without a digest: {found.unhashed}")
 

@@ -50,8 +50,9 @@ def find(
     whiteout, by an opaque directory, or because it has something else there.
 
     Names come from an index of contents, which imports keep up to date; layers that it lacks are read, which takes
-    longer. Digests of files are computed when a layer is imported (--file-digests), never by a search. What is not known
-    is printed to stderr: layers that have not been prepared for mounting, and files without the wanted digest. --update
+    longer. Digests of files are computed when a layer is imported (--file-digests), never by a search. Unless that was
+    with sha256, files of more than 16 KiB have a BLAKE3 only, by which --content-of finds them. What is not known is
+    printed to stderr: layers that have not been prepared for mounting, and files without the wanted digest. --update
     adds to the index what it lacks.
 
     Examples:

@@ -1,4 +1,4 @@
-"""Scans of the index of contents. Each reads one part of all pages, in pieces, so memory does not grow with the store."""
+"""Scans of the index of contents. Each reads one part of all pages, in pieces of some MB."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def occurrences(index: Index, paths: Collection[bytes], wanted: Collection[bytes
     needles.update(key_of(path, kind) for path in above for kind in COVERING)
     found = Occurrences()
     for number, segment, pages in _segments(index, wanted):
-        with _damage(number):
+        with _Damage(number):
             places = _places(segment, KEYS, needles, KEY)
             for page, rows in _by_page(segment, pages, segment.row_starts, places):
                 names = segment.names(page)
@@ -89,7 +89,7 @@ def paths_matching(index: Index, query: PatternQuery, wanted: Collection[bytes],
     found: set[bytes] = set()
     matches, literal = query.expression.findall, query.literal
     for number, segment, pages in _segments(index, wanted):
-        with _damage(number):
+        with _Damage(number):
             for _, names in every_names(segment, pages):
                 if literal not in names.text:
                     continue
@@ -103,7 +103,7 @@ def paths_with(index: Index, query: DigestQuery, wanted: Collection[bytes]) -> d
     """Return the trees that have this content, with the paths there. Raises DamagedError, OSError."""
     found: dict[bytes, set[bytes]] = {}
     for number, segment, pages in _segments(index, wanted):
-        with _damage(number):
+        with _Damage(number):
             places = _places(segment, DIGESTS, {query.start}, LENGTH)
             for page, numbers in _by_page(segment, pages, segment.digest_starts, places):
                 names = segment.names(page)
@@ -115,7 +115,7 @@ def paths_with(index: Index, query: DigestQuery, wanted: Collection[bytes]) -> d
 
 
 def every_names(segment: Segment, pages: Sequence[int]) -> Iterator[tuple[Place, Names]]:
-    """Yield the names of these pages, which are in their order, reading many at a time. Raises SegmentError, OSError."""
+    """Yield the names of these pages, in their order, reading many at a time. Raises SegmentError, OSError."""
     group: list[Place] = []
     for page in map(segment.page, pages):
         if group and page.names + page.head.stored - group[0].names > _PIECE:
@@ -145,7 +145,7 @@ def _segments(index: Index, wanted: Collection[bytes]) -> Iterator[tuple[int, Se
             yield number, segment, pages
 
 
-class _damage:
+class _Damage:
     """A context that turns SegmentError into DamagedError for a segment."""
 
     def __init__(self, number: int) -> None:
@@ -209,5 +209,3 @@ def _entry(segment: Segment, page: Place, names: Names, row: int) -> Entry:
         start = LENGTH * before
         digests = segment.digests(page)[start : start + LENGTH * flags.bit_count()]
     return Entry(kind & KIND, names.sizes[row], flags, digests)
-
-

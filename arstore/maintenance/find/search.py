@@ -34,7 +34,7 @@ _MOST_PLACES = 500_000
 
 
 class Where(NamedTuple):
-    """An image that has a layer with the path: its digest and names; the diff ID of the layer that hides it, and how."""
+    """An image whose layer has the path: digest and names; and the diff ID of the layer that hides it, and how."""
 
     digest: str
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class Where(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A layer that has a path: diff ID, kind (`row.KINDS`), size, digest (the first 16 bytes, "" for unknown), images."""
+    """A layer that has a path: diff ID, kind (`row`), size, digest (its first 16 bytes; "" if unknown), images."""
 
     diff_id: str
     kind: int
@@ -77,9 +77,10 @@ def search(
     most: int = MOST_PATHS,
     report: Callable[[int], None] = lambda _count: None,
 ) -> Found:
-    """Find what *query* means in the images *only* (digests; by default all). *report* is told about layers to read.
+    """Find what *query* means in the images *only* (digests; by default all).
 
-    Raises OSError and the errors of Graph.
+    At most *most* paths are found. *report* is called with the number of layers to be read. Raises OSError and the
+    errors of Graph.
     """
     with store.graph.read() as snapshot:
         digest = query.text if isinstance(query, DigestQuery) else ""
@@ -219,7 +220,14 @@ def _where(stacks: Stacks, diff_ids: Mapping[bytes, str], digest: str, hidden: H
 
 
 def _as_place(diff_id: str, entry: Entry, where: Sequence[Where]) -> Place:
-    return Place(diff_id, entry.kind, entry.size, digest_text(entry.flags, entry.digests), tuple(where))
+    return Place(
+        diff_id, entry.kind, entry.size, digest_text(entry.flags, entry.digests), tuple(sorted(where, key=_order))
+    )
+
+
+def _order(where: Where) -> tuple[bool, tuple[str, ...], str]:
+    """By name, images without a name last."""
+    return not where.names, where.names, where.digest
 
 
 def digest_text(flags: int, digests: bytes) -> str:

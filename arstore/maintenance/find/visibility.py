@@ -1,4 +1,4 @@
-"""What an image shows: whether a path of a layer is visible, or which layer above hides it.
+"""Visibility: whether an image shows a path of a layer, or which layer above hides it.
 
 These are the rules of overlayfs (Documentation/filesystems/overlayfs.rst): the uppermost name wins, directories are
 merged, and a whiteout, an opaque directory or another kind of file hides what is below it.

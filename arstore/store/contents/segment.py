@@ -117,16 +117,16 @@ class Segment:
         if len(data) % _ENTRY:
             raise SegmentError("its directory is cut short")
         numbers = little(array("I", data))
-        self._heads = [numbers[at :: _WORDS] for at in range(_ID // 4, _WORDS)]
-        head = PageHead(*self._heads)
-        counts = array("I", map(add, head.sha256, head.blake3))
-        if self._heads[0] and not are_possible(head, counts):
+        self._heads = [numbers[at::_WORDS] for at in range(_ID // 4, _WORDS)]
+        rows, stored, lengths = self._heads[:3]
+        counts = array("I", map(add, *self._heads[-2:]))
+        if not are_possible(rows, lengths, counts):
             raise SegmentError("its directory has impossible sizes")
-        self.row_starts = array("Q", accumulate(head.rows, initial=0))
+        self.row_starts = array("Q", accumulate(rows, initial=0))
         """The number of the first row of each page; the last element is the number of all rows."""
         self.digest_starts = array("Q", accumulate(counts, initial=0))
         """The same for digests."""
-        self._name_starts = array("Q", accumulate(head.stored, initial=0))
+        self._name_starts = array("Q", accumulate(stored, initial=0))
         sums = [KEY * self.row_starts[-1], LENGTH * self.digest_starts[-1], self._name_starts[-1]]
         if sums != [length for _, length, _ in self._sections[1:]]:
             raise SegmentError("its directory does not match its sections")
@@ -185,7 +185,9 @@ class _Section:
     found: blake3 = field(default_factory=blake3)
 
 
-def write(fd: int, sources: Sequence[tuple[Segment, Sequence[int]]], new: Sequence[tuple[bytes, Sequence[Page]]]) -> None:
+def write(
+    fd: int, sources: Sequence[tuple[Segment, Sequence[int]]], new: Sequence[tuple[bytes, Sequence[Page]]]
+) -> None:
     """Write a segment with some pages of others, by number, and with those of *new* trees, into the empty file *fd*.
 
     Raises SegmentError for sources that are damaged, OSError.

@@ -3,10 +3,10 @@
     graph/contents/<number>   a segment; where several have a tree, that with the largest number counts
     graph/contents/new        a segment that is being written, or was when its process died
 
-An import adds a segment with its trees, and merges smaller ones into it, so that their number grows with the logarithm of
-the store: a segment is merged if those after it are more than half as large. Segments of more than `_MERGED` bytes are
-only merged by `tidy`, so that an import never writes much more than its own. A segment is written under another name and
-then renamed; nothing is synced, because a torn segment has another checksum and is ignored.
+An import adds a segment with its trees, and merges smaller ones into it, so that their number grows with the logarithm
+of the store: a segment is merged if those after it are more than half as large. Segments of more than `_MERGED` bytes
+are only merged by `tidy`, so that an import never writes much more than its own. A segment is written under another
+name and then renamed. Nothing is synced: a torn segment has another checksum, and is ignored.
 
 Writers hold flock(2) on the directory. Readers hold nothing: a file that vanishes was merged, and they list again.
 """
@@ -122,7 +122,7 @@ class Shelf:
         return sorted(names, key=int, reverse=True)
 
     def faults(self, deep: bool) -> list[Fault]:
-        """Return the damaged segments, and files that are none; *deep* reads all of them. Raises OSError."""
+        """Return damaged segments and foreign files; *deep* reads all of them. Raises OSError."""
         found = []
         with suppress(FileNotFoundError):
             found = [Fault(name, "is not a segment") for name in os.listdir(self.path) if not _is_name(name)]
@@ -253,5 +253,3 @@ def _verify(segment: Segment) -> None:
             pass
     for page in map(segment.page, range(len(segment.trees))):
         segment.names(page)
-
-

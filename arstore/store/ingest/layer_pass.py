@@ -236,7 +236,9 @@ def _filled(
         work.adaptation.attach(builder)
     digests = FileDigests(work.file_digests) if work.contents and work.file_digests != OFF else None
     try:
-        needs, stat = _build_tree(builder, _entries(work, reader), digests, None if work.form.properties.extracts else reader)
+        needs, stat = _build_tree(
+            builder, _entries(work, reader), digests, None if work.form.properties.extracts else reader
+        )
         sum_of_needs = write_needs(fd, needs)
         reached("take.tree-built")
     except (PermissionError, UnrepresentableError) as error:
@@ -251,7 +253,7 @@ def _filled(
 
 
 def _write_contents(work: LayerPass, form: TreeFormat, tree_fd: int, needs: Needs, digests: FileDigests | None) -> None:
-    """Write the pages of the tree. They are a cache, so a file that cannot be written is no error."""
+    """Write the pages of the tree. They are a cache, so errors of writing are ignored."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     with suppress(OSError):
         fd = os.open(work.contents, flags, 0o600)

@@ -1,11 +1,11 @@
 """Digests of the content of files, computed while a layer is read.
 
 An import may spend a tenth of its processor time on them. SHA-256 of everything takes more than twice that, so files of
-at most `SMALL` bytes, most files of most images, get a SHA-256, and larger files a BLAKE3, which takes a quarter of the
-time. The size alone decides, so equal files have equal digests, whatever layer they are in. `sha256` adds the SHA-256 of
-the larger files. Empty files and sparse files have no digest.
+at most `SMALL` bytes, most files of most images, get a SHA-256, and larger files a BLAKE3, in a quarter of the time.
+The size alone decides, so equal files have equal digests, whatever layer they are in. `sha256` adds the SHA-256 of the
+larger files. Empty files and sparse files have no digest.
 
-Only the first 16 bytes are kept: enough to tell files apart, and half the space.
+Only the first 16 bytes are kept: that identifies a file in half the space.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FileDigests:
     def feed(self, builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]], reader: TarReader | None) -> None:
         """Pass *entries* to *builder*, and hash the content of each file that it makes.
 
-        *reader* is what the entries come from, if the builder leaves their content unread; most of it is in memory then,
+        *reader* is the source of the entries, if the builder leaves their content unread: most of it is in memory then,
         and is hashed in place. Raises the errors of both.
         """
         add, put = builder.add, self._put

@@ -2,12 +2,12 @@
 
     keys      a word of four bytes for each row: 29 bits of the CRC-32 of its path, and 3 of its kind
     digests   16 bytes each, in the order of the rows
-    names     the rows' bytes (kind and flags), their sizes, and their paths, each between two zero bytes; as a zlib stream
+    names     the rows' bytes (kind and flags), their sizes, and their paths between zero bytes; as a zlib stream
 
 A search for paths compares keys first, and reads names only where one is equal, so that a name that was chosen to
 collide costs time, and never gives a wrong answer. A search by digest reads the digests, a search by pattern the names.
 
-Whoever reads pages gets them from a confined worker or from a file, and must expect anything.
+Pages come from a confined worker or from a file, so a reader must expect anything.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import zlib
 from array import array
 from contextlib import suppress
 from operator import add, le
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from arstore.trees.contents.file_digests import LENGTH, FileDigests, count
-from arstore.trees.contents.row import AGAIN, FILE, KIND
+from arstore.trees.contents.file_digests import LENGTH, FileDigests
+from arstore.trees.contents.row import AGAIN, KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -50,8 +50,8 @@ class PageError(ValueError):
 class PageHead(NamedTuple):
     """Sizes of a page: rows, bytes of its names as stored and as they are, and the CRC-32 of names and of digests.
 
-    `files` counts files with content, `bare` those without a digest, `sha256` and `blake3` the digests of each kind; other
-    names of a file count too.
+    `files` counts files with content, `bare` those without a digest, `sha256` and `blake3` the digests of each kind;
+    other names of a file count too.
     """
 
     rows: int
@@ -75,7 +75,7 @@ class PageHead(NamedTuple):
         if len(data) != _HEAD.size:
             raise PageError("cut short")
         head = cls(*_HEAD.unpack(data))
-        if not are_possible(PageHead(*([number] for number in head)), [head.digests]):
+        if not are_possible([head.rows], [head.length], [head.digests]):
             raise PageError("has impossible sizes")
         return head
 
@@ -84,13 +84,12 @@ class PageHead(NamedTuple):
         return _HEAD.pack(*self)
 
 
-def are_possible(heads: Any, digests: Sequence[int]) -> bool:
-    """Whether pages can have these sizes: each field of *heads* is a column, and *digests* counts those of each page."""
-    rows = heads.rows
+def are_possible(rows: Sequence[int], lengths: Sequence[int], digests: Sequence[int]) -> bool:
+    """Whether pages can have these numbers of rows, lengths of names and numbers of digests."""
     return (
-        min(rows) > 0
-        and max(rows) <= ROWS
-        and max(heads.length) <= _LARGEST
+        min(rows, default=1) > 0
+        and max(rows, default=0) <= ROWS
+        and max(lengths, default=0) <= _LARGEST
         and all(map(le, digests, map(add, rows, rows)))
     )
 
@@ -249,5 +248,3 @@ def split(data: memoryview) -> Iterator[Page]:
         if place > len(data):
             raise PageError("cut short")
         yield Page(head, *parts)
-
-

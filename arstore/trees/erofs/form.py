@@ -35,7 +35,11 @@ class ErofsFormat:
 
     name = EROFS.name
     properties = EROFS
-    modules: tuple[str, ...] = ("arstore.trees.erofs.builder", "arstore.trees.erofs.lookup", "arstore.trees.erofs.contents")
+    modules: tuple[str, ...] = (
+        "arstore.trees.erofs.builder",
+        "arstore.trees.erofs.lookup",
+        "arstore.trees.erofs.contents",
+    )
 
     def __init__(self, shared: SharedMounts | None = None) -> None:
         self._shared = shared

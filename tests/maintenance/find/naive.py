@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 Listing = dict[str, str]
-"""What a tree has, by path: `file`, `dir`, `opaque`, `whiteout`, `link` or `other`."""
+"""The content of a tree by path: `file`, `dir`, `opaque`, `whiteout`, `link` or `other`."""
 
 
 def listing(store: Store, key: str) -> Listing:

@@ -29,7 +29,13 @@ def matches(pattern: str, *paths: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("text", "path"),
-    [("/etc/passwd", b"etc/passwd"), ("etc/passwd", b"etc/passwd"), ("/", b""), ("//a/./b/../c/", b"a/c"), ("/a", b"a")],
+    [
+        ("/etc/passwd", b"etc/passwd"),
+        ("etc/passwd", b"etc/passwd"),
+        ("/", b""),
+        ("//a/./b/../c/", b"a/c"),
+        ("/a", b"a"),
+    ],
 )
 def test_paths(text, path):
     assert parse(text) == PathQuery(path)

@@ -1,4 +1,4 @@
-"""The index of contents as files: what was added is found, the latest counts, damage is noticed, and little is left over."""
+"""The index of contents as files: the latest addition counts, damage is noticed, and little is left over."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ HUGE = os.urandom(3 << 20)
 
 
 def digests(form, place, members, mode=AUTO, tar=None):
-    """What is known of the files of a layer, by path: flags and digests."""
+    """Flags and digests of the files of a layer, by path."""
     place.mkdir()
     fd = os.open(place, os.O_RDONLY)
     data = tar or images.tar(members)

@@ -1,4 +1,4 @@
-"""Pages: rows come back as they were, and bytes that are no page are refused."""
+"""Pages: rows come back as they were, and other bytes are refused."""
 
 from __future__ import annotations
 
