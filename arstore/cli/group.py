@@ -95,9 +95,9 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     },
     "The store": {
         "info": CommandEntry("upkeep.info", "info", "Show versions, kernel features, paths, and allowed actions."),
-        "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
+        "du": CommandEntry("upkeep.du", "du", "Show disk usage."),
         "find": CommandEntry("upkeep.find", "find", "Find which images and layers have a file."),
-        "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
+        "gc": CommandEntry("upkeep.gc_check", "gc", "Remove everything that is not in use."),
         "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
         "prune": CommandEntry("upkeep.prune", "prune", "Remove images that were not used for a time."),
         "protect": CommandEntry("upkeep.prune", "protect", "Keep images from gc and prune."),
@@ -106,7 +106,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
             "upkeep.convert", "convert", "Convert layer trees between EROFS index and extracted files."
         ),
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
-        "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),
+        "check": CommandEntry("upkeep.gc_check", "check", "Look for damage in the store, and repair it."),
     },
     "This program": {
         "completion": CommandEntry(

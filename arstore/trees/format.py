@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arstore.tar.limits import Limits
     from arstore.tar.steps import Steps
     from arstore.trees.contents.row import Row
+    from arstore.trees.folders import Folder
     from arstore.trees.forms import Properties
     from arstore.workers.shared_budget import Account
 
@@ -220,6 +221,12 @@ class TreeFormat(Protocol):
 
     def rows(self, tree_fd: int) -> Iterator[Row]:
         """Yield a row for each name in the tree, the root first. Raises StoreDamagedError, OSError."""
+
+    def folders(self, tree_fd: int) -> Folder:
+        """Return the root directory of the tree, with the bytes of the files in each directory. Raises OSError.
+
+        Every file counts once, in the directory where it is first met.
+        """
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
         """Check the names and sizes in the tree directory *name*; return what is wrong with it, or "".

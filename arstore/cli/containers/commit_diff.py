@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -15,18 +15,18 @@ from arstore.cli.command import (
     json_option,
     progress_option,
 )
-from arstore.cli.containers.diff_sizes import show_sizes
+from arstore.cli.containers.diff_sizes import document, show_sizes
 from arstore.cli.containers.meaning import container_meant
-from arstore.cli.images.created import creation_time
 from arstore.cli.images.imports import besides, image_document, in_the_store
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
+from arstore.oci.timestamp import creation_time
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.oci.config import ImageConfig
-    from arstore.rootfs.diff import Difference, Stack, Stacks
+    from arstore.rootfs.diff import Stack, Stacks
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
     from arstore.trees.metadata import SkippedEntries
@@ -47,7 +47,12 @@ _LAYER_ERRORS = (
 
 
 @exit_statuses(
-    errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS
+    errors.NotFoundError,
+    errors.AmbiguousError,
+    errors.InvalidReferenceError,
+    errors.InUseError,
+    errors.BudgetError,
+    *_LAYER_ERRORS,
 )
 @command("commit")
 @argument("container_id", metavar="CONTAINER")
@@ -219,9 +224,3 @@ def _container_or_image(store: Store, text: str) -> tuple[Container | None, Stor
     if container is None:
         return None, store.find_image(text)
     return container, store.find(container.record.image)
-
-
-def document(difference: Difference) -> dict[str, Any]:
-    """Return a difference for JSON."""
-    path = "/" + os.fsdecode(difference.path)
-    return {"path": path, "kind": difference.change.value, "what": list(difference.what)}

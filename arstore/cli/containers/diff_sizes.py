@@ -1,8 +1,9 @@
-"""Output of `diff --sizes`."""
+"""Differences in JSON, and the output of `diff --sizes`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 from arstore.cli.terminal.output import human_size, write_json, write_text
 
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
     from arstore.rootfs.diff import Difference
 
 
+def document(difference: Difference) -> dict[str, Any]:
+    """Return a difference for JSON."""
+    path = "/" + os.fsdecode(difference.path)
+    return {"path": path, "kind": difference.change.value, "what": list(difference.what)}
+
+
 def show_sizes(session: Session, found: Sequence[Difference]) -> None:
     """Print differences with their bytes, and the totals."""
-    from arstore.cli.containers.commit_diff import document
     from arstore.rootfs.diff import DiffKind
 
     totals = {

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from arstore.tar.steps import Steps
     from arstore.trees.contents.row import Row
     from arstore.trees.directory.builder import DirectoryBuilder
+    from arstore.trees.folders import Folder
     from arstore.trees.format import Made
     from arstore.workers.shared_budget import Account
 
@@ -103,6 +104,12 @@ class DirectoryFormat:
         from arstore.trees.directory.contents import rows
 
         return rows(tree_fd)
+
+    def folders(self, tree_fd: int) -> Folder:
+        """Return the root directory, with the bytes of the files in each directory. Raises OSError."""
+        from arstore.trees.directory.folders import folders
+
+        return folders(tree_fd)
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
         """Find a missing directory of files, or a missing listing if one was made. Raises OSError."""
