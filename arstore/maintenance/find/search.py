@@ -14,7 +14,7 @@ from arstore.maintenance.find.query import DigestQuery, PathQuery, PatternQuery,
 from arstore.maintenance.find.scan import DamagedError, Occurrences, occurrences, paths_matching, paths_with
 from arstore.maintenance.find.stacks import Stacks
 from arstore.maintenance.find.visibility import Hidden, shown
-from arstore.store.contents.segment import tree_id
+from arstore.store.contents.segment import DIGESTS, KEYS, NAMES, tree_id
 from arstore.store.contents.shelf import Shelf
 from arstore.trees.contents.row import BLAKE3, SHA256, SYMLINK, WHITEOUT
 from arstore.values import NamedTuple
@@ -82,6 +82,8 @@ def search(
     At most *most* paths are found. *report* is called with the number of layers to be read. Raises OSError and the
     errors of Graph.
     """
+    section = KEYS if isinstance(query, PathQuery) else DIGESTS if isinstance(query, DigestQuery) else NAMES
+    Shelf(store.directories.contents).read_ahead(section)
     with store.graph.read() as snapshot:
         digest = query.text if isinstance(query, DigestQuery) else ""
         stacks = Stacks(snapshot, only, digest)

@@ -54,6 +54,32 @@ def tree_id(key: str) -> bytes:
     return bytes.fromhex(key.partition(":")[2][: 2 * _ID])
 
 
+def _read_header(fd: int, size: int) -> list[tuple[int, int, bytes]]:
+    """Return start, length and digest of each section of a segment of *size* bytes. Raises SegmentError, OSError."""
+    data = os.pread(fd, _SIZE, 0)
+    if len(data) != _SIZE or not data.startswith(_MAGIC):
+        raise SegmentError("not a segment")
+    if crc32(data[:-4]).to_bytes(4, "little") != data[-4:]:
+        raise SegmentError("its header has another checksum")
+    found = []
+    start = _SIZE
+    for number in range(_SECTIONS):
+        length, digest = _SECTION.unpack_from(data, len(_MAGIC) + number * _SECTION.size)
+        found.append((start, length, digest))
+        start += length
+    if start != size:
+        raise SegmentError(f"has {size} bytes instead of {start}")
+    return found
+
+
+def announce(fd: int, section: int) -> None:
+    """Let the kernel read the directory and a *section* of a segment meanwhile. Raises SegmentError, OSError."""
+    sections = _read_header(fd, os.fstat(fd).st_size)
+    for number in {DIRECTORY, section}:
+        start, length, _ = sections[number]
+        os.posix_fadvise(fd, start, length, os.POSIX_FADV_WILLNEED)
+
+
 class Place(NamedTuple):
     """A page in a segment: its tree, its head, and the positions of its parts in their sections, in bytes."""
 
@@ -73,7 +99,7 @@ class Segment:
         self._fd = fd
         try:
             self.size = os.fstat(self._fd).st_size
-            self._sections = self._read_header()
+            self._sections = _read_header(self._fd, self.size)
             self.trees = self._read_directory()
             """The id of each page's tree, by the number of the page."""
         except BaseException:
@@ -94,22 +120,6 @@ class Segment:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
-
-    def _read_header(self) -> list[tuple[int, int, bytes]]:
-        data = os.pread(self._fd, _SIZE, 0)
-        if len(data) != _SIZE or not data.startswith(_MAGIC):
-            raise SegmentError("not a segment")
-        if crc32(data[:-4]).to_bytes(4, "little") != data[-4:]:
-            raise SegmentError("its header has another checksum")
-        found = []
-        start = _SIZE
-        for number in range(_SECTIONS):
-            length, digest = _SECTION.unpack_from(data, len(_MAGIC) + number * _SECTION.size)
-            found.append((start, length, digest))
-            start += length
-        if start != self.size:
-            raise SegmentError(f"has {self.size} bytes instead of {start}")
-        return found
 
     def _read_directory(self) -> list[bytes]:
         """Read the directory into columns: a large segment has 10^5 pages, most of which no search looks at."""

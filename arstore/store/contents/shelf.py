@@ -18,7 +18,7 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.store.contents.segment import Segment, SegmentError, tree_id, write
+from arstore.store.contents.segment import Segment, SegmentError, announce, tree_id, write
 from arstore.trace import reached
 from arstore.trees.contents.page import PageError, split
 from arstore.values import NamedTuple
@@ -97,6 +97,12 @@ class Shelf:
         """Open the sound segments during the context, except those at the paths *but*. Raises OSError."""
         with ExitStack() as stack:
             yield Index(self._open(stack, but))
+
+    def read_ahead(self, section: int) -> None:
+        """Let the kernel read this section and the directories of all segments, while something else is done."""
+        for name in self._names():
+            with suppress(OSError, SegmentError), open(f"{self.path}/{name}", "rb", buffering=0) as file:
+                announce(file.fileno(), section)
 
     def _open(self, stack: ExitStack, but: Collection[str]) -> list[Segment]:
         for _ in range(_ATTEMPTS):
