@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from arstore import errors
 from arstore.cli.parameter import Choice, Option, option
 from arstore.cli.session import PROGRESS_KINDS
+from arstore.trees.contents import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,6 +215,10 @@ def _set_max_size(session: Session, value: str) -> None:
     session.most = parse_size(value)
 
 
+def _set_file_digests(session: Session, value: str) -> None:
+    session.file_digests = value
+
+
 def _set_progress(session: Session, value: str) -> None:
     session.progress_kind = value
 
@@ -257,6 +262,17 @@ def max_size_option(function: F) -> F:
         metavar="SIZE",
         apply=_set_max_size,
         help="Let the whole store take at most SIZE, such as 20g: cached trees are given up, or nothing is stored.",
+    )(function)
+
+
+def file_digests_option(function: F) -> F:
+    """Add `--file-digests` to a command; the value is in the session."""
+    return option(
+        "--file-digests",
+        type=Choice(MODES),
+        apply=_set_file_digests,
+        help="Digests of files for `find` and `du --duplicates`: by default auto, SHA-256 of small files and BLAKE3 of "
+        "others; sha256 for all files, which takes longer; off for none.",
     )(function)
 
 

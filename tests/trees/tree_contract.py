@@ -22,6 +22,7 @@ from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED
 from arstore.tar.reader import TarReader
 from arstore.trees import folders
+from arstore.trees.contents.row import DIRECTORY, FILE, OPAQUE, OTHER, SYMLINK, WHITEOUT
 from arstore.trees.erofs import merged_index
 from arstore.trees.format import Needs, TreeStat
 from arstore.trees.forms import FORMS, TAR, form_of
@@ -37,6 +38,30 @@ CAPABILITY = b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
 
 PLAIN = [images.directory("d", 0o4711, uid=7), images.file("d/f", b"content", 0o4711, uid=7)]
 """A layer whose files look different once their owners and modes are lost."""
+
+
+_KINDS_OF_ROWS = {
+    FILE: Kind.FILE,
+    DIRECTORY: Kind.DIRECTORY,
+    OPAQUE: Kind.DIRECTORY,
+    SYMLINK: Kind.SYMLINK,
+}
+
+
+def _paths_of(members: Iterable[images.Member]) -> set[bytes]:
+    """The paths in a tree of *members*, and the directories above them."""
+    found = {b""}
+    for member in members:
+        path = os.fsencode(member.info.name).rstrip(b"/")
+        parent, _, name = path.rpartition(b"/")
+        if name == b".wh..wh..opq":
+            path = parent
+        elif name.startswith(b".wh."):
+            path = parent + b"/" + name[4:] if parent else name[4:]
+        while path:
+            found.add(path)
+            path = path.rpartition(b"/")[0]
+    return found
 
 
 class Bytes:
@@ -704,6 +729,42 @@ class TreeContract:
 
     def test_a_device_of_number_zero_is_a_whiteout(self, fd: int) -> None:
         assert build(self.form, fd, [images.device("w", "c", 0, 0)]).is_whiteout("w")
+
+    def test_rows_are_what_lookups_find(self, fd: int) -> None:
+        content = [b"x" * 5, b"y" * 20_000, b""]
+        members = [
+            images.directory("d"),
+            *(images.file(f"d/f{number}", data) for number, data in enumerate(content)),
+            images.hardlink("d/again", "d/f0"),
+            images.symlink("l", "d"),
+            images.fifo("p"),
+            images.device("null", "c", 1, 3),
+            images.whiteout("d/gone"),
+            images.directory("o"),
+            images.opaque("o"),
+            images.file("i/j/k", b"implied"),
+            *(images.file(f"many/{number:04}", b"z") for number in range(300)),
+        ]
+        tree = build(self.form, fd, members)
+        rows = {row.path: row for row in self.form.rows(fd)}
+        assert next(iter(rows)) == b""
+        for path, row in rows.items():
+            node = tree.node(path)
+            assert node is not None
+            assert node.entry.path == path
+            assert (row.kind == WHITEOUT) == node.whiteout
+            assert (row.kind == OPAQUE) == node.opaque
+            if not node.whiteout:
+                assert row.kind == OTHER or _KINDS_OF_ROWS[row.kind] is node.entry.kind
+                assert row.size == (node.entry.size if row.kind == FILE else 0)
+        assert rows.keys() == _paths_of(members)
+        assert rows[b"d/again"].inode == rows[b"d/f0"].inode != rows[b"d/f1"].inode
+        assert rows[b"d/again"].links == 2
+
+    def test_rows_of_a_deep_path(self, fd: int) -> None:
+        path = "/".join(["n" * 100] * 35)
+        build(self.form, fd, [images.file(path, b"deep")])
+        assert max(len(row.path) for row in self.form.rows(fd)) == len(path)
 
     def test_bookkeeping_of_aufs_is_ignored(self, fd: int) -> None:
         members = [images.directory(".wh..wh.plnk"), images.file(".wh..wh.plnk/1.2"), images.file(".wh..wh.aufs")]

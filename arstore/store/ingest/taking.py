@@ -114,6 +114,7 @@ class Taking:
                         self._spool,
                         self._limits,
                         self._kept,
+                        store.file_digests,
                     )
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from arstore.tar.steps import Steps
+    from arstore.trees.contents.row import Row
     from arstore.trees.directory.builder import DirectoryBuilder
     from arstore.trees.folders import Folder
     from arstore.trees.format import Made
@@ -44,7 +45,7 @@ class DirectoryFormat:
 
     name = DIRECTORY.name
     properties = DIRECTORY
-    modules: tuple[str, ...] = ("arstore.trees.directory.builder",)
+    modules: tuple[str, ...] = ("arstore.trees.directory.builder", "arstore.trees.directory.contents")
 
     def builder(
         self,
@@ -97,6 +98,12 @@ class DirectoryFormat:
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def rows(self, tree_fd: int) -> Iterator[Row]:
+        """Yield a row for each name in the tree. Raises OSError."""
+        from arstore.trees.directory.contents import rows
+
+        return rows(tree_fd)
 
     def folders(self, tree_fd: int) -> Folder:
         """Return the root directory, with the bytes of the files in each directory. Raises OSError."""
