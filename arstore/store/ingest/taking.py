@@ -46,6 +46,7 @@ class Place(Protocol):
     directories: Directories
     graph: Graph
     fit: Callable[[Need, Sequence[str]], None] | None
+    file_digests: str
 
     @property
     def clearance(self) -> Clearance:
