@@ -24,6 +24,8 @@ RUN_CANNOT_INVOKE = 126
 """Exit status of `run` when the container's command exists but cannot be invoked."""
 RUN_NOT_FOUND = 127
 """Exit status of `run` when the container's command does not exist."""
+RUN_TIMED_OUT = 255
+"""Exit status of `run` when the container did not end within its --timeout: podman's."""
 READER_GONE = 141
 """Exit status when the reader of stdout has gone: the status that a shell reports for a program ended by SIGPIPE."""
 

@@ -18,7 +18,7 @@ from arstore.cli.containers.options.new_container import (
 from arstore.cli.containers.options.stream import attach_of, attach_option, detach_keys_option, sig_proxy_option
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
-from arstore.errors import ArstoreError, UsageError
+from arstore.errors import RUN_TIMED_OUT, ArstoreError, PipelineTimeoutError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +95,13 @@ def run(
                     if how.streams == ("stdin",):
                         write_line(container_id)
 
-                ended = containers.run(store, request, created)
+                try:
+                    ended = containers.run(store, request, created)
+                except PipelineTimeoutError as error:
+                    if session.json:
+                        raise
+                    session.debug(str(error))
+                    return RUN_TIMED_OUT
             if ended.oom_killed:
                 session.warn(out_of_memory(request.image.label, request.options.memory))
             if rmi:

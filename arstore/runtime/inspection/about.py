@@ -127,7 +127,7 @@ class About:
         """Its host name."""
         if self.options.hostname:
             return self.options.hostname
-        if self.options.network == "host":
+        if self.options.network == "host" or self.options.isolation.uts == "host":
             return os.uname().nodename[:_LONGEST_HOST_NAME] or "localhost"
         return self.container.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
 

@@ -6,6 +6,7 @@ Out of scope: processes, see `launcher`.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from arstore.errors import ImageConfigError, RuntimeMissingError
 from arstore.linux.isolation import capability
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import defaults
-from arstore.runtime.spec.accounts import account_files
+from arstore.runtime.spec.accounts import account_files, as_added
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec
@@ -137,10 +138,13 @@ class Launch(NamedTuple):
 
     @property
     def hostname(self) -> str:
-        """The user's host name, the host's if the network is shared, or the start of the id. Raises UsageError."""
+        """The user's host name, the host's if that or the network is shared, or the start of the id.
+
+        Raises UsageError.
+        """
         if self.options.hostname:
             return check_hostname(self.options.hostname)
-        if self.options.network == "host":
+        if self.options.network == "host" or self.options.isolation.uts == "host":
             return os.uname().nodename[:_LONGEST_HOST_NAME] or "localhost"
         return self.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
 
@@ -193,10 +197,6 @@ def _with_sources(
 ) -> tuple[Launch, Sequence[str]]:
     """Return *launch* with volumes that can be mounted as they are, and the new volumes that need an owner."""
     options = launch.options
-    if options.timezone:
-        from arstore.runtime.spec.timezone import set_timezone
-
-        set_timezone(options.timezone, root)
     if not options.volumes:
         return launch, ()
     from arstore.runtime.spec.mounts.sources import fill_new, placed
@@ -216,10 +216,26 @@ def _files(launch: Launch, bundle: Bundle, root: RootDirectory, process: Process
     """Write the files of the bundle that the container sees; return them by the container's path."""
     options = launch.options
     found = bundle.etc_files(root, _texts(launch, root))
+    for name in ("/etc/hosts", "/etc/resolv.conf"):
+        found.update({place + name: found[name] for place in options.chroot_dirs if name in found})
+    if options.timezone:
+        from arstore.runtime.spec.timezone import PLACE, set_timezone
+
+        zone = set_timezone(options.timezone, root)
+        if zone is not None and _takes_file(PLACE, root):
+            found[PLACE] = bundle.write("localtime", zone)
+    if _takes_file(defaults.MARKER, root):
+        found[defaults.MARKER] = bundle.write("containerenv", "")
     for path, text in account_files(options.accounts, process.user, home_of(process.user, process.cwd), root).items():
         if not any(path == one.destination or path.startswith(f"{one.destination}/") for one in options.volumes):
             found[path] = bundle.write(os.path.basename(path), text)
     return found
+
+
+def _takes_file(path: str, root: RootDirectory) -> bool:
+    """Whether a file can be mounted at *path*: nothing else is in its place or above it."""
+    above, about = root.stat(os.path.dirname(path)), root.stat(path)
+    return (above is None or stat.S_ISDIR(above.st_mode)) and (about is None or stat.S_ISREG(about.st_mode))
 
 
 def _texts(launch: Launch, root: RootDirectory) -> dict[str, str]:
@@ -262,8 +278,9 @@ def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> tuple[Proce
         owner = process.user.uid, process.user.gid
         if not launch.options.workdir:
             make_working_directory(process.cwd, view, owner)
-        else:
+        elif not any(process.cwd.startswith(f"{place}/") for place, _ in volumes) or view.stat(process.cwd) is not None:
             check_working_directory(launch.options.workdir, process.cwd, view)
+        # The runtime makes one that is missing in a volume, as in podman.
     for path in launch.options.owned:
         _hand_over(path, owner)
     if has_home(launch.config.env, launch.options.env):
@@ -299,12 +316,17 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
         config.require("User")
     if not options.workdir:
         config.require("WorkingDir")
-    user = resolve_user(config.user if options.user is None else options.user, root)
+    text = config.user if options.user is None else options.user
+    user = resolve_user(text, root)
+    if options.accounts.passwd_entry and not user.name:
+        user = as_added(user, options.accounts, has_group=":" in text)
     if options.groups:
         user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))
     cwd = working_directory(options.workdir or config.working_dir, root)
-    home = home_of(user, cwd)
+    # As in podman, a user that gets no entry has no home either.
+    home = home_of(user, cwd) if options.accounts.adds or user.name else ""
     env = environment(
+        without(defaults.VARIABLES, options.unset),
         options.inherited_env,
         without(config.env, options.unset),
         merged(options.merged_env, config.env),

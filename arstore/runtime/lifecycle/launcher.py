@@ -201,6 +201,10 @@ class _Watch:
                     stack.enter_context(passing_on(self._pass_on))
             state = self._first_state(child)
             self._file = StateFile(self._launch.directory, state)
+            if launch.options.launcher_pid_file:
+                from arstore.runtime.lifecycle.id_files import write_id_file
+
+                write_id_file(launch.options.launcher_pid_file, str(os.getpid()))
             self._life.begin(self._file)
             self._begin_checks()
             stack.callback(self._close)

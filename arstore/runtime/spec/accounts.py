@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
 from arstore.runtime.spec.sizes import refused
-from arstore.runtime.spec.users import FILE_LIMIT
+from arstore.runtime.spec.users import FILE_LIMIT, LARGEST_ID
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def account_files(accounts: Accounts, user: User, home: str, root: RootDirectory
     """
     if not accounts.adds:
         return {}
-    values = {"USERNAME": user.name or str(user.uid), "UID": str(user.uid), "GID": str(user.gid), "HOME": home}
-    values["NAME"] = values["USERNAME"]
-    values["GROUPNAME"] = str(user.gid)
+    values = _values(user, home)
     passwd, group = _text("/etc/passwd", root), _text("/etc/group", root)
     found = {}
     lines = [line for line in accounts.host_users if not _has(passwd, 2, line.split(":")[2])]
@@ -73,6 +71,27 @@ def account_files(accounts: Accounts, user: User, home: str, root: RootDirectory
     elif group is not None and not _has(group, 2, str(user.gid)):
         found["/etc/group"] = _appended(group, [f"{user.gid}:x:{user.gid}:{values['USERNAME']}"])
     return found
+
+
+def as_added(user: User, accounts: Accounts, *, has_group: bool) -> User:
+    """Return *user*, who has no account, with the group and home of the entry that is added for it.
+
+    With *has_group*, the group is the one that was asked for.
+    """
+    if not accounts.adds:
+        return user
+    fields = _filled(accounts.passwd_entry, _values(user, user.home)).split(":")
+    if fields[2] != str(user.uid):
+        return user
+    text = user.gid if has_group else fields[3]
+    gid = int(text) if str(text).isascii() and str(text).isdigit() and int(text) <= LARGEST_ID else user.gid
+    return user._replace(gid=gid, home=fields[5])
+
+
+def _values(user: User, home: str) -> dict[str, str]:
+    name = user.name or str(user.uid)
+    ids = {"UID": str(user.uid), "GID": str(user.gid), "GROUPNAME": str(user.gid)}
+    return {"USERNAME": name, "NAME": name, "HOME": home, **ids}
 
 
 def _text(path: str, root: RootDirectory) -> str | None:

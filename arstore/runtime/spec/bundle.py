@@ -79,13 +79,13 @@ class Bundle(NamedTuple):
         os.makedirs("run/state", 0o700)
         mount_rootfs(self.rootfs)
 
-    def write(self, name: str, text: str) -> str:
+    def write(self, name: str, text: str | bytes) -> str:
         """Write one file, readable by everyone like files in /etc; return its path."""
         path = os.path.join(self.path, name)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with open(fd, "wb") as file:
             os.fchmod(file.fileno(), 0o644)
-            file.write(text)
+            file.write(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
         return path
 
     def has(self, name: str) -> bool:

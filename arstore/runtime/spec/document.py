@@ -106,8 +106,9 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
         section["devices"] = devices
     if around.seccomp is not None:
         section["seccomp"] = around.seccomp
-    if options.isolation.sysctls:
-        section["sysctl"] = dict(options.isolation.sysctls)
+    own = {} if options.network in {"host", "ns"} else defaults.sysctls()
+    if sysctls := own | dict(options.isolation.sysctls):
+        section["sysctl"] = sysctls
     if options.isolation.personality:
         section["personality"] = {"domain": options.isolation.personality}
     if options.resources.rdt_class:

@@ -6,10 +6,10 @@ Syntax and defaults are podman's. Out of scope: running a check, see `lifecycle.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import UsageError
+from arstore.runtime.spec.moments import parse_duration
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ _NO_CHECK = ("NONE",)
 _SECOND = 1_000_000_000
 _LONGEST = 1_000_000_000.0
 """Seconds: more than thirty years."""
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ns|us|µs|ms|s|m|h)"
 
 
 class HealthOptions(NamedTuple):
@@ -105,14 +103,6 @@ def parse_test(text: str) -> tuple[str, ...]:
     if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
         raise _refused(text, "not a JSON list of words")
     return tuple(words) if words[0] in {"CMD", "CMD-SHELL", "NONE"} else ("CMD", *words)
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration as Go writes it, such as `1m30s`, `500ms` or `0`. Raises UsageError."""
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
-    if (text != "0" and re.fullmatch(f"(?:{_PART})+", text) is None) or seconds > _LONGEST:
-        raise _refused(text, "not a duration", "write for example 30s, 1m30s or 500ms")
-    return seconds
 
 
 def parse_interval(text: str) -> float:

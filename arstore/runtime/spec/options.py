@@ -85,7 +85,7 @@ class RunOptions(NamedTuple):
     annotations: Mapping[str, str] = MappingProxyType({})
     """Annotations of config.json for runtimes and hooks; these override those from labels."""
     inherited_env: tuple[str, ...] = ()
-    """`NAME=VALUE` that those of the image override: of `--env-host` and `--http-proxy`."""
+    """`NAME=VALUE` that those of the image override: of `--http-proxy`."""
     merged_env: tuple[str, ...] = ()
     """`NAME=VALUE` with references to the image's variables, such as `PATH=${PATH}:/x`."""
     unset: tuple[str, ...] = ()
@@ -101,12 +101,16 @@ class RunOptions(NamedTuple):
     init_path: str = ""
     """The host's program for `init`; "" for the first one that is installed."""
     hooks_dirs: tuple[str, ...] = ()
+    chroot_dirs: tuple[str, ...] = ()
+    """Directories in the container that get the files of names in their /etc too."""
     log: LogOptions = LogOptions()
     """Where the output of a detached container goes."""
     preserved_fds: tuple[int, ...] = ()
     """Descriptors of the caller that the container's process gets under the same numbers."""
     pid_file: str = ""
     """An absolute path that gets the number of the container's process while it runs."""
+    launcher_pid_file: str = ""
+    """An absolute path that gets the number of the container's launcher."""
     restart: Restart = Restart()
     health: HealthOptions = HealthOptions()
 

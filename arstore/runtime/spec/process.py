@@ -157,7 +157,7 @@ def checked(text: str, what: str) -> str:
 
 
 def process_section(process: Process, options: RunOptions) -> Json:
-    """Return the JSON object. Raises UsageError for a limit that this process may not set."""
+    """Return the JSON object. Raises RuntimeFailedError for a limit that this process may not set."""
     found = {
         "terminal": process.tty,
         **identity_section(

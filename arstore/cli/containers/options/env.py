@@ -9,7 +9,7 @@ from arstore.cli.parameter import option
 from arstore.errors import UsageError, from_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from arstore.runtime.spec.options import RunOptions
 
@@ -42,7 +42,7 @@ ENV_OPTIONS = (
         help="Set a variable; K alone takes its value from the environment.",
     ),
     option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP),
-    option("--env-host", is_flag=True, help="Set all variables of the environment; the image's override them."),
+    option("--env-host", is_flag=True, help="Set all variables of the environment; they override the image's."),
     option(
         "--env-merge",
         metavar="K=V",
@@ -65,25 +65,28 @@ def with_environment(options: RunOptions, words: EnvWords) -> RunOptions:
     """Return *options* with the variables. Raises the errors of `variables`."""
     from arstore.runtime.spec.process import EVERY
 
-    inherited = tuple(f"{name}={value}" for name, value in os.environ.items()) if words["env_host"] else ()
-    if words["http_proxy"]:
-        names = (*_PROXIES, *map(str.upper, _PROXIES))
-        inherited += tuple(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+    host = os.environ.items() if words["env_host"] else ()
+    names = (*_PROXIES, *map(str.upper, _PROXIES)) if words["http_proxy"] else ()
+    proxies = (f"{name}={os.environ[name]}" for name in names if name in os.environ)
     for text in words["env_merge"]:
         if not text.partition("=")[0]:
             raise UsageError(text, "an environment variable needs a name")
     unset = (EVERY,) if words["unsetenv_all"] else words["unsetenv"]
     return options._replace(
-        env=variables(words["env_file"], words["env"]),
-        inherited_env=tuple(text for text in inherited if _is_clean(text)),
+        env=(*_clean(f"{name}={value}" for name, value in host), *variables(words["env_file"], words["env"])),
+        inherited_env=_clean(proxies),
         merged_env=tuple(text for text in words["env_merge"] if "=" in text),
         unset=unset,
     )
 
 
-def _is_clean(text: str) -> bool:
-    """Whether a variable of the host can be in config.json, and is not the value of an empty name."""
-    return not text.startswith("=") and not any("\udc80" <= character <= "\udcff" for character in text)
+def _clean(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the variables of the host that can be in config.json, and are not the value of an empty name."""
+    return tuple(
+        text
+        for text in texts
+        if not text.startswith("=") and not any("\udc80" <= character <= "\udcff" for character in text)
+    )
 
 
 def environment(texts: Sequence[str]) -> tuple[str, ...]:

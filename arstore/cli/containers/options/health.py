@@ -68,7 +68,8 @@ def health_options(function: F) -> F:
 
 def parse_health(words: HealthWords) -> HealthOptions:
     """Return the options as values. Raises UsageError."""
-    from arstore.runtime.spec.health import HealthOptions, no_check, parse_duration, parse_interval, parse_test
+    from arstore.runtime.spec.health import HealthOptions, no_check, parse_interval, parse_test
+    from arstore.runtime.spec.moments import parse_duration
 
     if words["no_healthcheck"]:
         if words["health_cmd"] is not None:

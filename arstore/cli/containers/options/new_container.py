@@ -43,7 +43,12 @@ _OPTIONS = (
     option("--name", metavar="ID", type=ANY, default="", help="Set the container's id; by default it is random."),
     option("--replace", is_flag=True, help="With --name: first remove the container that has this name."),
     option("--cidfile", metavar="FILE", default="", help="Write the id to FILE, which is removed with the container."),
-    option("--timeout", metavar="S", type=SECONDS, help="Stop the container after this many seconds."),
+    option(
+        "--timeout",
+        metavar="S",
+        type=SECONDS,
+        help="Stop the container after this many seconds; the status is then 255.",
+    ),
     option("--runtime", "runtime_path", metavar="PATH", help="Use this OCI runtime; by default the first that works."),
     option(
         "--restart",
@@ -77,7 +82,7 @@ def requested(
     options = options_of(args, words)
     warn_of_limits(session, options)
     warn_of_ports(session, words)
-    for file in filter(None, (words["cidfile"], options.pid_file)):
+    for file in filter(None, (words["cidfile"], options.pid_file, options.launcher_pid_file)):
         # A file that cannot be written is reported before anything is started.
         write_id_file(file, "")
     found = found_or_pulled(session, store, image, words, wanted_platform(words))
