@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,14 @@ def run(
     how = attach_of(attach, detach_keys, sig_proxy)
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
+        if words["tty"] and words["interactive"] and not os.isatty(0):
+            session.warn("--tty: standard input is not a terminal; --interactive alone passes it on")
+        if request.options.requires:
+            from arstore.cli.containers.start import start_required
+
+            start_required(session, store, request.options.requires)
         if not detach:
-            keep = keep or request.options.restarts
+            keep = keep or (request.options.restarts and not words["remove"])
             request = request._replace(keep=keep, remove=not keep, attach=how)
             made: list[str] = []
             with _cidfile(words["cidfile"], keep) as write_id:

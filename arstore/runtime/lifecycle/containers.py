@@ -252,7 +252,7 @@ def _settled(store: Store, request: RunRequest) -> RunRequest:
         from arstore.runtime.networking.settle_ports import settled_network
 
         request = request._replace(options=settled_network(request.options, store.config(request.image)))
-    if not request.options.volumes and not request.options.volumes_from:
+    if not (request.options.volumes or request.options.volumes_from or request.options.requires):
         return request
     from arstore.runtime.lifecycle.settle import settled
 

@@ -15,7 +15,7 @@ from arstore.errors import ImageConfigError, RuntimeMissingError
 from arstore.linux.isolation import capability
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import defaults
-from arstore.runtime.spec.accounts import account_files, as_added
+from arstore.runtime.spec.accounts import account_files, append_in, as_added
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec
@@ -227,7 +227,9 @@ def _files(launch: Launch, bundle: Bundle, root: RootDirectory, process: Process
     if _takes_file(defaults.MARKER, root):
         found[defaults.MARKER] = bundle.write("containerenv", "")
     for path, text in account_files(options.accounts, process.user, home_of(process.user, process.cwd), root).items():
-        if not any(path == one.destination or path.startswith(f"{one.destination}/") for one in options.volumes):
+        if any(path == one.destination or path.startswith(f"{one.destination}/") for one in options.volumes):
+            continue
+        if options.read_only or not append_in(root, path, text):
             found[path] = bundle.write(os.path.basename(path), text)
     return found
 

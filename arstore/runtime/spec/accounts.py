@@ -1,14 +1,16 @@
 """/etc/passwd and /etc/group of a container: entries for a user or group that the image does not have.
 
-As in podman, a numeric user without an entry gets one, so that programs find a home and a name. The files are copies
-in the bundle, mounted over the image's, which stay as they are. Out of scope: which user the container runs as
-(`users`).
+As in podman, a numeric user without an entry gets one, so that programs find a home and a name. It is written into the
+container's files, so that programs such as useradd can replace them; if the root is read-only, copies in the bundle are
+mounted over them. Out of scope: which user the container runs as (`users`).
 """
 
 from __future__ import annotations
 
+import os
 import pwd
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
@@ -71,6 +73,20 @@ def account_files(accounts: Accounts, user: User, home: str, root: RootDirectory
     elif group is not None and not _has(group, 2, str(user.gid)):
         found["/etc/group"] = _appended(group, [f"{user.gid}:x:{user.gid}:{values['USERNAME']}"])
     return found
+
+
+def append_in(root: RootDirectory, path: str, text: str) -> bool:
+    """Change the file *path* in *root* to *text*, which begins with its content; return False for another kind of file.
+
+    Raises OSError.
+    """
+    about = root.stat(path)
+    if about is None or not stat.S_ISREG(about.st_mode):
+        return False
+    fd = root.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    with open(fd, "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+    return True
 
 
 def as_added(user: User, accounts: Accounts, *, has_group: bool) -> User:

@@ -27,6 +27,30 @@ _LONGEST = 1_000_000_000.0
 """Seconds: more than thirty years."""
 
 
+MOST_RESULTS, KEPT_RESULTS = 100, 5
+MOST_OUTPUT, KEPT_OUTPUT = 10_000, 500
+"""Results, and characters of each one's output, that can be kept; and those that are, podman's numbers."""
+
+
+class StartupOptions(NamedTuple):
+    """A check that is made until it has succeeded, before the other one; *test* None is for none. Times in seconds."""
+
+    test: tuple[str, ...] | None = None
+    interval: float = INTERVAL
+    timeout: float = TIMEOUT
+    retries: int = 0
+    """Failures in a row after which the container is started again; 0 for never."""
+    successes: int = 1
+
+
+class HealthLog(NamedTuple):
+    """What is kept of the results, and the host's directory that gets a copy of them; "" for none."""
+
+    directory: str = ""
+    results: int = KEPT_RESULTS
+    size: int = KEPT_OUTPUT
+
+
 class HealthOptions(NamedTuple):
     """The user's settings; None means the image's. *test* as in the image's config, `("NONE",)` for no check."""
 
@@ -37,6 +61,13 @@ class HealthOptions(NamedTuple):
     start_period: float | None = None
     retries: int | None = None
     on_failure: str = NONE
+    startup: StartupOptions = StartupOptions()
+    log: HealthLog = HealthLog()
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a failed check may start the container again."""
+        return self.on_failure == RESTART or (self.startup.test is not None and self.startup.retries > 0)
 
 
 class HealthCheck(NamedTuple):
@@ -49,6 +80,10 @@ class HealthCheck(NamedTuple):
     """Time after the start in which failures do not count."""
     retries: int = RETRIES
     on_failure: str = NONE
+    startup: HealthCheck | None = None
+    """The check that is made until it has succeeded *successes* times; its *retries* are 0 for no limit."""
+    successes: int = 0
+    log: HealthLog = HealthLog()
 
 
 def health_check(image: Mapping[str, Any] | None, options: HealthOptions) -> HealthCheck | None:
@@ -65,7 +100,18 @@ def health_check(image: Mapping[str, Any] | None, options: HealthOptions) -> Hea
         _seconds(image.get("StartPeriod"), 0.0) if options.start_period is None else options.start_period,
         _retries(image.get("Retries")) if options.retries is None else options.retries,
         options.on_failure,
+        _startup(options.startup),
+        options.startup.successes,
+        options.log,
     )
+
+
+def _startup(options: StartupOptions) -> HealthCheck | None:
+    args = _args(options.test)
+    if not args:
+        return None
+    on_failure = RESTART if options.retries else NONE
+    return HealthCheck(args, options.interval, options.timeout, 0.0, options.retries, on_failure)
 
 
 def _args(test: object) -> tuple[str, ...]:

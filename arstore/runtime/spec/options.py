@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.accounts import Accounts
 from arstore.runtime.spec.defaults import SHM_SIZE
-from arstore.runtime.spec.health import RESTART, HealthOptions
+from arstore.runtime.spec.health import HealthOptions
 from arstore.runtime.spec.isolation import Isolation
 from arstore.runtime.spec.mounts.volume import Volume as Volume
 from arstore.runtime.spec.nets.values import Link, NameFiles
@@ -51,6 +51,8 @@ class RunOptions(NamedTuple):
     volumes: tuple[Volume, ...] = ()
     volumes_from: tuple[str, ...] = ()
     """Containers whose volumes are mounted too, each with `:ro` if need be; none once a request is settled."""
+    requires: tuple[str, ...] = ()
+    """Containers that are started before this one; ids once a request is settled."""
     memory: int | None = None
     """Bytes."""
     cpus: float | None = None
@@ -117,7 +119,7 @@ class RunOptions(NamedTuple):
     @property
     def restarts(self) -> bool:
         """Whether the launcher may start the container again after its end."""
-        return self.restart.is_active or self.health.on_failure == RESTART
+        return self.restart.is_active or self.health.restarts
 
     def capabilities(self, available: int) -> tuple[str, ...]:
         """Return the container's capabilities, out of the bit mask *available*.

@@ -33,6 +33,7 @@ class NewContainerWords(ContainerWords, SettingWords, HealthWords, LogWords, Pul
     name: str
     replace: bool
     cidfile: str
+    requires: tuple[str, ...]
     timeout: float | None
     runtime_path: str | None
     restart: str
@@ -42,6 +43,12 @@ class NewContainerWords(ContainerWords, SettingWords, HealthWords, LogWords, Pul
 _OPTIONS = (
     option("--name", metavar="ID", type=ANY, default="", help="Set the container's id; by default it is random."),
     option("--replace", is_flag=True, help="With --name: first remove the container that has this name."),
+    option(
+        "--requires",
+        metavar="ID[,ID]",
+        multiple=True,
+        help="Start these containers first, unless they are running. They cannot be removed before this one.",
+    ),
     option("--cidfile", metavar="FILE", default="", help="Write the id to FILE, which is removed with the container."),
     option(
         "--timeout",
@@ -161,6 +168,7 @@ def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
 
     options = with_settings(run_options(words), args, words)
     return options._replace(
+        requires=tuple(name for word in words["requires"] for name in word.split(",")),
         restart=parse_restart(words["restart"]),
         health=parse_health(words),
         log=parse_log(words["log_driver"], words["log_opt"]),
