@@ -56,7 +56,7 @@ def _run(system: System, only: str, verbose: bool) -> list[verdict.Verdict]:
             baseline = verdict.differences(line.ours, line.theirs)
             judged = verdict.judge_baseline(*line)
         else:
-            judged = [verdict.judge(*line, baseline)]
+            judged = [verdict.judge(*line, baseline, system.missing)]
         for one in judged:
             print(f"{one.verdict:15} {one.row.key}{' -- ' if one.why else ''}{one.why}", flush=True)
         if verbose:

@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("place", type=Path)
     parser.add_argument("--only", default="")
     given = parser.parse_args()
-    text = "".join(
+    theirs = "".join(
         subprocess.run(["podman", *words], capture_output=True, text=True, check=True).stdout
         for words in (["--version"], ["run", "--help"])
     )
@@ -30,8 +30,11 @@ def main() -> int:
     with ThreadPoolExecutor(2) as threads:
         try:
             list(threads.map(lambda one: one.load(archives), pair))
-            _print({"versions": [one.version() for one in pair]})
-            rows = table.every(helps.options(text))
+            options = helps.options(theirs)
+            has = helps.ours(pair[0].call("run", "--help"))
+            missing = [one.name for one in options if one.name not in has]
+            _print({"versions": [one.version() for one in pair], "missing": missing})
+            rows = table.every(options)
             for row in rows:
                 if row is not table.BASELINE and not re.search(given.only, row.key):
                     continue

@@ -45,6 +45,8 @@ class System:
         self._peers = peers
         self._checkout = checkout
         self.versions: Sequence[str] = ()
+        self.missing: Sequence[str] = ()
+        """podman's options that arstore does not have, without dashes; known with the first row."""
 
     def rows(self, only: str = "") -> Iterator[Line]:
         """Run the rows whose keys match *only*, and the baseline, which is the first.
@@ -60,7 +62,7 @@ class System:
             for line in process.stdout:
                 document = json.loads(line)
                 if "versions" in document:
-                    self.versions = document["versions"]
+                    self.versions, self.missing = document["versions"], document["missing"]
                     continue
                 yield Line(Row(*document["row"]), *(Outcome(*one) for one in document["outcomes"]))
         if process.returncode:

@@ -157,11 +157,12 @@ SCRIPTS = {
     "pod-id-file": "run --pod-id-file nothing plain true",
     "preserve-fd": "run --preserve-fd 4 plain sh -c 'cat <&4' 4<src/file",
     "preserve-fds": "run --preserve-fds 1 plain sh -c 'cat <&3' 3<src/file",
-    "publish": "bare --rm --publish $PORT:80 plain true",
-    "publish-all": "bare --rm --publish-all rich",
+    "publish": "bare --rm --network slirp4netns --publish $PORT:80 plain true",
+    "publish-all": "bare --rm --network slirp4netns --publish-all rich",
     "replace": "keep --name box1 plain echo one; run --name box1 --replace plain echo two",
     "requires": "bare --network none -d --name box1 plain sleep 9 >/dev/null; run --requires box1 plain echo two",
-    "restart": "keep --restart on-failure:2 --name box1 plain sh -c 'echo again; exit 3'",
+    # Both start it again in the background, and arstore waits a little before each start.
+    "restart": "keep --restart on-failure:2 --name box1 plain sh -c 'echo again; exit 3'; sleep 3",
     "rmi": "run --rmi bare /bin/true; "
     "prog load -q -i $IMAGES/bare.tar >log 2>&1 || prog import $IMAGES/bare.tar >log 2>&1; rm log",
     "rootfs": "run --rootfs $PWD/root /busybox echo hello",

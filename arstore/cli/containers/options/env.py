@@ -39,7 +39,7 @@ ENV_OPTIONS = (
         "--env",
         metavar="K[=V]",
         multiple=True,
-        help="Set a variable; K alone takes its value from the environment.",
+        help="Set a variable; K alone takes its value from the environment, and K* all that begin with K.",
     ),
     option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP),
     option("--env-host", is_flag=True, help="Set all variables of the environment; they override the image's."),
@@ -92,12 +92,18 @@ def _clean(texts: Iterable[str]) -> tuple[str, ...]:
 def environment(texts: Sequence[str]) -> tuple[str, ...]:
     """Return the variables of `--env`: `K=V`, and for `K` alone the value in the environment, if any.
 
-    Raises UsageError.
+    `K*` stands for all variables whose names begin with K, as in podman. Raises UsageError.
     """
     from arstore.runtime.spec.options import parse_env
 
-    found = (parse_env(text, os.environ) for text in texts)
-    return tuple(text for text in found if text is not None)
+    found: list[str] = []
+    for text in texts:
+        if text.endswith("*") and "=" not in text:
+            start = text.removesuffix("*")
+            found += _clean(f"{name}={value}" for name, value in os.environ.items() if name.startswith(start))
+        elif (one := parse_env(text, os.environ)) is not None:
+            found.append(one)
+    return tuple(found)
 
 
 def variables(paths: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
