@@ -28,12 +28,10 @@ from arstore.runtime.spec.options import check_hostname
 from arstore.runtime.spec.process import (
     Process,
     check_working_directory,
-    environment,
+    container_environment,
     has_home,
     home_of,
     make_working_directory,
-    merged,
-    without,
     working_directory,
 )
 from arstore.runtime.spec.rights import seccomp
@@ -327,17 +325,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     cwd = working_directory(options.workdir or config.working_dir, root)
     # As in podman, a user that gets no entry has no home either.
     home = home_of(user, cwd) if options.accounts.adds or user.name else ""
-    env = environment(
-        without(defaults.VARIABLES, options.unset),
-        options.inherited_env,
-        without(config.env, options.unset),
-        merged(options.merged_env, config.env),
-        options.env,
-        home=home,
-        hostname=launch.hostname,
-        tty=options.tty,
-        unset=options.unset,
-    )
+    env = container_environment(config.env, options, home=home, hostname=launch.hostname)
     return Process(launch.args, env, cwd, user, options.tty, options.ulimits)
 
 

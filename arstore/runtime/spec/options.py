@@ -109,6 +109,8 @@ class RunOptions(NamedTuple):
     """Where the output of a detached container goes."""
     preserved_fds: tuple[int, ...] = ()
     """Descriptors of the caller that the container's process gets under the same numbers."""
+    id_file: str = ""
+    """An absolute path that has got the container's id."""
     pid_file: str = ""
     """An absolute path that gets the number of the container's process while it runs."""
     launcher_pid_file: str = ""

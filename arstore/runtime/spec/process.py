@@ -77,6 +77,25 @@ def environment(
     return tuple(f"{name}={value}" for name, value in found.items())
 
 
+def container_environment(image: Iterable[str], options: RunOptions, *, home: str, hostname: str) -> tuple[str, ...]:
+    """Return the environment of a container's own process, from the variables of its *image* and its options.
+
+    Raises ImageConfigError.
+    """
+    image, unset = tuple(image), options.unset
+    return environment(
+        without(defaults.VARIABLES, unset),
+        options.inherited_env,
+        without(image, unset),
+        merged(options.merged_env, image),
+        options.env,
+        home=home,
+        hostname=hostname,
+        tty=options.tty,
+        unset=unset,
+    )
+
+
 def without(variables: Iterable[str], unset: Iterable[str]) -> list[str]:
     """Return the *variables* whose names are not among *unset*; EVERY stands for all names."""
     names = frozenset(unset)

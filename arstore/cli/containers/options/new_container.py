@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.containers.options.health import HealthWords, health_options, parse_health
@@ -168,6 +169,7 @@ def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
 
     options = with_settings(run_options(words), args, words)
     return options._replace(
+        id_file=os.path.abspath(words["cidfile"]) if words["cidfile"] else "",
         requires=tuple(name for word in words["requires"] for name in word.split(",")),
         restart=parse_restart(words["restart"]),
         health=parse_health(words),
