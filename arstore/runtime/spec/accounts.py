@@ -70,7 +70,7 @@ def account_files(accounts: Accounts, user: User, home: str, root: RootDirectory
         found["/etc/passwd"] = _appended(passwd, lines)
     if accounts.group_entry and group is not None and not _has(group, 2, str(user.gid)):
         found["/etc/group"] = _appended(group, [_filled(accounts.group_entry, values)])
-    elif group is not None and not _has(group, 2, str(user.gid)):
+    elif group is not None and not _has(group, 2, str(user.gid)) and user.gid != _gid_of_entry(accounts, user):
         found["/etc/group"] = _appended(group, [f"{user.gid}:x:{user.gid}:{values['USERNAME']}"])
     return found
 
@@ -99,9 +99,16 @@ def as_added(user: User, accounts: Accounts, *, has_group: bool) -> User:
     fields = _filled(accounts.passwd_entry, _values(user, user.home)).split(":")
     if fields[2] != str(user.uid):
         return user
-    text = user.gid if has_group else fields[3]
-    gid = int(text) if str(text).isascii() and str(text).isdigit() and int(text) <= LARGEST_ID else user.gid
-    return user._replace(gid=gid, home=fields[5])
+    gid = None if has_group else _gid_of_entry(accounts, user)
+    return user._replace(gid=user.gid if gid is None else gid, home=fields[5])
+
+
+def _gid_of_entry(accounts: Accounts, user: User) -> int | None:
+    """Return the group in the entry of --passwd-entry, which gets no entry itself; None without one."""
+    if not accounts.passwd_entry:
+        return None
+    text = _filled(accounts.passwd_entry, _values(user, user.home)).split(":")[3]
+    return int(text) if text.isascii() and text.isdigit() and int(text) <= LARGEST_ID else None
 
 
 def _values(user: User, home: str) -> dict[str, str]:

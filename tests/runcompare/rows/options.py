@@ -56,7 +56,7 @@ WORDS = {
     "group-entry": "--user 4321:4322 --group-entry 'mine:x:4322:'",
     "health-cmd": "--health-cmd true",
     "health-interval": "--health-cmd true --health-interval 1h",
-    "health-log-destination": "--health-cmd true --health-log-destination src",
+    "health-log-destination": "--health-cmd true --health-interval disable --health-log-destination src",
     "health-max-log-count": "--health-cmd true --health-max-log-count 3",
     "health-max-log-size": "--health-cmd true --health-max-log-size 300",
     "health-on-failure": "--health-cmd true --health-on-failure kill",

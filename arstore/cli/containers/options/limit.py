@@ -118,6 +118,7 @@ def with_limits(options: RunOptions, words: LimitWords) -> RunOptions:
 
 
 def _resources(more: Resources, words: LimitWords, memory: int | None) -> Resources:
+    from arstore.disk.cgroups import is_first_version
     from arstore.runtime.spec.resources import (
         THROTTLES,
         parse_block_device,
@@ -133,6 +134,8 @@ def _resources(more: Resources, words: LimitWords, memory: int | None) -> Resour
     kinds = {"weight": words["blkio_weight_device"]}
     for kind in THROTTLES:
         kinds[kind] = words[kind]  # type: ignore[literal-required]
+    if words["cgroup_conf"] and is_first_version():
+        raise UsageError("--cgroup-conf", "this host has control groups of version 1, and no such files")
     swap, reservation, swappiness = words["memory_swap"], words["memory_reservation"], words["memory_swappiness"]
     cpus, mems = words["cpuset_cpus"], words["cpuset_mems"]
     return more._replace(
