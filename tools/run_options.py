@@ -68,7 +68,6 @@ REASONS = {
 DIFFERENCES = {
     "--blkio-weight": "left out with a warning where the kernel has no weights, as in podman",
     "--cgroup-parent": "a path of control groups; slices of systemd are refused",
-    "--cgroupns": "private by default, with version 1 of control groups too",
     "--cgroups": "enabled or disabled: there is no conmon to split from",
     "--cidfile": "a symlink is not followed",
     "--hooks-dir": "no directory is read by default",

@@ -71,7 +71,8 @@ class Scrub:
 
     def __init__(self, place: str, script: str = "", port: str = "") -> None:
         self._place = place
-        self._script = script
+        # A mask is the runtime's own mount, wherever the script wants it.
+        self._script = re.sub(r"mask=\S+", "", script)
         self._port = port
 
     def text(self, line: str) -> str:

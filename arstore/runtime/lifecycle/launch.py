@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.bundle import Bundle
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.health import HealthCheck
+    from arstore.runtime.spec.isolation import Isolation
     from arstore.runtime.spec.mounts.volume import Volume
     from arstore.runtime.spec.options import RunOptions
 
@@ -163,7 +164,8 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
         anonymous = {root.canonical(one.destination): one for one in options.volumes if one.is_anonymous}
         given = tuple(one for one in options.volumes if not one.is_anonymous)
         places = volume_places((*anonymous, *declared), (volume.destination for volume in given), root)
-        process, owner = _process(launch, bundle, root)
+        with _acting(options.isolation):
+            process, owner = _process(launch, bundle, root)
         mounted = (*places, *(volume.destination for volume in given))
         check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
         private = private_volumes(launch.directory, places, root)
@@ -173,11 +175,14 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
 
             give_new(new, owner)
             give_volumes(volumes, owner)
+        with _acting(options.isolation):
+            files = _files(launch, bundle, root, process)
         around = Surroundings(
+            rootfs=bundle.reachable_rootfs if options.isolation.uids else "rootfs",
             hostname=launch.hostname,
             cgroups_path=cgroups_path(launch.directory) if options.cgroups else "",
             limits=delegated(),
-            files=_files(launch, bundle, root, process),
+            files=files,
             volumes=volumes,
             seccomp=_seccomp(launch),
             init=(options.init_path or find_init()) if options.init else "",
@@ -188,6 +193,15 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
     if size is not None:
         spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
     bundle.write_spec(spec)
+
+
+def _acting(isolation: Isolation) -> AbstractContextManager[None]:
+    """Return a context in which files are made as the container's root, if its ids are mapped."""
+    if not isolation.uids:
+        return nullcontext()
+    from arstore.linux.isolation.mapping import acting_as, host_id
+
+    return acting_as(host_id(isolation.uids, 0), host_id(isolation.gids, 0))
 
 
 def _with_sources(
@@ -276,6 +290,10 @@ def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> tuple[Proce
     with RootDirectory(bundle.rootfs, volumes) if volumes else nullcontext(root) as view:
         process = resolve_process(launch, view)
         owner = process.user.uid, process.user.gid
+        if uids := launch.options.isolation.uids:
+            from arstore.runtime.spec.id_maps import outside
+
+            owner = outside(uids, owner[0]), outside(launch.options.isolation.gids, owner[1])
         if not launch.options.workdir:
             make_working_directory(process.cwd, view, owner)
         elif not any(process.cwd.startswith(f"{place}/") for place, _ in volumes) or view.stat(process.cwd) is not None:

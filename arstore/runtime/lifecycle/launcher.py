@@ -460,6 +460,8 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender, seen: int = -1) -> None:
     bundle = Bundle(launch.directory)
     joined = _joined(launch)
     bundle.enter(launch.mount_rootfs)
+    if launch.options.isolation.uids:
+        bundle.make_reachable(tuple(one.source for one in launch.options.volumes if one.source))
     reached("run.rootfs-placed")
     kept = () if stdio.detached is None else stdio.detached.descriptors
     close_others(report.fd, *kept, joined, seen, *launch.options.preserved_fds)

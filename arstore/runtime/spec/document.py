@@ -111,6 +111,9 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
         section["sysctl"] = sysctls
     if options.isolation.personality:
         section["personality"] = {"domain": options.isolation.personality}
+    for name, ranges in (("uidMappings", options.isolation.uids), ("gidMappings", options.isolation.gids)):
+        if ranges:
+            section[name] = [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
     if options.resources.rdt_class:
         section["intelRdt"] = {"closID": options.resources.rdt_class}
     return section

@@ -31,6 +31,7 @@ class SettingWords(TypedDict):
     read_only: bool
     read_only_tmpfs: bool
     hostname: str
+    cgroupns: str
     label: tuple[str, ...]
     label_file: tuple[str, ...]
     annotation: tuple[str, ...]
@@ -136,6 +137,7 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
 
     Raises UsageError, NotFoundError, PermissionDeniedError, HostError.
     """
+    from arstore.disk.cgroups import is_first_version
     from arstore.runtime.lifecycle.signals import parse_signal
     from arstore.runtime.spec.mounts.mount_point import clean_destination
     from arstore.runtime.spec.mounts.volume import granting
@@ -148,8 +150,13 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
     if words["hostname"] and options.isolation.uts == "host":
         raise UsageError("--hostname", "cannot be set with --uts=host: it would change the host's name")
     entrypoint = words["entrypoint"]
+    isolation = options.isolation
+    if not words["cgroupns"] and is_first_version():
+        # As in podman and docker: there, programs look for their container's id in /proc/self/cgroup.
+        isolation = isolation._replace(cgroup="host")
     return options._replace(
         args=args,
+        isolation=isolation,
         volumes=tuple(map(granting, options.volumes)),
         entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
         workdir=words["workdir"],
