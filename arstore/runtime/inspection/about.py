@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import (
     ArstoreError,
+    CommandNotFoundError,
     ImageConfigError,
     InvalidReferenceError,
     NotFoundError,
@@ -140,7 +141,7 @@ class About:
         if self.config is not None:
             from arstore.runtime.spec.command import container_args
 
-            with suppress(ImageConfigError):
+            with suppress(ImageConfigError, CommandNotFoundError):
                 return container_args(self.config, self.options)
         return self.options.args
 

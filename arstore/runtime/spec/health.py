@@ -101,7 +101,7 @@ def health_check(image: Mapping[str, Any] | None, options: HealthOptions) -> Hea
         _retries(image.get("Retries")) if options.retries is None else options.retries,
         options.on_failure,
         _startup(options.startup),
-        options.startup.successes,
+        options.startup.successes if options.startup.test is not None else 0,
         options.log,
     )
 
