@@ -178,8 +178,8 @@ def _between(
 
 def _owners(source: Place, target: Place, user: str | None) -> Owners:
     from arstore.runtime.copying.target import Owners
+    from arstore.runtime.spec.identity.users import resolve_user
     from arstore.runtime.spec.image_files import RootDirectory
-    from arstore.runtime.spec.users import resolve_user
 
     if not target.is_container:
         return Owners((os.geteuid(), os.getegid()), trusted=False)

@@ -15,11 +15,12 @@ from arstore.errors import ImageConfigError, RuntimeMissingError
 from arstore.linux.isolation import capability
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import defaults
-from arstore.runtime.spec.accounts import account_files, append_in, as_added
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec
 from arstore.runtime.spec.health import health_check
+from arstore.runtime.spec.identity.accounts import account_files, append_in, as_added
+from arstore.runtime.spec.identity.users import added_groups, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.mounts.filesystems import memory_volume
 from arstore.runtime.spec.mounts.private import private_volumes, volume_places
@@ -36,7 +37,6 @@ from arstore.runtime.spec.process import (
 )
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import UNCONFINED
-from arstore.runtime.spec.users import added_groups, resolve_user
 from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
@@ -291,7 +291,7 @@ def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> tuple[Proce
         process = resolve_process(launch, view)
         owner = process.user.uid, process.user.gid
         if uids := launch.options.isolation.uids:
-            from arstore.runtime.spec.id_maps import outside
+            from arstore.runtime.spec.identity.id_maps import outside
 
             owner = outside(uids, owner[0]), outside(launch.options.isolation.gids, owner[1])
         if not launch.options.workdir:

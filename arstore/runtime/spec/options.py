@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
-from arstore.runtime.spec.accounts import Accounts
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.health import HealthOptions
+from arstore.runtime.spec.identity.accounts import Accounts
 from arstore.runtime.spec.isolation import Isolation
 from arstore.runtime.spec.mounts.volume import Volume as Volume
 from arstore.runtime.spec.nets.values import Link, NameFiles

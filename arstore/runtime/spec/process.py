@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from arstore.runtime.spec.defaults import Json
+    from arstore.runtime.spec.identity.users import User
     from arstore.runtime.spec.image_files import RootDirectory
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.options import RunOptions
-    from arstore.runtime.spec.users import User
 
 
 EVERY = "*"

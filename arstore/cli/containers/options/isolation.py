@@ -94,7 +94,7 @@ _MAPS = ("uidmap", "gidmap", "subuidname", "subgidname")
 
 def _mapped(isolation: Isolation, options: RunOptions, words: IsolationWords) -> Isolation:
     """Return *isolation* with the maps of a user namespace. Raises UsageError, NotFoundError, PermissionDeniedError."""
-    from arstore.runtime.spec.id_maps import maps_of
+    from arstore.runtime.spec.identity.id_maps import maps_of
 
     name = next(name for name in _MAPS if words[name])  # type: ignore[literal-required]
     if words["userns"]:

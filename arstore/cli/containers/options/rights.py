@@ -84,8 +84,8 @@ RIGHTS_OPTIONS = (
 
 def with_rights(options: RunOptions, words: RightsWords) -> RunOptions:
     """Return *options* with the container's user and rights. Raises UsageError, NotFoundError."""
-    from arstore.runtime.spec.accounts import Accounts, host_user, parse_entry
     from arstore.runtime.spec.devices import parse_device
+    from arstore.runtime.spec.identity.accounts import Accounts, host_user, parse_entry
     from arstore.runtime.spec.resources import parse_device_rule
     from arstore.runtime.spec.rights.security import parse_security
 

@@ -3,9 +3,9 @@
 import pytest
 
 from arstore.errors import NotFoundError, UsageError
-from arstore.runtime.spec.accounts import Accounts, account_files, append_in, as_added, host_user, parse_entry
+from arstore.runtime.spec.identity.accounts import Accounts, account_files, append_in, as_added, host_user, parse_entry
+from arstore.runtime.spec.identity.users import User
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.users import User
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 

@@ -14,13 +14,13 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
+from arstore.runtime.spec.identity.users import FILE_LIMIT, LARGEST_ID
 from arstore.runtime.spec.sizes import refused
-from arstore.runtime.spec.users import FILE_LIMIT, LARGEST_ID
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from arstore.runtime.spec.identity.users import User
     from arstore.runtime.spec.image_files import RootDirectory
-    from arstore.runtime.spec.users import User
 
 _VARIABLE = re.compile(r"\$(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\b|\$\{(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\}")
 
