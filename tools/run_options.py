@@ -78,7 +78,7 @@ DIFFERENCES = {
     "--uidmap": "for containers without a network; needs Linux 6.15, and root",
     "--userns": "host only; see --uidmap",
     "--uts": "private or host",
-    "--volume": "`load`'s paths are nosuid and nodev unless suid or dev is given; shared, idmap and upperdir are refused",
+    "--volume": "paths of `load` are nosuid and nodev by default; shared, idmap and upperdir are refused",
     "--volumes-from": "a container that lends private volumes stays until the other one is removed",
 }
 """How an option that is here differs from podman's."""

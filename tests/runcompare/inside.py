@@ -16,10 +16,12 @@ from runcompare.rows import table
 
 
 def main() -> int:
-    """Load the images, and run the chosen rows with both programs at the same time."""
+    """Load the images, and run each of the chosen rows with both programs at the same time."""
     parser = argparse.ArgumentParser()
     parser.add_argument("place", type=Path)
     parser.add_argument("--only", default="")
+    parser.add_argument("--part", type=int, default=0, help="which part of the rows")
+    parser.add_argument("--parts", type=int, default=1)
     given = parser.parse_args()
     theirs = "".join(
         subprocess.run(["podman", *words], capture_output=True, text=True, check=True).stdout
@@ -33,11 +35,11 @@ def main() -> int:
             options = helps.options(theirs)
             has = helps.ours(pair[0].call("run", "--help"))
             missing = [one.name for one in options if one.name not in has]
-            _print({"versions": [one.version() for one in pair], "missing": missing})
             rows = table.every(options)
-            for row in rows:
-                if row is not table.BASELINE and not re.search(given.only, row.key):
-                    continue
+            about = {"versions": [one.version() for one in pair], "missing": missing, "rows": rows}
+            _print(about)
+            wanted = [row for row in rows if row is table.BASELINE or re.search(given.only, row.key)]
+            for row in wanted[given.part :: given.parts]:
                 results = threads.map(lambda one, row=row: running.run(row, one, given.place / "images"), pair)
                 _print({"row": row, "outcomes": list(results)})
         finally:

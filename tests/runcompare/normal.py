@@ -17,6 +17,7 @@ _ID = re.compile(r"\b(?:libpod-|arstore-|ar-)?(?:[0-9a-f]{64}|[0-9a-f]{12})\b(?:
 _INIT = re.compile(r"\b(podman|arstore)-init\b")
 _GENERATED = re.compile(r"(?<=^127\.0\.0\.1 )(\S+) [a-z]+_[a-z]+$")
 _OWN_NAME = re.compile(r"(?<=^127\.0\.0\.1 )ID ID$")
+_GROUP = re.compile(r"(?<=/)(?:(?:libpod_parent|arstore)/)?ID(?:-[0-9a-f]{8})?$")
 _ENGINE = re.compile(r"^container=(podman|oci)$")
 _CAPABILITIES = (
     "CHOWN",
@@ -116,6 +117,8 @@ def sections(stdout: str, scrub: Scrub) -> dict[str, list[str]]:
         elif normalise:
             lines = normalise(lines)
         lines = [scrub.text(line) for line in lines]
+        if name == "control groups":
+            lines = [_GROUP.sub("GROUP", line) for line in lines]
         if name == "network":
             lines = [_OWN_NAME.sub("ID", _GENERATED.sub(r"\1 ID", line)) for line in lines]
         found[name] = lines if name in {"stdout", "users"} else sorted(lines)
