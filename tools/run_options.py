@@ -33,7 +33,6 @@ OTHER_NAMES: dict[str, tuple[str, str]] = {}
 """The name here, and a note, of an option that is called differently."""
 
 REASONS = {
-    "--gpus": "needs CDI, which is a registry of vendors' files; `--device` and `-v` give a container a GPU",
     "--network-alias": "there are no named networks, and so no names of containers in one",
     "--pod": _PODS,
     "--pod-id-file": _PODS,
@@ -45,6 +44,7 @@ REASONS = {
 DIFFERENCES = {
     "--conmon-pidfile": "the number of the launcher, since there is no conmon",
     "--disable-content-trust": "has no effect, as in podman",
+    "--gpus": "of nvidia.com/gpu, by CDI files, as in podman",
     "--health-log-destination": "local or a directory",
     "--health-max-log-count": "at most 100",
     "--health-max-log-size": "at most 10000",

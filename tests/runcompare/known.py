@@ -49,6 +49,11 @@ _WHOLE = (
         "127 is for a missing command; podman takes each message with `No such file` for that",
     ),
     (
+        "options: --(uid|gid)map",
+        "mounts|control groups",
+        "the root is nodev, and devices have rules in control groups; in podman neither is so",
+    ),
+    (
         "identity and groups: (empty user|image without config)",
         "stdout",
         "the primary group is among the additional groups",

@@ -297,7 +297,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (_RUN, "--kernel-memory", "", "use --memory N, which includes the kernel's"),
     (_RUN, "--io-maxbandwidth", "", "use --device-read-bps and --device-write-bps"),
     (_RUN, "--io-maxiops", "", "use --device-read-iops and --device-write-iops"),
-    (_RUN, "--gpus", "", "use --device PATH for each device"),
+    (frozenset({"load"}), "--gpus", "", "use --device PATH for each device"),
     (
         frozenset({"load"}),
         "--no-healthcheck --health-cmd --health-interval --health-on-failure --health-retries --health-start-period "

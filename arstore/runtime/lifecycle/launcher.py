@@ -486,6 +486,6 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender, seen: int = -1) -> None:
             is_32_bit=launch.options.isolation.personality == "LINUX32",
         )
     )
-    if launch.options.hooks_dirs:
+    if launch.options.hooks_dirs or launch.options.device_hooks:
         # The runtime runs the hooks of the stage `poststop` when it deletes the container.
         session.run_to_end(launch.runtime.delete(bundle.place, launch.id))

@@ -40,9 +40,9 @@ SHM_SIZE = 64_000 << 10
 """Bytes of /dev/shm: podman's number."""
 
 MARKER = "/run/.containerenv"
-"""An empty file that tells programs that they are in a container, as podman and buildah write it."""
+"""An empty file that marks a container, as podman and buildah write it."""
 VARIABLES = ("container=oci",)
-"""Variables that tell it: systemd's Container Interface has this word for a runtime of the OCI."""
+"""Variables that mark it too: systemd's Container Interface has this word for a runtime of the OCI."""
 
 _PING_GROUPS = "net.ipv4.ping_group_range"
 

@@ -56,6 +56,10 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
         found = hooks(options.hooks_dirs, Occasion(process.args[0], document["annotations"], binds))
         if found:
             document["hooks"] = found
+    for hook in options.device_hooks:
+        entry: Json = {"path": hook.path, "args": list(hook.args), "env": list(hook.env)}
+        entry |= {} if hook.timeout is None else {"timeout": hook.timeout}
+        document.setdefault("hooks", {}).setdefault(hook.stage, []).append(entry)
     return document
 
 

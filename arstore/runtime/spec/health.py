@@ -44,7 +44,7 @@ class StartupOptions(NamedTuple):
 
 
 class HealthLog(NamedTuple):
-    """What is kept of the results, and the host's directory that gets a copy of them; "" for none."""
+    """How many results are kept, and how much of each; and the host's directory for a copy of them, "" for none."""
 
     directory: str = ""
     results: int = KEPT_RESULTS

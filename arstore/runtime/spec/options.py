@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.mounts.filesystems import Tmpfs
     from arstore.runtime.spec.nets.kinds import Network
+    from arstore.runtime.spec.rights.cdi import Hook
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
@@ -103,6 +104,8 @@ class RunOptions(NamedTuple):
     init_path: str = ""
     """The host's program for `init`; "" for the first one that is installed."""
     hooks_dirs: tuple[str, ...] = ()
+    device_hooks: tuple[Hook, ...] = ()
+    """Programs of the host that devices need."""
     chroot_dirs: tuple[str, ...] = ()
     """Directories in the container that get the files of names in their /etc too."""
     log: LogOptions = LogOptions()

@@ -30,11 +30,8 @@ def resources(options: RunOptions, limits: frozenset[str]) -> Json:
     As in podman, a memory limit allows the same amount of swap, and the number of processes is always limited.
     """
     more = options.resources
-    found: Json = {}
-    if not options.isolation.uids or more.device_rules:
-        # In a user namespace of its own, a container can neither make devices nor open those that it is not given.
-        _, rules = device_section(options.devices, options.security.privileged)
-        found["devices"] = [*defaults.device_rules(), *rules, *map(_rule, more.device_rules)]
+    _, rules = device_section(options.devices, options.security.privileged)
+    found: Json = {"devices": [*defaults.device_rules(), *rules, *map(_rule, more.device_rules)]}
     cpu: Json = {
         "shares": more.cpu_shares,
         "quota": more.cpu_quota,

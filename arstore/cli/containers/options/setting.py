@@ -39,6 +39,7 @@ class SettingWords(TypedDict):
     tz: str
     hooks_dir: tuple[str, ...]
     chrootdirs: tuple[str, ...]
+    gpus: str
     seccomp_policy: str
     shm_size_systemd: str
     disable_content_trust: bool
@@ -92,6 +93,12 @@ _OPTIONS = (
         multiple=True,
         help="Mount /etc/hosts and /etc/resolv.conf in this directory of the container too, for programs that change "
         "their root to it.",
+    ),
+    option(
+        "--gpus",
+        metavar="GPUS",
+        default="",
+        help="Add GPUs that files in /etc/cdi describe (nvidia.com/gpu): all, or their names.",
     ),
     option(
         "--seccomp-policy",
@@ -149,6 +156,8 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
     _refuse_modes(words)
     if words["hostname"] and options.isolation.uts == "host":
         raise UsageError("--hostname", "cannot be set with --uts=host: it would change the host's name")
+    if words["gpus"]:
+        options = _with_gpus(options, words["gpus"])
     entrypoint = words["entrypoint"]
     isolation = options.isolation
     if not words["cgroupns"] and is_first_version():
@@ -174,6 +183,20 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
         preserved_fds=_descriptors(words["preserve_fds"], words["preserve_fd"]),
         pid_file=os.path.abspath(words["pidfile"]) if words["pidfile"] else "",
         launcher_pid_file=os.path.abspath(words["conmon_pidfile"]) if words["conmon_pidfile"] else "",
+    )
+
+
+def _with_gpus(options: RunOptions, text: str) -> RunOptions:
+    """Return *options* with what these GPUs need. Raises the errors of `cdi.edits`."""
+    from arstore.runtime.spec.rights import cdi
+
+    found = cdi.edits(cdi.gpus(text))
+    return options._replace(
+        env=(*found.env, *options.env),
+        devices=(*options.devices, *found.devices),
+        volumes=(*options.volumes, *found.volumes),
+        groups=(*options.groups, *found.groups),
+        device_hooks=found.hooks,
     )
 
 

@@ -1,1 +1,1 @@
-"""Who a container runs as: its user and groups, entries for them, and maps of their ids."""
+"""The user and groups of a container, their entries in its files, and maps of their ids."""
