@@ -111,9 +111,9 @@ KNOWN: tuple[Known, ...] = (
     Known(_ANY, "identity", "groups=0.root.", _ANY, "the primary group is among the additional groups"),
     Known(
         "options: --name",
-        "environment|host name|network",
-        r"(HOSTNAME=|127.0.0.1 )?box1",
-        r"(HOSTNAME=|127.0.0.1 )?ID( box1)?",
+        "environment|host name|network|control groups",
+        r"(HOSTNAME=|127.0.0.1 )?box1|\d+:[\w=]*:/arstore/box1-[0-9a-f]{8}",
+        r"(HOSTNAME=|127.0.0.1 )?ID( box1)?|\d+:[\w=]*:/GROUP",
         "the name that a container is made with is its id, and the host name is the id",
     ),
     Known(
