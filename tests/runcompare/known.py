@@ -68,9 +68,9 @@ _WHOLE = (
     (
         "limits: file too large",
         "status|stderr",
-        "crun fails to write its seccomp filter within the limit; podman's has it from the rows before",
+        "crun fails to write its seccomp filter within the limit",
     ),
-    ("limits: out of memory", "stderr", "a warning tells that the kernel killed a process for lack of memory"),
+    ("limits: out of memory", "stderr", "a warning says that the kernel killed a process for lack of memory"),
     ("mounts and volumes: .*:rshared", _ANY, "mounts that a container makes must not appear on the host"),
     (
         "mounts and volumes: --mount type=image.*",
