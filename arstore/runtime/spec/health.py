@@ -9,7 +9,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import UsageError
-from arstore.runtime.spec.moments import parse_duration
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -153,6 +152,8 @@ def parse_test(text: str) -> tuple[str, ...]:
 
 def parse_interval(text: str) -> float:
     """Return the seconds of `--health-interval`; 0 for `disable`. Raises UsageError."""
+    from arstore.runtime.spec.moments import parse_duration
+
     return 0.0 if text == "disable" else parse_duration(text)
 
 
