@@ -33,7 +33,7 @@ from arstore.runtime.lifecycle.launcher import Ended, outer_process
 from arstore.runtime.lifecycle.signals import FORWARDED, held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN, Bundle
-from arstore.runtime.spec.identity.users import resolve_user
+from arstore.runtime.spec.identity.users import require_plain_files, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.options import ExecOptions
 from arstore.runtime.spec.process import (
@@ -276,6 +276,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions, size: 
         found["consoleSize"] = {"height": size[0], "width": size[1]}
     volumes = [(mount["destination"], mount["source"]) for mount in spec["mounts"] if mount["type"] == "bind"]
     with RootDirectory(bundle.rootfs, volumes) as root:
+        require_plain_files(root)
         if options.workdir:
             found["cwd"] = working_directory(options.workdir, root)
             check_working_directory(options.workdir, found["cwd"], root)

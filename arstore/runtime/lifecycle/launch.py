@@ -20,7 +20,7 @@ from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec
 from arstore.runtime.spec.health import health_check
 from arstore.runtime.spec.identity.accounts import account_files, append_in, as_added
-from arstore.runtime.spec.identity.users import added_groups, resolve_user
+from arstore.runtime.spec.identity.users import added_groups, require_plain_files, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.mounts.filesystems import memory_volume
 from arstore.runtime.spec.mounts.private import private_volumes, volume_places
@@ -334,6 +334,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
         config.require("User")
     if not options.workdir:
         config.require("WorkingDir")
+    require_plain_files(root)
     text = config.user if options.user is None else options.user
     user = resolve_user(text, root)
     if options.accounts.passwd_entry and not user.name:
