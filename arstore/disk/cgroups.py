@@ -29,7 +29,7 @@ _ATTEMPTS = 50
 _PAUSE = 0.002
 _LONGER_PAUSE = 0.02
 _DEPTH = 64
-_FREEZE = "cgroup.freeze"
+_FREEZE, _CONTROLLERS = "cgroup.freeze", "cgroup.controllers"
 
 
 def cgroups_path(directory: str) -> str:
@@ -52,6 +52,11 @@ def _parent(directory: str) -> str:
         return f"/{PARENT}"
 
 
+def is_first_version(root: str = _ROOT) -> bool:
+    """Return whether this host has no control groups of version 2, or not as its own hierarchy."""
+    return not os.path.exists(f"{root}/{_CONTROLLERS}")
+
+
 def delegated(root: str = _ROOT) -> frozenset[str]:
     """Return the resources that groups made here can limit: `pids`, `memory`, and so on.
 
@@ -59,7 +64,7 @@ def delegated(root: str = _ROOT) -> frozenset[str]:
     `weight` where block devices are shared by weight. Kernel documentation: cgroup-v2.rst, "Enabling and Disabling",
     `memory.swap.max` and `io.weight`; cgroup-v1/memory.rst, "memory.memsw.*"; cgroup-v1/blkio-controller.rst.
     """
-    if os.path.exists(f"{root}/cgroup.controllers"):
+    if not is_first_version(root):
         return _delegated_v2(root)
     names = {part for path in _hierarchies(root) for part in os.path.basename(path).split(",")}
     files = {"memsw.limit_in_bytes": "swap", "swappiness": "swappiness", "oom_control": "oom"}

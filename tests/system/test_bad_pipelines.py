@@ -96,7 +96,7 @@ def test_a_runtime_that_fails_half_way(made, nothing_left, tmp_path, script):
     store.ok("run", "--runtime", runtime, "job:1", "true")
     (tmp_path / "odd").touch()
     outcome = store.run("run", "--runtime", runtime, "job:1", timeout=60)
-    assert (outcome.status, len(outcome.err.splitlines())) == (125, 1), outcome.err
+    assert (outcome.status, len(outcome.err.splitlines())) == (126, 1), outcome.err
 
 
 def test_a_runtime_that_hangs(made, nothing_left, tmp_path):

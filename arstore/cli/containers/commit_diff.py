@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 COMPRESSIONS = {"gzip": 9, "zstd": 22, "none": 0}
 """Compressions of a new layer, each with its highest level."""
 
-_RUNTIME_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+_RUNTIME_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run/.containerenv")
 
 _LAYER_ERRORS = (
     errors.DigestMismatchError,

@@ -36,15 +36,15 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
 
     arstore prune --unused-for 30d
     """
-    from arstore.cli.upkeep.trim import parse_age
     from arstore.maintenance.prune import plan_prune
     from arstore.maintenance.prune import prune as remove
     from arstore.maintenance.records_bound import removal_bound
+    from arstore.runtime.spec.moments import parse_duration
 
     if age is None:
         hint = "`arstore gc` removes images without a name, and everything else that is not in use"
         raise errors.UsageError("prune", "needs --unused-for", hint)
-    moment = time.time() - parse_age(age)
+    moment = time.time() - parse_duration(age)
     with session.store() as store:
         names = {str(image.digest): list(image.names) for image in store.images()}
         done = plan_prune(store, moment) if dry_run else remove(store, moment)

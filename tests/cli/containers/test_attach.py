@@ -366,8 +366,7 @@ def test_restarted_containers_can_be_attached_to(box, terminal):
 
 def test_timeout_of_a_terminal(box, terminal):
     with terminal("run", "-it", "--timeout", "1", "--name", "web", "box:1", "sleep", "100") as one:
-        assert one.end() == 125
-        assert b"did not finish" in one.seen
+        assert one.end() == 255
     assert gone(box, "web")
 
 
