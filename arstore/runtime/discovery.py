@@ -14,6 +14,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from arstore.disk.cgroups import settle_parent
+from arstore.disk.delegation import parent_group
 from arstore.errors import (
     ArstoreError,
     NoSpaceError,
@@ -22,6 +24,7 @@ from arstore.errors import (
     from_os_error,
 )
 from arstore.linux.files.writing import replace_file
+from arstore.linux.isolation import user_namespace
 from arstore.linux.mounting.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mounting.mountinfo import read_mounts
 from arstore.linux.process import boot_id
@@ -73,6 +76,7 @@ def find_runtime(
     RuntimeMissingError with the reason of each runtime, PipelineTimeoutError after *timeout*, NoSpaceError if a trial
     finds no space, HostError for a *runroot* that runtimes cannot use.
     """
+    cgroups = cgroups and parent_group() is not None
     paths = installed((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths, cgroups)
     if cached is not None:
@@ -103,7 +107,8 @@ def find_runtime(
         why = "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed"
         raise RuntimeMissingError(what, why, "" if explicit else _HINT)
     why = f"{'does not work' if explicit else 'none works'} here ({'; '.join(reasons)})"
-    hint = "" if cgroups else "install crun: runc does not support --cgroups=disabled"
+    needs_crun = not cgroups and user_namespace.is_initial()
+    hint = "install crun: runc does not support --cgroups=disabled" if needs_crun else ""
     raise RuntimeMissingError(what, why, hint)
 
 
@@ -119,7 +124,7 @@ def installed(names: tuple[str, ...] = CANDIDATES) -> list[str]:
 
 def remembered(runroot: str, paths: list[str]) -> OciRuntime | None:
     """Return the one of *paths* that has worked in this boot, by an earlier search; nothing is tried."""
-    return _cached(runroot, paths, cgroups=True)
+    return _cached(runroot, paths, cgroups=parent_group() is not None)
 
 
 def _try_runtime(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRuntime:
@@ -147,6 +152,8 @@ def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRunt
         # A trial needs no grace period: when its time is over, it is killed.
         options = RunOptions(args=(_true(),), cgroups=runtime.cgroups, stop_timeout=0)
         name = os.path.basename(directory)
+        if runtime.cgroups:
+            settle_parent(directory)
         patience = _PATIENCE if deadline is None else max(0.0, min(_PATIENCE, deadline - time.monotonic()))
         launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=patience, passes_signals=False)
         status = run(launch).status

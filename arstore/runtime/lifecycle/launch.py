@@ -10,8 +10,9 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import cgroups_path, delegated
-from arstore.errors import ImageConfigError, RuntimeMissingError
-from arstore.linux.isolation import capability
+from arstore.disk.delegation import is_version_1, parent_group, why_none
+from arstore.errors import ImageConfigError, PermissionDeniedError, RuntimeMissingError
+from arstore.linux.isolation import capability, user_namespace
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.accounts import account_files
@@ -35,9 +36,10 @@ from arstore.runtime.spec.process import (
     without,
     working_directory,
 )
+from arstore.runtime.spec.resource_section import undelegated
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import UNCONFINED
-from arstore.runtime.spec.users import added_groups, resolve_user
+from arstore.runtime.spec.users import added_groups, require_mapped, resolve_user
 from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
@@ -145,6 +147,20 @@ class Launch(NamedTuple):
         return self.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
 
 
+def require_delegated(options: RunOptions) -> None:
+    """Raise PermissionDeniedError for a limit that an ordinary user may not set here.
+
+    Where control groups are of version 1 no user may set any, and all limits are left out, as in podman.
+    """
+    if user_namespace.is_initial() or is_version_1():
+        return
+    names = undelegated(options, delegated())
+    if names:
+        parent = parent_group()
+        why = f"the controllers delegated to this user are {', '.join(sorted(delegated())) or 'none'}"
+        raise PermissionDeniedError(names[0], *(why_none() if parent is None else (why,)))
+
+
 def prepare(launch: Launch, bundle: Bundle) -> None:
     """Look everything up in the mounted root file system and write the bundle.
 
@@ -173,12 +189,13 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
             give_volumes(volumes, owner)
         around = Surroundings(
             hostname=launch.hostname,
-            cgroups_path=cgroups_path(launch.directory) if options.cgroups else "",
+            cgroups_path=cgroups_path(launch.directory) if launch.runtime.cgroups else "",
             limits=delegated(),
             files=_files(launch, bundle, root, process),
             volumes=volumes,
             seccomp=_seccomp(launch),
             init=(options.init_path or find_init()) if options.init else "",
+            ids=None if user_namespace.is_initial() else user_namespace.current(),
             network="" if options.network in {"none", "host"} else bundle.network,
         )
     spec = build_spec(launch.config, options, process, around)
@@ -302,6 +319,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     user = resolve_user(config.user if options.user is None else options.user, root)
     if options.groups:
         user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))
+    user = require_mapped(user)
     cwd = working_directory(options.workdir or config.working_dir, root)
     home = home_of(user, cwd)
     env = environment(

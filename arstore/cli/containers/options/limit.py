@@ -175,12 +175,24 @@ def _refuse_limits_without_cgroups(words: LimitWords) -> None:
 
 def warn_of_limits(session: Session, options: RunOptions) -> None:
     """Warn of limits that this host cannot set, and that are left out."""
-    from arstore.runtime.spec.resource_section import left_out
     from arstore.runtime.spec.resources import Resources
 
-    if options.resources == Resources():
+    if options.oom_score_adj is not None:
+        from arstore.runtime.spec.process import settable_oom_score
+
+        if (score := settable_oom_score(options.oom_score_adj)) != options.oom_score_adj:
+            session.warn(f"--oom-score-adj={options.oom_score_adj}: only root may lower it; it stays at {score}")
+    if options.resources == Resources() and (options.memory, options.cpus, options.pids_limit) == (None, None, None):
         return
     from arstore.disk.cgroups import delegated
+    from arstore.disk.delegation import parent_group, why_none
+    from arstore.runtime.spec.resource_section import left_out, undelegated
 
-    for name in left_out(options, delegated()):
+    limits = delegated()
+    if parent_group() is None:
+        names = [*undelegated(options, limits), *left_out(options, limits)]
+        if names:
+            session.warn(f"{', '.join(names)}: left out, because {why_none()[0]}")
+        return
+    for name in left_out(options, limits):
         session.warn(f"{name}: this host's control groups cannot do it; it is left out")
