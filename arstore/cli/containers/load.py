@@ -18,6 +18,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.containers.options.limit import warn_of_limits
 from arstore.cli.containers.options.new_container import out_of_memory, warn_of_config, working_runtime
 from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
@@ -192,6 +193,7 @@ def load(
     session.tell_confinement()
     source = Archive(archive, name) if archive else InStore(image, partial(_find, session, words))
     with session.store(create=bool(archive) or may_pull(image, words), makes=True) as store:
+        warn_of_limits(session, options.container)
         try:
             _load(session, store, source, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):

@@ -152,7 +152,11 @@ def require_delegated(options: RunOptions) -> None:
 
     Where control groups are of version 1 no user may set any, and all limits are left out, as in podman.
     """
-    if user_namespace.is_initial() or is_version_1():
+    if user_namespace.is_initial():
+        return
+    if options.resources.device_rules:
+        raise PermissionDeniedError("--device-cgroup-rule", "only root may set rules for devices")
+    if is_version_1():
         return
     names = undelegated(options, delegated())
     if names:
@@ -317,9 +321,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     if not options.workdir:
         config.require("WorkingDir")
     user = resolve_user(config.user if options.user is None else options.user, root)
-    if options.groups:
-        user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))
-    user = require_mapped(user)
+    user = require_mapped(user, added_groups(options.groups, root) if options.groups else ())
     cwd = working_directory(options.workdir or config.working_dir, root)
     home = home_of(user, cwd)
     env = environment(

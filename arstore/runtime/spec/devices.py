@@ -84,7 +84,7 @@ def _is_access(text: str) -> bool:
 
 
 def _nodes(device: HostDevice) -> Iterator[tuple[str, Json]]:
-    """Yield the device, or all devices in the directory: each one's path on the host, and its entry of `linux.devices`."""
+    """Yield each device in the directory, or the device: its path on the host, and its entry of `linux.devices`."""
     if not os.path.isdir(device.source):
         entry = _device_entry(device.source, device.destination)
         if entry is not None:

@@ -13,7 +13,7 @@ from arstore.linux.isolation import user_namespace
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from arstore.runtime.spec.image_files import RootDirectory
 
@@ -60,24 +60,23 @@ def resolve_user(text: str, root: RootDirectory) -> User:
     return User(account.uid, account.gid, _groups_of(account, root), account.name, account.home)
 
 
-def require_mapped(user: User) -> User:
-    """Return *user* as this process's user namespace can have it.
+def require_mapped(user: User, added: Sequence[int] = ()) -> User:
+    """Return *user* with the groups *added*, as this process's user namespace can have it.
 
     In a namespace with a single id no process has supplementary groups: those of /etc/group are left out. Raises
     IdentityError for an id that does not exist in the namespace.
     """
-    if user_namespace.is_initial():
-        return user
-    maps = user_namespace.current()
-    if maps.is_single:
-        user = user._replace(groups=tuple(gid for gid in user.groups if maps.has_gid(gid)))
-    missing = [] if maps.has_uid(user.uid) else [f"user {user.uid}"]
-    missing += [f"group {gid}" for gid in dict.fromkeys((user.gid, *user.groups)) if not maps.has_gid(gid)]
-    if missing:
-        count = sum(one.count for one in maps.uids)
-        why = f"this user's containers have {count} {'id' if count == 1 else 'ids'}, and this one is not among them"
-        raise IdentityError(missing[0], why, "docs/rootless.md shows how root grants more of them")
-    return user
+    if not user_namespace.is_initial():
+        maps = user_namespace.current()
+        if maps.is_single:
+            user = user._replace(groups=())
+        missing = [] if maps.has_uid(user.uid) else [f"user {user.uid}"]
+        missing += [f"group {gid}" for gid in (user.gid, *user.groups, *added) if not maps.has_gid(gid)]
+        if missing:
+            count = sum(one.count for one in maps.uids)
+            why = f"this user's containers have {count} {'id' if count == 1 else 'ids'}, and this one is not among them"
+            raise IdentityError(missing[0], why, "docs/rootless.md shows how root grants more of them")
+    return user._replace(groups=(*user.groups, *added)) if added else user
 
 
 def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:

@@ -182,7 +182,8 @@ def warn_of_limits(session: Session, options: RunOptions) -> None:
 
         if (score := settable_oom_score(options.oom_score_adj)) != options.oom_score_adj:
             session.warn(f"--oom-score-adj={options.oom_score_adj}: only root may lower it; it stays at {score}")
-    if options.resources == Resources() and (options.memory, options.cpus, options.pids_limit) == (None, None, None):
+    simple = (options.memory, options.cpus, options.pids_limit)
+    if options.resources == Resources() and simple == (None, None, None) and not options.isolation.cgroup_parent:
         return
     from arstore.disk.cgroups import delegated
     from arstore.disk.delegation import parent_group, why_none
@@ -191,6 +192,7 @@ def warn_of_limits(session: Session, options: RunOptions) -> None:
     limits = delegated()
     if parent_group() is None:
         names = [*undelegated(options, limits), *left_out(options, limits)]
+        names += ["--cgroup-parent"] if options.isolation.cgroup_parent else []
         if names:
             session.warn(f"{', '.join(names)}: left out, because {why_none()[0]}")
         return
