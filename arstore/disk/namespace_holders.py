@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from arstore.disk.owner import Owner
 from arstore.linux.isolation import user_namespace
@@ -23,24 +23,26 @@ from arstore.linux.isolation.namespace import identity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_T = TypeVar("_T")
+
 FILE = "namespaces"
 
 _LIMIT = 1 << 20
 
 
-def enter_shared(graph: str, make: Callable[[], None]) -> bool:
+def enter_shared(graph: str, make: Callable[[], _T]) -> _T | None:
     """Join the user namespace that the store with the directory *graph* has, or else call *make*, which enters a new
-    one; return whether it was joined.
+    one; return its result, None if one was joined.
 
     The process must have one thread. Raises the errors of *make*.
     """
+    made = None
     with _holders(graph) as holders:
-        joined = any(map(_join, holders or ()))
-        if not joined:
-            make()
+        if not any(map(_join, holders or ())):
+            made = make()
         if holders is not None:
             holders.append(Owner.current())
-    return joined
+    return made
 
 
 def hold(graph: str) -> None:

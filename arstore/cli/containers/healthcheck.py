@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.cli.command import ContainerCommand, command, json_option
+from arstore.cli.command import ContainerCommand, Need, command, json_option, needing
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import argument
 from arstore.cli.terminal.output import utc_time, write_json, write_line
@@ -31,6 +31,7 @@ healthcheck = Group(
 )
 
 
+@needing(Need.ENTRY)
 @command("run", cls=ContainerCommand)
 @argument("container_id", metavar="ID")
 @json_option

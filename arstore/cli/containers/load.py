@@ -11,10 +11,12 @@ from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
     SOURCE_ERRORS,
+    Need,
     command,
     exit_statuses,
     json_option,
     limit_option,
+    needing,
     progress_option,
     strict_xattrs_option,
 )
@@ -64,6 +66,7 @@ class _Words(ContainerWords, PullWords):
     errors.SubImageError,
     *POLICY_ERRORS,
 )
+@needing(Need.CONTAINERS)
 @command("load")
 @argument("image", metavar="[NAME]", default="")
 @option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.cli.command import ContainerCommand, command, json_option, progress_option
+from arstore.cli.command import ContainerCommand, Need, command, json_option, needing, progress_option
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import (
     NewContainerWords,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 
+@needing(Need.CONTAINERS)
 @command("run", cls=ContainerCommand, interspersed=False)
 @argument("image")
 @argument("args", metavar="[ARG]...", nargs=-1, type=RAW)
@@ -161,6 +162,7 @@ def _refuse_contradictions(detach: bool, keep: bool, rmi: bool, words: NewContai
         raise UsageError("run", "--keep and --rm exclude each other")
 
 
+@needing(Need.CONTAINERS)
 @command("create", cls=ContainerCommand, interspersed=False)
 @argument("image")
 @argument("args", metavar="[ARG]...", nargs=-1, type=RAW)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 _INITIAL = 0xEFFFFFFD
 """Inode number of the initial user namespace: PROC_USER_INIT_INO of the kernel's proc_ns.h."""
+_OF_ROOT = "/var/lib"
+"""A directory that belongs to root on every host and in every container."""
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_ANOTHER_ROOT = 1
+"""The number of an ordinary user who is called root by a namespace and by the one around it."""
 _MOST_SAID = 4096
 """Bytes of a helper's messages that are kept."""
 
@@ -31,11 +36,11 @@ MAPPERS = ("newuidmap", "newgidmap")
 
 
 class IdRange(NamedTuple):
-    """*count* ids from *inside* on, which are the ids from *outside* on in the parent namespace."""
+    """*length* ids from *inside* on, which are the ids from *outside* on in the parent namespace."""
 
     inside: int
     outside: int
-    count: int
+    length: int
 
 
 class IdMaps(NamedTuple):
@@ -47,7 +52,7 @@ class IdMaps(NamedTuple):
     @property
     def is_single(self) -> bool:
         """Whether only one user or group is mapped, so that files cannot have several owners."""
-        return any(sum(one.count for one in ranges) <= 1 for ranges in self)
+        return any(sum(one.length for one in ranges) <= 1 for ranges in self)
 
     def has_uid(self, uid: int) -> bool:
         """Return whether a file in the namespace can belong to *uid*."""
@@ -59,7 +64,7 @@ class IdMaps(NamedTuple):
 
 
 def _contains(ranges: Iterable[IdRange], number: int) -> bool:
-    return any(one.inside <= number < one.inside + one.count for one in ranges)
+    return any(one.inside <= number < one.inside + one.length for one in ranges)
 
 
 class MapperError(OSError):
@@ -100,6 +105,23 @@ def outside_uid() -> int:
     return next((one.outside + uid - one.inside for one in current().uids if _contains((one,), uid)), uid)
 
 
+def acting_uid() -> int:
+    """Return the user whose directories apply: 0 for the host's root, and for root in a container with its own files.
+
+    The root of any other user namespace is an ordinary user of this host: its directories belong to a root who does not
+    exist in the namespace.
+    """
+    uid = os.geteuid()
+    if uid or is_initial():
+        return uid
+    try:
+        if os.stat(_OF_ROOT).st_uid == uid:
+            return 0
+    except OSError:
+        return 0
+    return outside_uid() or _ANOTHER_ROOT
+
+
 def maps_for(uid: int, gid: int, uids: Iterable[tuple[int, int]], gids: Iterable[tuple[int, int]]) -> IdMaps:
     """Return maps of root to *uid* and *gid*, and of the ids from 1 on to the ranges (first, count), in their order."""
     return IdMaps(_laid_out(uid, uids), _laid_out(gid, gids))
@@ -108,7 +130,7 @@ def maps_for(uid: int, gid: int, uids: Iterable[tuple[int, int]], gids: Iterable
 def _laid_out(own: int, ranges: Iterable[tuple[int, int]]) -> tuple[IdRange, ...]:
     found = [IdRange(0, own, 1)]
     for first, count in ranges:
-        found.append(IdRange(found[-1].inside + found[-1].count, first, count))
+        found.append(IdRange(found[-1].inside + found[-1].length, first, count))
     return tuple(found)
 
 
@@ -120,11 +142,8 @@ def enter(maps: IdMaps, programs: tuple[str, str] | None) -> None:
     refuses the maps; the process is then in a namespace without ids, and can only end or report. Raises OSError if the
     kernel refuses the namespace; nothing has changed then.
     """
-    mappers = (
-        []
-        if programs is None
-        else [_Mapper(path, os.getpid(), rows) for path, rows in zip(programs, maps, strict=True)]
-    )
+    rows = zip(programs, maps, strict=True) if programs is not None else ()
+    mappers = [_Mapper(path, os.getpid(), ranges) for path, ranges in rows]
     try:
         unshare(CLONE_NEWUSER | CLONE_NEWNS)
         is_initial.cache_clear()
@@ -200,9 +219,7 @@ class _Mapper:
                     os.dup2(said, 2)
                     signal.signal(signal.SIGINT, signal.SIG_IGN)
                     words = [str(number) for row in rows for number in row]
-                    os.execve(
-                        path, [os.path.basename(path), str(pid), *words], {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C"}
-                    )
+                    os.execve(path, [os.path.basename(path), str(pid), *words], {"PATH": _PATH, "LC_ALL": "C"})
             finally:
                 os._exit(1)
         os.close(go)

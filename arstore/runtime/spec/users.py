@@ -73,7 +73,7 @@ def require_mapped(user: User, added: Sequence[int] = ()) -> User:
         missing = [] if maps.has_uid(user.uid) else [f"user {user.uid}"]
         missing += [f"group {gid}" for gid in (user.gid, *user.groups, *added) if not maps.has_gid(gid)]
         if missing:
-            count = sum(one.count for one in maps.uids)
+            count = sum(one.length for one in maps.uids)
             why = f"this user's containers have {count} {'id' if count == 1 else 'ids'}, and this one is not among them"
             raise IdentityError(missing[0], why, "docs/rootless.md shows how root grants more of them")
     return user._replace(groups=(*user.groups, *added)) if added else user
