@@ -6,10 +6,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import ContainerCommand, Need, command, exit_statuses, json_option, needing
+from arstore.cli.command import ContainerCommand, command, exit_statuses, json_option, needing
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options.shared import ENV_FILE_HELP, GRACE, variables
 from arstore.cli.containers.options.stream import detach_keys_option, keys_of
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError

@@ -11,7 +11,6 @@ from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
     SOURCE_ERRORS,
-    Need,
     command,
     exit_statuses,
     json_option,
@@ -25,6 +24,7 @@ from arstore.cli.containers.options.new_container import out_of_memory, warn_of_
 from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.cli.command import ContainerCommand, Need, command, json_option, needing, progress_option
+from arstore.cli.command import ContainerCommand, command, json_option, needing, progress_option
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import (
     NewContainerWords,
@@ -16,6 +16,7 @@ from arstore.cli.containers.options.new_container import (
     requested,
 )
 from arstore.cli.containers.options.stream import attach_of, attach_option, detach_keys_option, sig_proxy_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import ArstoreError, UsageError

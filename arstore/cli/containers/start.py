@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, Need, command, exit_statuses, json_option, needing
+from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, command, exit_statuses, json_option, needing
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import out_of_memory, working_runtime
 from arstore.cli.containers.options.shared import GRACE
 from arstore.cli.containers.options.stream import attach_of, detach_keys_option, sig_proxy_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError

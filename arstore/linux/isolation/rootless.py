@@ -10,7 +10,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from arstore.errors import HostError, reason
 from arstore.linux.isolation import user_namespace
 from arstore.linux.isolation.user_namespace import MAPPERS, IdMaps, MapperError, maps_for
 from arstore.values import NamedTuple
@@ -18,8 +17,6 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WHAT = "a user namespace"
-"""The subject of the errors of this module."""
 _ADD_IDS = "as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER` grants some"
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SETTINGS = (
@@ -28,6 +25,14 @@ _SETTINGS = (
 )
 """Settings that forbid user namespaces to ordinary users, with the value that forbids them."""
 _APPARMOR = ("kernel.apparmor_restrict_unprivileged_userns", "1")
+
+
+class RefusedError(OSError):
+    """This host permits this process no user namespace; `why` says for which reason."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EPERM, why)
+        self.why = why
 
 
 class Ids(NamedTuple):
@@ -67,10 +72,10 @@ def enter() -> Ids:
     """Enter a user namespace and a mount namespace as root in them, in place; return the ids that exist there.
 
     Where subordinate ids cannot be used, the user's own id is the only one. The process must have one thread, and
-    should have no file open yet. Raises HostError, with the reason, if this host permits no user namespace.
+    should have no file open yet. Raises RefusedError if this host permits no user namespace.
     """
     if why := forbidden():
-        raise HostError(WHAT, why, "docs/rootless.md shows what a host has to permit")
+        raise RefusedError(why)
     ids = available()
     keep_home()
     global entered
@@ -79,7 +84,7 @@ def enter() -> Ids:
     except MapperError as error:
         ids = _fall_back(ids, error)
     except OSError as error:
-        raise HostError(WHAT, _why(error), "docs/rootless.md shows what a host has to permit") from error
+        raise RefusedError(_why(error)) from error
     entered = True
     return ids
 
@@ -133,8 +138,8 @@ def _fall_back(ids: Ids, error: MapperError) -> Ids:
         user_namespace.map_own_ids(own)
         user_namespace.keep_mounts_private()
     except OSError as again:
-        why = f"{error.program} failed ({error.said}), and so did a map of one id: {reason(again)}"
-        raise HostError(WHAT, why) from again
+        why = f"{error.program} failed ({error.said}), and so did a map of one id: {_text(again)}"
+        raise RefusedError(why) from again
     return Ids(user_namespace.current(), None, f"{error.program} failed: {error.said}")
 
 
@@ -183,7 +188,7 @@ def _why(error: OSError) -> str:
         return f"sysctl user.max_user_namespaces permits no more ({most}), or they are nested too deeply"
     if error.errno == errno.EINVAL and not os.path.exists("/proc/self/ns/user"):
         return "this kernel has no user namespaces (CONFIG_USER_NS)"
-    return checks.get(error.errno or 0, lambda: reason(error))()
+    return checks.get(error.errno or 0, lambda: _text(error))()
 
 
 def _why_not_permitted() -> str:
@@ -194,6 +199,10 @@ def _why_not_permitted() -> str:
     if _status_field(b"Seccomp:") == b"2":
         return "a filter (seccomp) around this process forbids it, as in a container"
     return "the kernel or a security module forbids it (operation not permitted)"
+
+
+def _text(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _setting(name: str, root: str = "/proc/sys") -> str:

@@ -258,7 +258,9 @@ def _seccomp(launch: Launch) -> Json | None:
         return None
     names = launch.options.capabilities(capability.effective())
     if not security.seccomp:
-        return seccomp.profile(capabilities=names)
+        return seccomp.profile(
+            capabilities=names, has_groups=user_namespace.is_initial() or not user_namespace.current().is_single
+        )
     from arstore.runtime.spec.rights.seccomp_file import load_profile
 
     return load_profile(security.seccomp, names)
