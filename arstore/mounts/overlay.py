@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from arstore.errors import MountError, MountForbiddenError, from_os_error, reason
 from arstore.linux import features
 from arstore.linux.isolation.namespace import in_directory
+from arstore.linux.isolation.user_namespace import is_initial
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountinfo import mount_below, mount_id_of, read_mounts
 from arstore.values import NamedTuple
@@ -254,7 +255,8 @@ def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
     options = {"redirect_dir": "nofollow", "metacopy": "off", "index": "off", "xino": "auto" if one_device else "on"}
     if overlay.volatile and directories:
         options["volatile"] = ""
-    if overlay.userxattr:
+    if overlay.userxattr or not is_initial():
+        # The kernel gives attributes named `trusted.` to the host's root alone.
         options["userxattr"] = ""
     return options
 

@@ -33,16 +33,18 @@ from arstore.tar.limits import DEFAULT_LIMITS
 from arstore.tar.names import NAME_MAX
 from arstore.tar.whiteout import OPAQUE_NAME, PREFIX
 from arstore.trees.format import Node
-from arstore.trees.inode_entry import KINDS, OPAQUE, inode_entry
+from arstore.trees.inode_entry import KINDS, OVERLAY, inode_entry, overlay_prefix
 from arstore.trees.metadata import SkippedEntries
+from arstore.trees.substitutes import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator
 
     from arstore.trees.merged_view import MergedView
 
-_WHITEOUT = b"trusted.overlay.whiteout"
-_ELSEWHERE = (b"trusted.overlay.redirect", b"trusted.overlay.metacopy")
+_WHITEOUT, _OPAQUE = b"whiteout", b"opaque"
+_ELSEWHERE = (b"redirect", b"metacopy")
+"""Overlayfs's own attributes, without their prefix."""
 _DROPPED = (b"trusted.overlay.", b"user.overlay.", b"security.selinux", b"security.evm")
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -190,15 +192,19 @@ def read_node(fd: int, path: bytes) -> Node:
     if kind is None or (kind is Kind.CHARACTER and status.st_rdev == 0):
         return Node(Entry(path, kind or Kind.FILE), whiteout=True)
     attributes = _attributes(fd)
-    for name in _ELSEWHERE:
+    prefix = overlay_prefix()
+    for name in (prefix + one for one in _ELSEWHERE):
         if name in attributes:
             why = f"has the attribute {shown(name)}, so its content is elsewhere; mounts of this store never do that"
             raise StoreDamagedError(shown(path), why)
-    if kind is Kind.FILE and not status.st_size and _WHITEOUT in attributes:
+    if kind is Kind.FILE and not status.st_size and prefix + _WHITEOUT in attributes:
         return Node(Entry(path, kind), whiteout=True)
     xattrs = {name: value for name, value in sorted(attributes.items()) if not name.startswith(_DROPPED)}
     entry = inode_entry(fd, path, kind, status, xattrs)
-    return Node(entry, opaque=kind is Kind.DIRECTORY and attributes.get(OPAQUE) == b"y")
+    if prefix != OVERLAY:
+        # In a user namespace, a file may stand for what cannot be made there.
+        entry = resolved(entry)
+    return Node(entry, opaque=kind is Kind.DIRECTORY and attributes.get(prefix + _OPAQUE) == b"y")
 
 
 @contextmanager

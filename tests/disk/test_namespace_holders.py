@@ -85,7 +85,9 @@ def test_a_launcher_holds_the_namespace_that_it_is_in(tmp_path):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("text", [b"", b"garbage\n", b"1 2\n\xff\xff 3 4\n", b"99999999999999999999 1 x\n", b"\0" * 5000])
+@pytest.mark.parametrize(
+    "text", [b"", b"garbage\n", b"1 2\n\xff\xff 3 4\n", b"99999999999999999999 1 x\n", b"\0" * 5000]
+)
 def test_a_damaged_file_is_written_anew(tmp_path, text):
     (tmp_path / FILE).write_bytes(text)
     found = Process(lambda: entered(tmp_path))

@@ -13,11 +13,13 @@ from arstore.cli.command import (
     command,
     exit_statuses,
     json_option,
+    needing,
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.created import creation_time
 from arstore.cli.images.imports import besides, image_document, in_the_store
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -48,6 +50,7 @@ _LAYER_ERRORS = (
 @exit_statuses(
     errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS
 )
+@needing(Need.OWNERS)
 @command("commit")
 @argument("container_id", metavar="CONTAINER")
 @argument("name")
@@ -161,6 +164,7 @@ def _tell_of_sockets(session: Session, sockets: SkippedEntries) -> None:
 
 
 @exit_statuses(*IMAGE_ERRORS, *MOUNT_ERRORS, errors.PlatformError, *_LAYER_ERRORS)
+@needing(Need.OWNERS)
 @command("diff")
 @argument("a", metavar="IMAGE|CONTAINER")
 @argument("b", metavar="[IMAGE|CONTAINER]", required=False)

@@ -12,11 +12,13 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
     limit_option,
+    needing,
     progress_option,
     strict_xattrs_option,
 )
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
@@ -81,6 +83,7 @@ _ONE_NAME = "use --name to give the image a name, or --rootfs if the source is t
 
 
 @exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
+@needing(Need.OWNERS)
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)

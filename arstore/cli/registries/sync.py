@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses
+from arstore.cli.command import command, exit_statuses, needing
 from arstore.cli.images.copying import (
     COPY_ERRORS,
     CopyWords,
@@ -18,6 +18,7 @@ from arstore.cli.images.copying import (
     how_to_copy,
     wanted_platforms,
 )
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
@@ -51,6 +52,7 @@ class SyncWords(CopyWords):
 
 
 @exit_statuses(*COPY_ERRORS, errors.SyncFailedError)
+@needing(Need.OWNERS)
 @command("sync")
 @argument("source")
 @argument("destination")

@@ -13,8 +13,10 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
     limit_option,
+    needing,
     progress_option,
 )
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
 from arstore.cli.upkeep.plans import write_freed, write_parts
@@ -35,6 +37,7 @@ _MOST_NAMES, _MOST_IMAGES = 5, 20
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError)
+@needing(Need.REMOVAL)
 @command("du")
 @argument("images", metavar="[IMAGE]...", nargs=-1)
 @option("--if-removed", is_flag=True, help="Show what removing all of IMAGE... together would free.")
@@ -148,6 +151,7 @@ def _bill(usage: Usage) -> dict[str, Any]:
 
 
 @exit_statuses()
+@needing(Need.REMOVAL)
 @command("gc")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
@@ -186,6 +190,7 @@ def _show_garbage(found: Garbage, plan: Plan | None) -> None:
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
+@needing(Need.REMOVAL)
 @command("check")
 @option("--quick", is_flag=True, help="Check records, names and sizes only; read no content.")
 @option("--repair", "mend", is_flag=True, help="Repair what can be repaired.")

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.command import command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line
 from arstore.cli.upkeep.plans import write_freed
@@ -21,6 +22,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @exit_statuses(errors.BudgetError)
+@needing(Need.REMOVAL)
 @command("trim")
 @option("--to", "total", metavar="SIZE", help="Until the whole store takes at most SIZE, such as 20g.")
 @option("--free", "freed", metavar="SIZE", help="Until SIZE is freed.")

@@ -59,13 +59,19 @@ def listing_of(tree_fd: int, digest: str) -> dict[bytes, Listed]:
 
 
 def differences(
-    tree_fd: int, files: str, listed: dict[bytes, Listed], deep: bool, report: Callable[[int], None]
+    tree_fd: int,
+    files: str,
+    listed: dict[bytes, Listed],
+    deep: bool,
+    report: Callable[[int], None],
+    owners: bool = True,
 ) -> str:
     """Return what has changed below the directory *files* of *tree_fd*, in words; "" for nothing.
 
-    Unless *deep*, no content is read. Raises OSError for what cannot be read.
+    Unless *deep*, no content is read; without *owners*, the files have one owner, whatever is listed. Raises OSError
+    for what cannot be read.
     """
-    found = list(_Comparison(listed, deep, report).run(tree_fd, files))
+    found = list(_Comparison(listed, deep, report, owners).run(tree_fd, files))
     if not found:
         return ""
     more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
@@ -73,9 +79,10 @@ def differences(
 
 
 class _Comparison:
-    def __init__(self, listed: dict[bytes, Listed], deep: bool, report: Callable[[int], None]) -> None:
+    def __init__(self, listed: dict[bytes, Listed], deep: bool, report: Callable[[int], None], owners: bool) -> None:
         self._left = dict(listed)
         self._deep = deep
+        self._owners = owners
         self._report = report
         self._names: dict[int, int] = {}
         for entry in listed.values():
@@ -115,7 +122,7 @@ class _Comparison:
             return "has another type"
         if kind == b"w":
             return "" if status.st_rdev == 0 else "is another device"
-        why = _metadata(entry, status)
+        why = _metadata(entry, status, self._owners)
         if why:
             return why
         if kind != b"d":
@@ -173,10 +180,10 @@ def _is_blank(fd: int, start: int, end: int) -> bool:
     return True
 
 
-def _metadata(entry: Listed, status: os.stat_result) -> str:
+def _metadata(entry: Listed, status: os.stat_result, owners: bool) -> str:
     if entry.kind != b"l" and entry.mode != status.st_mode & MODE_BITS:
         return f"has mode {status.st_mode & MODE_BITS:04o} instead of {entry.mode:04o}"
-    if (entry.uid, entry.gid) != (status.st_uid, status.st_gid):
+    if owners and (entry.uid, entry.gid) != (status.st_uid, status.st_gid):
         return f"belongs to {status.st_uid}:{status.st_gid} instead of {entry.uid}:{entry.gid}"
     if entry.mtime != status.st_mtime_ns and entry.mtime // 1_000_000_000 in _PLAIN_TIMES:
         return "has another modification time"

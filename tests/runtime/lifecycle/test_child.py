@@ -7,7 +7,6 @@ import signal
 import time
 
 import pytest
-
 from support.forking import guarded
 
 from arstore.errors import HostError, InterruptedByUserError, RuntimeFailedError
@@ -177,7 +176,7 @@ def test_it_ends_with_its_parent():
 
 def test_what_the_kernel_refuses_is_reported():
     def work():
-        with pytest.raises(OSError, match="Invalid argument|Operation not permitted"):
+        with pytest.raises(OSError, match=r"Invalid argument|Operation not permitted"):
             spawn(lambda _report: None, os.open("/proc/self/ns/user", os.O_RDONLY), signal.SIGKILL)
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)

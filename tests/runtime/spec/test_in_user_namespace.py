@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,9 @@ def test_devices_are_bind_mounts():
 
 
 def test_a_privileged_container_gets_the_devices_of_the_host():
-    found = mounts_of(spec(RunOptions(security=Security(privileged=True), devices=(HostDevice("/dev/null", "/dev/n"),))))
+    found = mounts_of(
+        spec(RunOptions(security=Security(privileged=True), devices=(HostDevice("/dev/null", "/dev/n"),)))
+    )
     assert "/dev/n" in found
     assert "/dev/null" not in found  # every container has its own
     assert found["/sys"]["type"] == "sysfs"
@@ -147,7 +150,7 @@ def test_capabilities_of_a_namespace_raise_no_limit(inside, monkeypatch):
 
 def test_only_root_lowers_the_score(inside):
     inside(MANY)
-    own = int(open("/proc/self/oom_score_adj").read())
+    own = int(Path("/proc/self/oom_score_adj").read_text())
     assert settable_oom_score(1000) == 1000
     assert settable_oom_score(-1000) == own
     assert processes.settable_oom_score(own) == own

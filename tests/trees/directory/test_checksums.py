@@ -147,7 +147,7 @@ def test_a_listing_is_written_as_it_is_made(tmp_path, what):
         elif what == "note":
             recorder.note(node, path, b"w")
         else:
-            recorder.add_directory(path, os.stat(tmp_path), fd)
+            recorder.add_directory(path, Entry(path, Kind.DIRECTORY), os.stat(tmp_path), fd)
     assert os.stat(tmp_path / checksums.NAME).st_size > 200_000
     recorder.finish()
     recorder.close()

@@ -1,0 +1,64 @@
+"""Entering a user namespace, for a command of an ordinary user that needs owners or mounts.
+
+It is entered in place, after the configuration was read and before the store is opened. Root enters nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from arstore.errors import HostError, MountForbiddenError
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+
+HOST_HINT = "docs/rootless.md shows what a host has to permit"
+UNSHARE = "run it in `arstore unshare`, which holds mounts until it ends"
+
+
+class Need(Enum):
+    """Reason why a command of an ordinary user needs a user namespace."""
+
+    OWNERS = "owners"
+    """It makes or reads files of several owners; where the host permits no namespace, it does what is left."""
+    CONTAINERS = "containers"
+    """It makes a container: without a namespace it can do nothing."""
+    ENTRY = "entry"
+    """It runs something in a container that exists: likewise."""
+    REMOVAL = "removal"
+    """It lists or removes files, some of which may belong to subordinate ids."""
+    MOUNTS = "mounts"
+    """It makes a mount that lasts: only a namespace that the caller keeps can hold it."""
+
+
+def enter(session: Session, need: Need) -> None:
+    """Enter a namespace if the command has *need* of it. Raises HostError, MountForbiddenError, UsageError, OSError."""
+    from arstore.disk import granted_ids, namespace_holders
+    from arstore.linux.isolation import rootless
+
+    if need is Need.MOUNTS:
+        why = "an ordinary user cannot keep a mount: it would end with this command"
+        raise MountForbiddenError("mount", why, UNSHARE)
+    root = os.path.abspath(session.directories()[0])
+    if os.path.exists(root) and os.stat(root).st_uid != os.geteuid():
+        return
+    if need is Need.REMOVAL and not granted_ids.are_recorded(root):
+        return
+    try:
+        rootless.keep_home()
+        ids = namespace_holders.enter_shared(f"{root}/graph", rootless.enter) or rootless.joined()
+    except rootless.RefusedError as error:
+        if need is Need.REMOVAL:
+            why = f"has files of subordinate ids, which need a user namespace: {error.why}"
+            raise HostError(root, why, HOST_HINT) from error
+        if need in {Need.CONTAINERS, Need.ENTRY}:
+            raise HostError("containers", f"need a user namespace: {error.why}", HOST_HINT) from error
+        rootless.refused = f"user namespaces: {error.why}"
+        session.debug(rootless.refused)
+        return
+    granted_ids.require_same(root, ids.maps)
+    if ids.why and need in {Need.OWNERS, Need.CONTAINERS}:
+        hint = f"; {ids.hint}" if ids.hint else ""
+        session.warn(f"files of all owners get this user as their owner, because {ids.why}{hint}")
