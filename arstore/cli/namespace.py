@@ -13,6 +13,7 @@ from arstore.errors import HostError, MountForbiddenError
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
+    from arstore.linux.isolation.user_namespace import IdMaps
 
 HOST_HINT = "docs/rootless.md shows what a host has to permit"
 UNSHARE = "run it in `arstore unshare`, which holds mounts until it ends"
@@ -46,9 +47,14 @@ def enter(session: Session, need: Need) -> None:
         return
     if need is Need.REMOVAL and not granted_ids.are_recorded(root):
         return
+
+    def fits(maps: IdMaps) -> bool:
+        # Whatever ids a container has, its own namespace is the only way into it.
+        return need is Need.ENTRY or maps == rootless.available().maps
+
     try:
         rootless.keep_home()
-        ids = namespace_holders.enter_shared(f"{root}/graph", rootless.enter) or rootless.joined()
+        ids = namespace_holders.enter_shared(f"{root}/graph", rootless.enter, fits) or rootless.joined()
     except rootless.RefusedError as error:
         if need is Need.REMOVAL:
             why = f"has files of subordinate ids, which need a user namespace: {error.why}"
@@ -58,7 +64,8 @@ def enter(session: Session, need: Need) -> None:
         rootless.refused = f"user namespaces: {error.why}"
         session.debug(rootless.refused)
         return
-    granted_ids.require_same(root, ids.maps)
+    if need is not Need.ENTRY:
+        granted_ids.require_same(root, ids.maps)
     if ids.why and need in {Need.OWNERS, Need.CONTAINERS}:
         hint = f"; {ids.hint}" if ids.hint else ""
         session.warn(f"files of all owners get this user as their owner, because {ids.why}{hint}")

@@ -23,6 +23,8 @@ from arstore.linux.isolation.namespace import identity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from arstore.linux.isolation.user_namespace import IdMaps
+
 _T = TypeVar("_T")
 
 FILE = "namespaces"
@@ -30,15 +32,15 @@ FILE = "namespaces"
 _LIMIT = 1 << 20
 
 
-def enter_shared(graph: str, make: Callable[[], _T]) -> _T | None:
-    """Join the user namespace that the store with the directory *graph* has, or else call *make*, which enters a new
-    one; return its result, None if one was joined.
+def enter_shared(graph: str, make: Callable[[], _T], fits: Callable[[IdMaps], bool] = lambda _maps: True) -> _T | None:
+    """Join the user namespace that the store with the directory *graph* has, if its ids *fit*, or else call *make*,
+    which enters a new one; return its result, None if one was joined.
 
     The process must have one thread. Raises the errors of *make*.
     """
     made = None
     with _holders(graph) as holders:
-        if not any(map(_join, holders or ())):
+        if not any(_join(one, fits) for one in holders or ()):
             made = make()
         if holders is not None:
             holders.append(Owner.current())
@@ -54,10 +56,10 @@ def hold(graph: str) -> None:
             holders.append(Owner.current())
 
 
-def _join(holder: Owner) -> bool:
+def _join(holder: Owner, fits: Callable[[IdMaps], bool]) -> bool:
     """Return whether this process is now in the user namespace of *holder*."""
     try:
-        if identity("user", holder.pid) == identity("user"):
+        if identity("user", holder.pid) == identity("user") or not fits(user_namespace.maps_of(holder.pid)):
             return False
         fd = os.open(f"/proc/{holder.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         try:

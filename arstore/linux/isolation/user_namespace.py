@@ -92,6 +92,11 @@ def current() -> IdMaps:
     return IdMaps(_ranges("/proc/self/uid_map"), _ranges("/proc/self/gid_map"))
 
 
+def maps_of(pid: int) -> IdMaps:
+    """Return the maps of the user namespace of process *pid*, to ids of our own namespace. Raises OSError."""
+    return IdMaps(_ranges(f"/proc/{pid}/uid_map"), _ranges(f"/proc/{pid}/gid_map"))
+
+
 def _ranges(path: str) -> tuple[IdRange, ...]:
     with open(path, encoding="ascii") as file:
         return tuple(IdRange(*map(int, line.split())) for line in file)

@@ -204,11 +204,15 @@ def _leave_places(store: Store) -> None:
 def _with_damage(box: Box) -> None:
     """An image with one tree missing and one altered, whose index is missing; and an orphan."""
     _with("big")(box)
-    trees = sorted(path for path in (box.root / "trees").iterdir() if (path / "layer.tar").exists())
-    shutil.rmtree(trees[0])
-    data = bytearray((trees[1] / "layer.tar").read_bytes())
+    contents = list((box.root / "trees").glob("*/layer.tar"))
+    # In a user namespace all trees are directories.
+    contents = sorted(contents or (box.root / "trees").glob("*/fs/l*/noise"))
+    for tree in (box.root / "trees").iterdir():
+        if contents[0].is_relative_to(tree):
+            shutil.rmtree(tree)
+    data = bytearray(contents[1].read_bytes())
     data[-2000] ^= 1
-    (trees[1] / "layer.tar").write_bytes(data)
+    contents[1].write_bytes(data)
     (box.root / "index.json").unlink()
     (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
 
