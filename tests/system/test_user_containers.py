@@ -95,7 +95,7 @@ def test_other_commands_act_on_a_running_container(user, archives):
     assert len(spaces) == 1
     # The command's own user may not signal another user's process without that namespace.
     user.ok("stop", "web")
-    found = {one["name"]: one for one in user.json("ps", "--all")}
+    found = {one["id"]: one for one in user.json("ps", "--all")}
     assert (found["web"]["status"], found["web"]["exit_code"]) == ("exited", 3)
     user.ok("restart", "-t", "0", "web")
     user.ok("kill", "next")

@@ -42,7 +42,8 @@ class Scenario:
 
     *setup* and *ending* are commands before it and after everything, which are not killed. *done_already* are the exit
     statuses, besides 0, that it may have if it is repeated although it was done: the images are as they must be, and
-    the *container* that it makes exists. *atomic*: there is nothing between before and after. *damaged*: the store is
+    the *container* that it makes exists. *atomic*: there is nothing between before and after.
+    *goes_on*: done again, it does more of the same. *damaged*: the store is
     not sound before. *unreadable*: nor is its graph, which only the command itself can change. *handed_over* is the
     directory in which a pipeline leaves files until they are taken, below the box's store; *discarded* the files that
     the command makes elsewhere, for the user.
@@ -55,6 +56,7 @@ class Scenario:
     ending: tuple[Words, ...] = ()
     done_already: frozenset[int] = frozenset()
     atomic: bool = True
+    goes_on: bool = False
     damaged: bool = False
     unreadable: bool = False
     stdin: str = ""
@@ -308,7 +310,7 @@ def scenarios() -> list[Scenario]:
         Scenario("import-after-dead", ("import", _archive("next")), _with_places),
         Scenario("import-plain", ("import", "{place}/archives/docker.tar")),
         Scenario("trim", ("trim",), _with("big", "docker"), atomic=False),
-        Scenario("trim-to-size", ("trim", "--free", "1k"), _with("big", "docker"), atomic=False),
+        Scenario("trim-to-size", ("trim", "--free", "1k"), _with("big", "docker"), atomic=False, goes_on=True),
         Scenario("build-trimmed", ("mount", "app:1"), _with("big"), (("trim",),), (_UMOUNT,), **mounted),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
