@@ -24,6 +24,8 @@ class Need(Enum):
 
     OWNERS = "owners"
     """It makes or reads files of several owners; where the host permits no namespace, it does what is left."""
+    READING = "reading"
+    """It reads files of several owners, and gives them back with these owners."""
     REMOVAL = "removal"
     """It lists or removes files, some of which may belong to subordinate ids."""
     MOUNTS = "mounts"

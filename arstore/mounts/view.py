@@ -132,7 +132,7 @@ class MountView:
 
 
 _lost: set[str] = set()
-"""Sources of mounts that `remember_lost` was told of."""
+"""Sources of mounts that are known to be gone (`remember_lost`)."""
 
 
 def remember_lost(sources: Iterable[str]) -> None:
