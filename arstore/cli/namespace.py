@@ -46,6 +46,10 @@ def enter(session: Session, need: Need) -> None:
     if need is Need.REMOVAL and not granted_ids.are_recorded(root):
         return
     _find_lost_mounts(root, session)
+    if stores := session.additional_stores(root):
+        from arstore.store.additional import vouch
+
+        vouch(stores)
     try:
         ids = rootless.enter()
     except rootless.RefusedError as error:
