@@ -6,10 +6,11 @@ It is entered in place, after the configuration was read and before the store is
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from arstore.errors import HostError, MountForbiddenError
+from arstore.errors import ArstoreError, HostError, MountForbiddenError
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -28,6 +29,8 @@ class Need(Enum):
     """It makes a container: without a namespace it can do nothing."""
     ENTRY = "entry"
     """It runs something in a container that exists: likewise."""
+    READING = "reading"
+    """It reads files of several owners, and gives them back with these owners."""
     REMOVAL = "removal"
     """It lists or removes files, some of which may belong to subordinate ids."""
     MOUNTS = "mounts"
@@ -47,6 +50,11 @@ def enter(session: Session, need: Need) -> None:
         return
     if need is Need.REMOVAL and not granted_ids.are_recorded(root):
         return
+    _find_lost_mounts(root, session)
+    if stores := session.additional_stores(root):
+        from arstore.store.additional import vouch
+
+        vouch(stores)
 
     def fits(maps: IdMaps) -> bool:
         # Whatever ids a container has, its own namespace is the only way into it.
@@ -69,3 +77,15 @@ def enter(session: Session, need: Need) -> None:
     if ids.why and need in {Need.OWNERS, Need.CONTAINERS}:
         hint = f"; {ids.hint}" if ids.hint else ""
         session.warn(f"files of all owners get this user as their owner, because {ids.why}{hint}")
+
+
+def _find_lost_mounts(root: str, session: Session) -> None:
+    """Find the recorded mounts whose namespace has ended: inside, the processes of other namespaces are hidden."""
+    with suppress(OSError, ArstoreError):
+        if os.listdir(f"{root}/mounts"):
+            from arstore.disk.paths import Directories
+            from arstore.mounts.table import MountState, MountTable
+            from arstore.mounts.view import remember_lost
+
+            entries = MountTable(Directories(root, session.directories()[1])).list()
+            remember_lost(entry.record.source for entry in entries if entry.state is MountState.STALE)

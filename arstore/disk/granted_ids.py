@@ -3,8 +3,8 @@
     <root>/ids.json    {"uids": [[0, 1000, 1], [1, 100000, 65536]], "gids": ...}: ranges of inside, outside, length
 
 Extracted files and containers of an ordinary user belong to these ids. If the host grants the user other ids later,
-nothing in a user namespace can read or remove them, and their owners mean other users of the images. Only namespaces of
-the store's user are recorded; with a single id, every file belongs to the user.
+nothing in a user namespace can read or remove them, and their owners mean other users of the images. A single id, that
+of the store's user, is recorded too: some attributes of files have their meaning only in a namespace.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 
 def are_recorded(root: str) -> bool:
-    """Return whether the store at *root* may have files of subordinate ids."""
+    """Return whether the store at *root* may have files that were made in a user namespace."""
     return os.path.lexists(f"{root}/{IDS_FILE}")
 
 
 def recorded(root: str) -> IdMaps | None:
-    """Return the ids of the store's files; None if all files belong to its owner. Raises StoreDamagedError, OSError."""
+    """Return the ids of the store's files; None if none was made in a user namespace.
+
+    Raises StoreDamagedError, OSError.
+    """
     path = f"{root}/{IDS_FILE}"
     try:
         with open(path, "rb") as file:
@@ -45,8 +48,8 @@ def record(root: str) -> None:
     """Record the ids of this process's user namespace, before it makes files of these. Raises OSError."""
     if user_namespace.is_initial():
         return
-    maps = user_namespace.current()
-    if maps.is_single or recorded(root) == maps:
+    maps, known = user_namespace.current(), recorded(root)
+    if maps == known or (maps.is_single and known is not None):
         return
     text = json.dumps({kind: list(ranges) for kind, ranges in zip(maps._fields, maps, strict=True)})
     path = f"{root}/{IDS_FILE}"
@@ -56,7 +59,7 @@ def record(root: str) -> None:
 def require_same(root: str, maps: IdMaps) -> None:
     """Raise HostError if files of the store at *root* belong to other ids than *maps* has. Raises OSError."""
     known = recorded(root)
-    if known is None or maps.is_single or all(map(_continues, maps, known)):
+    if known is None or known.is_single or maps.is_single or all(map(_continues, maps, known)):
         return
     which = ", ".join(f"{one.outside}-{one.outside + one.length - 1}" for one in known.uids[1:])
     why = f"has files of the subordinate ids {which}, which this user does not have any more"

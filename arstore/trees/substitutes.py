@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from arstore.linux.isolation.user_namespace import is_initial
 from arstore.tar.entry import Kind
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def of_device(entry: Entry) -> bytes:
 def of_owner(uid: int, gid: int) -> bytes:
     """Return the value of OWNER for these ids, which are not both 0."""
     return b"".join(bytes([tag]) + _varint(number) for tag, number in ((_UID_FIELD, uid), (_GID_FIELD, gid)) if number)
+
+
+def meant(entry: Entry) -> Entry:
+    """Return `resolved` in a user namespace, and *entry* itself on the host, where the attributes have no meaning."""
+    return entry if is_initial() else resolved(entry)
 
 
 def resolved(entry: Entry) -> Entry:

@@ -50,7 +50,7 @@ _LAYER_ERRORS = (
 @exit_statuses(
     errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS
 )
-@needing(Need.OWNERS)
+@needing(Need.READING)
 @command("commit")
 @argument("container_id", metavar="CONTAINER")
 @argument("name")
@@ -164,7 +164,7 @@ def _tell_of_sockets(session: Session, sockets: SkippedEntries) -> None:
 
 
 @exit_statuses(*IMAGE_ERRORS, *MOUNT_ERRORS, errors.PlatformError, *_LAYER_ERRORS)
-@needing(Need.OWNERS)
+@needing(Need.READING)
 @command("diff")
 @argument("a", metavar="IMAGE|CONTAINER")
 @argument("b", metavar="[IMAGE|CONTAINER]", required=False)

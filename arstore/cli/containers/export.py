@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     errors.TarError,
     errors.LimitError,
 )
-@needing(Need.OWNERS)
+@needing(Need.READING)
 @command("export")
 @argument("what", metavar="CONTAINER|IMAGE")
 @option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, the default.")

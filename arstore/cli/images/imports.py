@@ -23,7 +23,7 @@ from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
-from arstore.trees.forms import AUTO, FORMS
+from arstore.trees.forms import AUTO, FORMS, is_usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -276,13 +276,19 @@ def _options(
 
 def _check_tree(store: Store, tree: str) -> None:
     if tree not in {"", AUTO} and tree not in store.forms:
-        known = ", ".join(sorted(store.forms))
+        known = ", ".join(sorted(FORMS))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not have that tree format", f"it has: {known}")
 
 
 def _tell_of_trees(session: Session, store: Store, tree: str) -> None:
-    if not store.tree_forms(tree):
-        session.note("no layer trees are built, because this user lacks the privileges; `arstore unpack` needs none")
+    forms = store.tree_forms(tree)
+    if not forms:
+        from arstore.linux.isolation import rootless
+
+        why = rootless.refused or "this user lacks the privileges"
+        session.note(f"no layer trees are built, because of {why}; `arstore unpack` needs none")
+    elif tree in FORMS and not FORMS[tree].extracts and not is_usable(FORMS[tree]):
+        session.note(f"trees are extracted files, because the kernel does not mount {tree} in a user namespace")
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _INITIAL = 0xEFFFFFFD
 """Inode number of the initial user namespace: PROC_USER_INIT_INO of the kernel's proc_ns.h."""
+_NS_GET_USERNS = 0xB701
 _OF_ROOT = "/var/lib"
 """A directory that belongs to root on every host and in every container."""
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -108,6 +109,25 @@ def outside_uid() -> int:
     if is_initial():
         return uid
     return next((one.outside + uid - one.inside for one in current().uids if _contains((one,), uid)), uid)
+
+
+def owns_mounts() -> bool:
+    """Return whether the mount namespace belongs to the user namespace, so that root there may mount (ioctl_ns(2))."""
+    import fcntl
+
+    try:
+        fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            owner = fcntl.ioctl(fd, _NS_GET_USERNS)
+        finally:
+            os.close(fd)
+        try:
+            return os.fstat(owner).st_ino == os.stat("/proc/self/ns/user").st_ino
+        finally:
+            os.close(owner)
+    except OSError:
+        # EPERM: the owner is outside.
+        return False
 
 
 def acting_uid() -> int:

@@ -137,7 +137,10 @@ class DirectoryFormat:
             listed = listing_of(tree_fd, digest)
         except StoreDamagedError as error:
             return f"its {error.what} {error.why}"
-        return differences(tree_fd, self._files, listed, True, report, owners=self.properties is not SINGLE)
+        # Owners and capabilities of a tree in a user namespace are shown correctly only there.
+        inside = not self._is_mapped or self._maps is not None
+        has_owners = inside and not (self._is_mapped and (self.properties is SINGLE or self._has_single_id))
+        return differences(tree_fd, self._files, listed, report, owners=has_owners, capabilities=inside)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and everything in it. Raises OSError."""
@@ -147,6 +150,10 @@ class DirectoryFormat:
     def _is_mapped(self) -> bool:
         """Whether trees are for mounts in a user namespace."""
         return self.properties in {USER, SINGLE}
+
+    @property
+    def _has_single_id(self) -> bool:
+        return self._maps is not None and self._maps.is_single
 
     @property
     def _opaque(self) -> bytes:
@@ -169,7 +176,7 @@ class DirectoryFormat:
         if node.whiteout:
             return node
         entry = resolved(node.entry)
-        if self._maps is not None and self._maps.is_single:
+        if self._has_single_id:
             from arstore.trees.directory.mapped import listed_owner
 
             uid, gid = listed_owner(tree_fd, entry)

@@ -17,6 +17,7 @@ from arstore.errors import StoreDamagedError
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.xattr import read_xattrs
 from arstore.tar.entry import shown
+from arstore.trees.attributes import CAPABILITY
 from arstore.trees.directory.checksums import DIGEST, NAME, RUN, Listed, played, unpacked
 from arstore.trees.metadata import MODE_BITS
 
@@ -34,6 +35,7 @@ _TYPES = {
     b"w": stat.S_IFCHR,
 }
 _OF_THE_HOST = frozenset({b"security.selinux", b"security.ima", b"security.evm", b"security.SMACK64"})
+_CAPABILITY_SETS = slice(4, 20)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TOLD = 3
 _PLAIN_TIMES = range(-(1 << 31), 1 << 31)
@@ -62,16 +64,19 @@ def differences(
     tree_fd: int,
     files: str,
     listed: dict[bytes, Listed],
-    deep: bool,
     report: Callable[[int], None],
+    *,
+    deep: bool = True,
     owners: bool = True,
+    capabilities: bool = True,
 ) -> str:
     """Return what has changed below the directory *files* of *tree_fd*, in words; "" for nothing.
 
-    Unless *deep*, no content is read; without *owners*, the files have one owner, whatever is listed. Raises OSError
-    for what cannot be read.
+    Unless *deep*, no content is read. *owners* and *capabilities* are compared as they are; if they are those of
+    another user namespace, owners are ignored, and capabilities may have another root. Raises OSError for what cannot
+    be read.
     """
-    found = list(_Comparison(listed, deep, report, owners).run(tree_fd, files))
+    found = list(_Comparison(listed, report, deep, owners, capabilities).run(tree_fd, files))
     if not found:
         return ""
     more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
@@ -79,10 +84,18 @@ def differences(
 
 
 class _Comparison:
-    def __init__(self, listed: dict[bytes, Listed], deep: bool, report: Callable[[int], None], owners: bool) -> None:
+    def __init__(
+        self,
+        listed: dict[bytes, Listed],
+        report: Callable[[int], None],
+        deep: bool,
+        owners: bool,
+        capabilities: bool,
+    ) -> None:
         self._left = dict(listed)
         self._deep = deep
         self._owners = owners
+        self._capabilities = capabilities
         self._report = report
         self._names: dict[int, int] = {}
         for entry in listed.values():
@@ -132,11 +145,19 @@ class _Comparison:
             if id(entry) in self._seen:
                 return ""
             self._seen.add(id(entry))
-        if _own(read_xattrs(fd, name)) != _own(unpacked(entry.attributes)):
+        if self._own(read_xattrs(fd, name)) != self._own(unpacked(entry.attributes)):
             return "has other attributes"
         if kind == b"l":
             return "" if os.readlink(name, dir_fd=fd) == entry.data else "has another target"
         return self._content(fd, name, entry) if self._deep and kind in b"fs" else ""
+
+    def _own(self, attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """Return *attributes* without those that hosts add."""
+        found = {name: value for name, value in attributes.items() if name not in _OF_THE_HOST}
+        if not self._capabilities and CAPABILITY in found:
+            # The same capabilities for the root of any user namespace: struct vfs_ns_cap_data has the root at its end.
+            found[CAPABILITY] = found[CAPABILITY][_CAPABILITY_SETS]
+        return found
 
     def _content(self, dir_fd: int, name: bytes, entry: Listed) -> str:
         fd = os.open(name, _READ, dir_fd=dir_fd)
@@ -192,11 +213,6 @@ def _metadata(entry: Listed, status: os.stat_result, owners: bool) -> str:
     if entry.kind in b"cb" and entry.size != status.st_rdev:
         return "is another device"
     return ""
-
-
-def _own(attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Return *attributes* without those that hosts add."""
-    return {name: value for name, value in attributes.items() if name not in _OF_THE_HOST}
 
 
 def _directory(tree_fd: int, files: str, path: bytes) -> int:

@@ -54,7 +54,7 @@ def compared(tree, deep=True):
     place, digest = tree
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return differences(fd, "fs", listing_of(fd, digest), deep, lambda _count: None)
+        return differences(fd, "fs", listing_of(fd, digest), lambda _count: None, deep=deep)
     finally:
         os.close(fd)
 
