@@ -1,7 +1,8 @@
 """Holders: the processes that keep a store's user namespace alive.
 
-A user namespace ends with its last process, and no process of arstore stays only to hold one. But whoever acts on a
-running container, as `exec` does, must be in its user namespace: a second one with the same ids has no rights over it.
+A user namespace ends with its last process, and no process of arstore stays only to hold one. But a command that acts
+on a running container, as `exec` does, must be in its user namespace: another one has no rights over it, even with the
+same ids.
 So the commands of an ordinary user share one namespace per store as long as any of them, or a container, lives.
 
 `graph/namespaces` has a line `PID START BOOT` for each process that has entered one. A command that comes joins the

@@ -156,7 +156,7 @@ class OciRuntime(NamedTuple):
     def _argv(self, place: StatePlace, *words: str) -> list[str]:
         options = ["--root", place.root, "--log", place.log, "--log-format", "json"]
         if not self.cgroups and not (self.name == "runc" and not user_namespace.is_initial()):
-            # runc has no such option, and in a user namespace it makes none unless a path is given.
+            # runc does not have this option. In a user namespace it makes none unless a path is given.
             options.append("--cgroup-manager=disabled")
         return [self.path, *options, *words]
 

@@ -67,7 +67,7 @@ def test_the_group_above_is_used(partial, unified):
     assert parent == "/user.slice/app.slice/arstore"
     root = str(unified / "cgroup")
     assert controllers_file(parent, root) == f"{root}/user.slice/app.slice/cgroup.controllers"
-    # A group with processes of its own limits only what it limits already.
+    # A group that has processes limits only what it limits already.
     (unified / "cgroup/user.slice/app.slice/cgroup.procs").write_text("1\n")
     assert controllers_file(parent, root) == f"{root}/user.slice/app.slice/cgroup.subtree_control"
 
@@ -87,7 +87,7 @@ def test_a_group_of_another_user_is_not_used(partial, unified):
 def test_version_1_is_for_root_alone(partial, unified):
     old = unified / "old"
     (old / "memory").mkdir(parents=True)
-    assert parent_group(str(old)) == PARENT  # as root of a container with hierarchies of its own
+    assert parent_group(str(old)) == PARENT  # as root of a container that has its own hierarchies
     assert as_nobody(lambda: parent_group(str(old)) is None and delegated(str(old)) == frozenset())
     assert "version 1" in why_none(str(old))[0]
 

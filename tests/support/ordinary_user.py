@@ -1,6 +1,6 @@
 """An ordinary user with a home and subordinate ids, for tests that root runs; the host's files stay as they are.
 
-Each command runs in a mount namespace of its own, where /etc/passwd, group, subuid and subgid have the user's lines. So
+Each command runs in its own mount namespace, where /etc/passwd, group, subuid and subgid have the user's lines. So
 newuidmap(1), which reads them there, grants ids to a user who does not exist outside.
 """
 
