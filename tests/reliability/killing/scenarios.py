@@ -208,7 +208,7 @@ def _with_damage(box: Box) -> None:
     _with("big")(box)
     contents = list((box.root / "trees").glob("*/layer.tar"))
     # In a user namespace all trees are directories.
-    contents = sorted(contents or (box.root / "trees").glob("*/fs/l*/noise"))
+    contents = sorted(contents or (box.root / "trees").glob("*/files*/l*/noise"))
     for tree in (box.root / "trees").iterdir():
         if contents[0].is_relative_to(tree):
             shutil.rmtree(tree)

@@ -69,7 +69,8 @@ def profile(machine: str = "", capabilities: Iterable[str] = (), *, has_groups: 
     """Return the `linux.seccomp` section for *machine* (its name in uname(2); by default this one) and capabilities.
 
     Without *has_groups*, in a user namespace with a single id, no process can change its groups, which the kernel would
-    refuse. For programs that only want to be sure of them, such as buildah for each RUN, the call succeeds without effect.
+    refuse. For programs that only want to be sure of them, such as buildah for each RUN, the call succeeds, without an
+    effect.
     """
     machine = machine or os.uname().machine
     allowed = {name for names in _call_names().values() for name in names} | set(_OWN_CALLS.get(machine, ()))
