@@ -19,12 +19,14 @@ from arstore.disk.delegation import parent_group
 from arstore.errors import (
     ArstoreError,
     NoSpaceError,
+    PermissionDeniedError,
     PipelineTimeoutError,
     RuntimeMissingError,
     from_os_error,
 )
 from arstore.linux.files.writing import replace_file
-from arstore.linux.isolation import user_namespace
+from arstore.linux.isolation import capability, user_namespace
+from arstore.linux.kernel import lacking
 from arstore.linux.mounting.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mounting.mountinfo import read_mounts
 from arstore.linux.process import boot_id
@@ -73,8 +75,9 @@ def find_runtime(
     Without *cgroups*, the runtime makes containers without their own control groups. *timeout* limits all trials
     together, in seconds. A signal that ends this process, or raises in it, ends a trial at once.
     Must be called without other threads and without an open LMDB environment, because a trial forks. Raises
-    RuntimeMissingError with the reason of each runtime, PipelineTimeoutError after *timeout*, NoSpaceError if a trial
-    finds no space, HostError for a *runroot* that runtimes cannot use.
+    RuntimeMissingError with the reason of each runtime, PermissionDeniedError if this process may run no container,
+    PipelineTimeoutError after *timeout*, NoSpaceError if a trial finds no space, HostError for a *runroot* that runtimes
+    cannot use.
     """
     cgroups = cgroups and parent_group() is not None
     paths = installed((explicit,) if explicit else CANDIDATES)
@@ -82,6 +85,9 @@ def find_runtime(
     if cached is not None:
         return cached
     require_text(runroot)
+    if why := lacking(capability.CAP_SYS_ADMIN):
+        # No runtime can do without it, so it is not the runtime that is missing.
+        raise PermissionDeniedError("containers", why)
     reasons: list[str] = []
     deadline = None if timeout is None else time.monotonic() + timeout
     for path in paths:
