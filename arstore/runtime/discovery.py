@@ -76,8 +76,8 @@ def find_runtime(
     together, in seconds. A signal that ends this process, or raises in it, ends a trial at once.
     Must be called without other threads and without an open LMDB environment, because a trial forks. Raises
     RuntimeMissingError with the reason of each runtime, PermissionDeniedError if this process may run no container,
-    PipelineTimeoutError after *timeout*, NoSpaceError if a trial finds no space, HostError for a *runroot* that runtimes
-    cannot use.
+    PipelineTimeoutError after *timeout*, NoSpaceError if a trial finds no space, HostError for a *runroot* that
+    runtimes cannot use.
     """
     cgroups = cgroups and parent_group() is not None
     paths = installed((explicit,) if explicit else CANDIDATES)
