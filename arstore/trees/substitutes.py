@@ -39,8 +39,9 @@ def of_device(entry: Entry) -> bytes:
 
 
 def of_owner(uid: int, gid: int) -> bytes:
-    """Return the value of OWNER for these ids, which are not both 0."""
-    return b"".join(bytes([tag]) + _varint(number) for tag, number in ((_UID_FIELD, uid), (_GID_FIELD, gid)) if number)
+    """Return the value of OWNER for these ids, which are not both 0; as umoci does, 0 is written as unchanged."""
+    fields = ((_UID_FIELD, uid or _UNCHANGED), (_GID_FIELD, gid or _UNCHANGED))
+    return b"".join(bytes([tag]) + _varint(number) for tag, number in fields)
 
 
 def meant(entry: Entry) -> Entry:

@@ -305,6 +305,8 @@ def render_taken(
     indexes: Sequence[StoredImage] = (),
 ) -> None:
     """Print the imported images: a line for each index and image, or one JSON document."""
+    for why in dict.fromkeys(image.denied for image in taken if image.denied):
+        session.warn(f"layer trees could not be built: {why}")
     if session.json:
         document: dict[str, Any] = {
             "images": [image_document(image) for image in taken],

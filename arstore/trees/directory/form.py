@@ -137,10 +137,10 @@ class DirectoryFormat:
             listed = listing_of(tree_fd, digest)
         except StoreDamagedError as error:
             return f"its {error.what} {error.why}"
-        # Owners and capabilities of a tree in a user namespace are shown correctly only there.
+        # The ids of a tree in a user namespace are shown correctly only there.
         inside = not self._is_mapped or self._maps is not None
         has_owners = inside and not (self._is_mapped and (self.properties is SINGLE or self._has_single_id))
-        return differences(tree_fd, self._files, listed, report, owners=has_owners, capabilities=inside)
+        return differences(tree_fd, self._files, listed, report, owners=has_owners, inside=inside)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and everything in it. Raises OSError."""

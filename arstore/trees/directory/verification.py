@@ -17,7 +17,7 @@ from arstore.errors import StoreDamagedError
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.xattr import read_xattrs
 from arstore.tar.entry import shown
-from arstore.trees.attributes import CAPABILITY
+from arstore.trees.attributes import ACCESS, CAPABILITY, DEFAULT
 from arstore.trees.directory.checksums import DIGEST, NAME, RUN, Listed, played, unpacked
 from arstore.trees.metadata import MODE_BITS
 
@@ -68,15 +68,14 @@ def differences(
     *,
     deep: bool = True,
     owners: bool = True,
-    capabilities: bool = True,
+    inside: bool = True,
 ) -> str:
     """Return what has changed below the directory *files* of *tree_fd*, in words; "" for nothing.
 
-    Unless *deep*, no content is read. *owners* and *capabilities* are compared as they are; if they are those of
-    another user namespace, owners are ignored, and capabilities may have another root. Raises OSError for what cannot
-    be read.
+    Unless *deep*, no content is read, and without *owners*, these are ignored. If this process is not *inside* of the
+    user namespace of the tree, ids in attributes are ignored too. Raises OSError for what cannot be read.
     """
-    found = list(_Comparison(listed, report, deep, owners, capabilities).run(tree_fd, files))
+    found = list(_Comparison(listed, report, deep, owners, inside).run(tree_fd, files))
     if not found:
         return ""
     more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
@@ -90,12 +89,12 @@ class _Comparison:
         report: Callable[[int], None],
         deep: bool,
         owners: bool,
-        capabilities: bool,
+        inside: bool,
     ) -> None:
         self._left = dict(listed)
         self._deep = deep
         self._owners = owners
-        self._capabilities = capabilities
+        self._inside = inside
         self._report = report
         self._names: dict[int, int] = {}
         for entry in listed.values():
@@ -154,10 +153,7 @@ class _Comparison:
     def _own(self, attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """Return *attributes* without those that hosts add."""
         found = {name: value for name, value in attributes.items() if name not in _OF_THE_HOST}
-        if not self._capabilities and CAPABILITY in found:
-            # The same capabilities for the root of any user namespace: struct vfs_ns_cap_data has the root at its end.
-            found[CAPABILITY] = found[CAPABILITY][_CAPABILITY_SETS]
-        return found
+        return found if self._inside else {name: _without_ids(name, value) for name, value in found.items()}
 
     def _content(self, dir_fd: int, name: bytes, entry: Listed) -> str:
         fd = os.open(name, _READ, dir_fd=dir_fd)
@@ -213,6 +209,18 @@ def _metadata(entry: Listed, status: os.stat_result, owners: bool) -> str:
     if entry.kind in b"cb" and entry.size != status.st_rdev:
         return "is another device"
     return ""
+
+
+def _without_ids(name: bytes, value: bytes) -> bytes:
+    """Return the value of an attribute without the ids in it, which the kernel shows as this user namespace has them.
+
+    A file's capabilities end with the id of a root; an entry of an ACL is a tag, permissions and an id.
+    """
+    if name == CAPABILITY:
+        return value[_CAPABILITY_SETS]
+    if name in {ACCESS, DEFAULT}:
+        return b"".join(value[start : start + 4] for start in range(4, len(value), 8))
+    return value
 
 
 def _directory(tree_fd: int, files: str, path: bytes) -> int:
