@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import signal
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support import programs
+from support import ordinary, programs
 from support.cli import exit_status
-from support.ordinary_user import FIRST, UID, ordinary_user
+from support.ordinary import COUNT, FIRST, UID
 from support.runnable import write_runnable
 
 pytestmark = [pytest.mark.root, pytest.mark.runtime]
 
-NO_NAMESPACES = "echo 0 >/proc/sys/user/max_user_namespaces"
-"""In a user namespace around the user's, so that it holds for this user alone."""
+
+def processes():
+    """The processes that run as the user, or with a subordinate id."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.partition(":")[::2] for line in path.read_text().splitlines())
+        except OSError:
+            continue
+        uid = int(fields["Uid"].split()[0])
+        if (uid == UID or FIRST <= uid < FIRST + COUNT) and fields["State"].strip()[0] not in "ZX":
+            found.append(f"{path.parent.name} {fields['Name'].strip()}")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +39,30 @@ def archives(tmp_path_factory):
     return place
 
 
+@contextmanager
+def alone(why, ranges=None):
+    if why:
+        pytest.skip(why)
+    with ordinary.user(ranges) as one:
+        try:
+            yield one
+            assert processes() == []
+        finally:
+            for process in processes():
+                with suppress(ProcessLookupError):
+                    os.kill(int(process.split()[0]), signal.SIGKILL)
+
+
 @pytest.fixture
 def user():
-    with ordinary_user() as made:
-        yield made
-        assert made.processes() == []
+    with alone(ordinary.why_no_namespace()) as one:
+        yield one
 
 
 @pytest.fixture
 def single():
-    with ordinary_user(ids=0) as made:
-        yield made
-        assert made.processes() == []
+    with alone(ordinary.why_none(), ranges="") as one:
+        yield one
 
 
 def with_archive(user, archives, name):
@@ -112,20 +136,17 @@ def user_namespace_of(user, name):
 def test_a_container_of_another_user_namespace(user, archives):
     """`unshare` of util-linux makes a namespace that arstore did not know before."""
     with_archive(user, archives, "box.tar")
-    words = [*user.prefix, "unshare", "--map-auto", "-Urm", *user.words()[len(user.prefix) :]]
-    words += ["run", "-d", "--user", "1", "--name", "web", "box:1", "/bin/busybox", "sleep", "1000"]
-    done = subprocess.run(words, env=user.environment(), capture_output=True, text=True, check=False, cwd="/")
+    apart = ("unshare", "--map-auto", "-Urm", *inner(user))
+    done = user.program(
+        *apart, *("run", "-d", "--user", "1", "--name", "web", "box:1", "/bin/busybox", "sleep", "1000")
+    )
     if done.returncode and "map-auto" in done.stderr:
         pytest.skip("this unshare(1) cannot map subordinate ids")
     assert done.returncode == 0, done.stderr
     # From outside, it is joined; in a third one, it cannot be entered, but ended.
     assert user.ok("exec", "web", "/bin/busybox", "id", "-u").text == "1\n"
-    apart = [*user.prefix, "unshare", "--map-auto", "-Urm", *user.words()[len(user.prefix) :]]
-    done = subprocess.run(
-        [*apart, "exec", "web", "/bin/true"], env=user.environment(), capture_output=True, text=True, check=False
-    )
-    assert "another user namespace" in done.stderr
-    done = subprocess.run([*apart, "kill", "web"], env=user.environment(), capture_output=True, text=True, check=False)
+    assert "another user namespace" in user.program(*apart, "exec", "web", "/bin/true").stderr
+    done = user.program(*apart, "kill", "web")
     assert done.returncode == 0, done.stderr
     user.ok("wait", "web")
     user.ok("container", "rm", "web")
@@ -165,7 +186,7 @@ def test_devices_networks_and_volumes(user, archives):
     both = user.ok("run", "--device", "/dev/zero:/dev/own", "--network", "host", "box:1", "/bin/sh", "-c", script).text
     assert both.split()[0] == "3"
     assert int(both.split()[1]) >= 3
-    user.shell("mkdir -p $HOME/shared && echo hello >$HOME/shared/file")
+    assert user.program("sh", "-c", "mkdir $HOME/shared && echo hello >$HOME/shared/file").returncode == 0
     volume = f"{user.home}/shared:/shared:U"
     user.ok("run", "--user", "33", "-v", volume, "box:1", "/bin/sh", "-c", "echo more >>/shared/file")
     assert (user.home / "shared/file").stat().st_uid == FIRST + 32
@@ -180,8 +201,8 @@ def test_a_pipeline(user, archives):
     path = with_archive(user, archives, "pipeline.tar.gz")
     user.ok("load", "-i", path)
     assert {"counter:1", "greeter:1"} <= names(user)
-    shown = user.ok("unshare", "sh", "-c", 'cat "$($AR mount greeter:1)/greeting"', AR=" ".join(inner(user))).text
-    assert shown
+    shown = user.inside('cat "$(ar mount greeter:1)/greeting"')
+    assert (shown.returncode, bool(shown.stdout)) == (0, True), shown.stderr
     user.ok("gc")
     user.ok("check")
 
@@ -213,10 +234,13 @@ def test_with_a_single_id(single, archives):
 
 
 def test_without_user_namespaces_the_reason_is_told(archives):
-    outer = "exec unshare --user --map-users 0,0,4294967295 --map-groups 0,0,4294967295 "
-    before = outer + 'sh -c "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --reuid=$uid --regid=$uid '
-    before += '--clear-groups \\"\\$@\\"" sh "$@"'
-    with ordinary_user(before=before) as user:
+    with alone(ordinary.why_none()) as user:
+        every = "0,0,4294967295"
+        outer = ("unshare", "--user", f"--map-users={every}", f"--map-groups={every}", "sh", "-c")
+        none = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+        user.prefix = (*outer, none, "sh", *user.prefix)
+        if (done := user.program("true")).returncode:
+            pytest.skip(f"no user namespace with a separate setting: {done.stderr}")
         with_archive(user, archives, "box.tar")
         for words in (("run", "box:1", "/bin/true"), ("exec", "x", "/bin/true"), ("load", "box:1")):
             outcome = user.run(*words)
