@@ -46,6 +46,10 @@ def alone(why, ranges=None):
     with ordinary.user(ranges) as one:
         try:
             yield one
+            # A launcher takes a moment to end after its container.
+            until = time.monotonic() + 20
+            while processes() and time.monotonic() < until:
+                time.sleep(0.05)
             assert processes() == []
         finally:
             for process in processes():
