@@ -137,6 +137,25 @@ def user_namespace_of(user, name):
     return os.stat(f"/proc/{state['keeper']['pid']}/ns/user").st_ino
 
 
+def test_a_kill_leaves_nothing(user, archives):
+    with_archive(user, archives, "box.tar")
+    user.ok("run", "-d", "--name", "kept", "--user", "7", "box:1", "/bin/busybox", "sleep", "1000")
+    user.ok("run", "-d", "--rm", "--name", "passing", "box:1", "/bin/busybox", "sleep", "1000")
+    for name in ("kept", "passing"):
+        state = json.loads((user.root / "containers" / name / "state.json").read_text())
+        os.kill(state["launcher"]["pid"], signal.SIGKILL)
+    until = time.monotonic() + 20
+    while processes() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert processes() == []
+    # The namespace has ended with the last process; the next command makes another one, and clears up.
+    user.ok("gc")
+    assert [(one["id"], one["status"]) for one in user.json("ps", "--all")] == [("kept", "dead")]
+    user.ok("container", "rm", "kept")
+    assert owners(user.root / "containers") == set()
+    user.ok("check")
+
+
 def test_a_container_of_another_user_namespace(user, archives):
     """`unshare` of util-linux makes a namespace that arstore did not know before."""
     with_archive(user, archives, "box.tar")
