@@ -25,7 +25,7 @@ from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
-from arstore.trees.forms import AUTO, FORMS
+from arstore.trees.forms import AUTO, FORMS, is_usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
