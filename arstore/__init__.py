@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore import errors as errors
+    from arstore.api.namespace import Namespace as Namespace
+    from arstore.api.namespace import unshare as unshare
     from arstore.api.store import Store as Store
     from arstore.api.values import (
         CheckReport as CheckReport,
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
     )
     from arstore.api.values import (
         CopiedImage as CopiedImage,
+    )
+    from arstore.api.values import (
+        CopiedLayer as CopiedLayer,
     )
     from arstore.api.values import (
         DiskUsage as DiskUsage,
@@ -102,7 +107,13 @@ if TYPE_CHECKING:
         Skipped as Skipped,
     )
     from arstore.api.values import (
+        Tagged as Tagged,
+    )
+    from arstore.api.values import (
         Unpacked as Unpacked,
+    )
+    from arstore.api.values import (
+        Untagged as Untagged,
     )
     from arstore.pipeline.load import LoadOptions as LoadOptions
     from arstore.registry.access import RegistryOptions as RegistryOptions
@@ -110,11 +121,15 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.options import Volume as Volume
     from arstore.store.progress import Progress as Progress
     from arstore.tar.limits import Limits as Limits
+    from arstore.transport.decryption.keys import DecryptionKeys as DecryptionKeys
+    from arstore.transport.export.encryption import Encryption as Encryption
+    from arstore.transport.signing.signer import Signer as Signer
 
 _VALUES = (
     "CheckReport",
     "Copied",
     "CopiedImage",
+    "CopiedLayer",
     "DiskUsage",
     "Ended",
     "Finding",
@@ -131,11 +146,15 @@ _VALUES = (
     "MovedName",
     "Removal",
     "Skipped",
+    "Tagged",
     "Unpacked",
+    "Untagged",
 )
 
 _HOMES = {
     "errors": "arstore",
+    "Namespace": "arstore.api.namespace",
+    "unshare": "arstore.api.namespace",
     "Store": "arstore.api.store",
     "LoadOptions": "arstore.pipeline.load",
     "RegistryOptions": "arstore.registry.access",
@@ -143,6 +162,9 @@ _HOMES = {
     "Volume": "arstore.runtime.spec.options",
     "Progress": "arstore.store.progress",
     "Limits": "arstore.tar.limits",
+    "DecryptionKeys": "arstore.transport.decryption.keys",
+    "Encryption": "arstore.transport.export.encryption",
+    "Signer": "arstore.transport.signing.signer",
     **dict.fromkeys(_VALUES, "arstore.api.values"),
 }
 """Where the names of the library are defined."""

@@ -344,6 +344,12 @@ class PortInUseError(HostError):
     exit_code = 46
 
 
+class HighWaterError(ArstoreError):
+    """The store takes more space than the high-water mark that was given; the usage is on stdout."""
+
+    exit_code = 47
+
+
 # --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 
@@ -455,8 +461,8 @@ BRING_BACK = "`arstore check --repair --from SOURCE` brings it from an archive o
 
 
 def as_root() -> str:
-    """Hint that root may do it; "" when this is root already."""
-    return "run as root" if os.geteuid() else ""
+    """Hint that root may do it, of the host or of a user namespace; "" when this is root already."""
+    return "run as root, or in `arstore unshare`" if os.geteuid() else ""
 
 
 @contextmanager
@@ -525,6 +531,11 @@ def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return NotFoundError(what, why)
     return HostError(what, why)
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Return whether *error* means that the file system or a quota is full."""
+    return isinstance(error, NoSpaceError) or (isinstance(error, OSError) and error.errno in _NO_SPACE)
 
 
 def reportable(error: BaseException, what: str) -> ArstoreError | OSError:

@@ -134,16 +134,16 @@ def _runtime_directory(environ: Mapping[str, str], uid: int, make: bool) -> str:
     if os.access(usual, os.W_OK):
         return usual
     own = f"/tmp/arstore-{uid}"
-    return _private(own) if make else own
+    return _private(own, os.geteuid()) if make else own
 
 
-def _private(path: str) -> str:
+def _private(path: str, owner: int) -> str:
     """Create a private directory. Raises PermissionDeniedError if another user may have prepared it; OSError."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         status = os.lstat(path)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner or status.st_mode & 0o077:
             hint = "set XDG_RUNTIME_DIR or --runroot to a directory of your own"
             raise PermissionDeniedError(path, "exists, and is not a private directory of this user", hint) from None
     return path

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.api.config.settings import Settings
+    from arstore.api.store import Store as Library
     from arstore.errors import ArstoreError
     from arstore.store.additional import Wanted
     from arstore.store.progress import Progress
@@ -57,6 +58,8 @@ class Session:
         self.json = False
         self.quiet = False
         self.progress_kind = "auto"
+        self.most: int | None = None
+        """Bytes that the store may take, from `--max-size`; 0 for no limit, None if it was not given."""
         self.command: Ending | None = None
         self.place = ""
         """The store's root, once it is known."""
@@ -88,7 +91,7 @@ class Session:
         a command that only *reads* images needs no store, and one that *makes* something from an image creates the
         store. Raises StoreError, HostError, UsageError.
         """
-        from arstore.api.opening import opened
+        from arstore.api.opening import opened, set_budget
         from arstore.workers import fatal
 
         fatal.report = self.tell
@@ -98,12 +101,24 @@ class Session:
         additional = self.additional_stores(root)
         create = create or (makes and bool(additional))
         lacks = reads and bool(additional) and not create
-        tree = self.settings.tree if self.settings is not None else None
-        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, tree=tree) as store:
+        settings = self.settings
+        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, settings=settings) as store:
+            if self.most is not None:
+                set_budget(store, settings, self.most)
             try:
                 yield store
             finally:
                 self._tell_besides(store)
+
+    @contextmanager
+    def library(
+        self, rules: Rules | None = None, *, create: bool = False, reads: bool = False, makes: bool = False
+    ) -> Iterator[Library]:
+        """Open the store as the library offers it, with this policy; the other arguments are those of `store`."""
+        from arstore.api.store import Store as Library
+
+        with self.store(create, reads=reads, makes=makes) as store:
+            yield Library.over(store, self.settings, rules)
 
     def _tell_besides(self, store: Store) -> None:
         """Report side effects of the command."""

@@ -86,7 +86,21 @@ def import_opened(
     """Like `import_reference`, for a source that *opened* returns; it is given the place where streams are spooled."""
     rules = options.rules or Rules()
     store.clearance.make()
-    with Ingest(store.directories) as spool, opened(spool) as source:
+    with Ingest(store.directories) as spool:
+        spool.relief = store.clearance.relieve
+        return _taken(store, opened, options, progress, skipped, rules, spool)
+
+
+def _taken(
+    store: Store,
+    opened: Callable[[Spool], ImageSource],
+    options: ImportOptions,
+    progress: Progress | None,
+    skipped: SkippedTop | None,
+    rules: Rules,
+    spool: Ingest,
+) -> list[TakenImage]:
+    with opened(spool) as source:
         gate = gate_for(rules, source, options.place, store.graph.release)
         selection = Selector(source, options.wanted, options.limits, skipped, gate).select()
         if options.name:

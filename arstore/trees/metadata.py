@@ -32,12 +32,13 @@ LARGEST_ID = (1 << 32) - 2
 
 _PRIVILEGED = (b"trusted.", b"security.")
 _TOO_LARGE = "it is too large for this file system"
+_INVALID = "this host does not take its value"
 _DENIED = "this process may not set it"
 _REFUSALS = {
     errno.ENOTSUP: "this file system does not keep such attributes",
     errno.EPERM: _DENIED,
     errno.EACCES: _DENIED,
-    errno.EINVAL: "this host does not take its value",
+    errno.EINVAL: _INVALID,
     errno.ERANGE: _TOO_LARGE,
     errno.E2BIG: _TOO_LARGE,
     errno.ENOSPC: _TOO_LARGE,
@@ -156,6 +157,8 @@ class Metadata:
             why = _DENIED
             if self.privileged or not name.startswith(_PRIVILEGED):
                 why = _set_attribute(fd, node, name, value)
+            if why is _INVALID and self._maps is not None and name.startswith(b"system."):
+                why = "an id in it does not exist in this user namespace"
             if why:
                 self.attributes.drop(entry, name, why)
             else:

@@ -35,7 +35,7 @@ def report(
     found_runtime = runtime(place, known["runtime"].value, known["runtime"].source)
     space = namespaces()
     trees = tree_form(place, known["tree"].value, known["tree"].source, features, space)
-    store = store_state(*directories, additional)
+    store = store_state(*directories, additional, known["protect"].value)
     return {
         "versions": versions(),
         "host": host(),

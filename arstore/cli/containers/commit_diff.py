@@ -17,12 +17,12 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
-from arstore.cli.images.created import creation_time
 from arstore.cli.images.imports import besides, image_document, in_the_store
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
+from arstore.oci.timestamp import creation_time
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -48,7 +48,12 @@ _LAYER_ERRORS = (
 
 
 @exit_statuses(
-    errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS
+    errors.NotFoundError,
+    errors.AmbiguousError,
+    errors.InvalidReferenceError,
+    errors.InUseError,
+    errors.BudgetError,
+    *_LAYER_ERRORS,
 )
 @needing(Need.READING)
 @command("commit")

@@ -15,6 +15,7 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
     limit_option,
+    max_size_option,
     needing,
     progress_option,
     strict_xattrs_option,
@@ -24,6 +25,7 @@ from arstore.cli.containers.options.new_container import out_of_memory, warn_of_
 from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
+from arstore.cli.images.skipped import skipped_lines
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
@@ -64,6 +66,7 @@ class _Words(ContainerWords, PullWords):
     errors.PipelineTimeoutError,
     errors.PipelineRefusedError,
     errors.SubImageError,
+    errors.BudgetError,
     *POLICY_ERRORS,
 )
 @needing(Need.CONTAINERS)
@@ -122,6 +125,7 @@ class _Words(ContainerWords, PullWords):
 @container_options
 @pull_options
 @limit_option
+@max_size_option
 @strict_xattrs_option
 @progress_option
 @json_option
@@ -273,7 +277,7 @@ def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions
         for image in loaded.imported:
             write_line(image.digest, *image.names)
     for path, skipped in loaded.skipped.items():
-        for line in skipped.lines():
+        for line in skipped_lines(skipped.entries, skipped.count):
             session.note(f"{path}: {line}")
     for failure in loaded.failed[:_TOLD]:
         session.warn(f"{failure.path}: {failure.error}")

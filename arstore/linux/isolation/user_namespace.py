@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from arstore.linux.isolation.namespace import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
@@ -242,7 +241,6 @@ class _Mapper:
                 if os.read(go, 1):
                     os.dup2(said, 1)
                     os.dup2(said, 2)
-                    signal.signal(signal.SIGINT, signal.SIG_IGN)
                     words = [str(number) for row in rows for number in row]
                     os.execve(path, [os.path.basename(path), str(pid), *words], {"PATH": _PATH, "LC_ALL": "C"})
             finally:

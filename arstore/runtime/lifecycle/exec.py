@@ -44,7 +44,7 @@ from arstore.runtime.spec.process import (
     identity_section,
     working_directory,
 )
-from arstore.runtime.spec.users import require_mapped, resolve_user
+from arstore.runtime.spec.users import require_mapped, require_plain_files, resolve_user
 from arstore.runtime.stdio.streams import Detached, Stdio
 from arstore.runtime.stdio.terminal import raw_mode, window_size
 
@@ -287,6 +287,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions, size: 
         found["consoleSize"] = {"height": size[0], "width": size[1]}
     volumes = [(mount["destination"], mount["source"]) for mount in spec["mounts"] if mount["type"] == "bind"]
     with RootDirectory(bundle.rootfs, volumes) as root:
+        require_plain_files(root)
         if options.workdir:
             found["cwd"] = working_directory(options.workdir, root)
             check_working_directory(options.workdir, found["cwd"], root)

@@ -39,7 +39,7 @@ from arstore.runtime.spec.process import (
 from arstore.runtime.spec.resource_section import undelegated
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import UNCONFINED
-from arstore.runtime.spec.users import added_groups, require_mapped, resolve_user
+from arstore.runtime.spec.users import added_groups, require_mapped, require_plain_files, resolve_user
 from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
@@ -322,6 +322,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
         config.require("User")
     if not options.workdir:
         config.require("WorkingDir")
+    require_plain_files(root)
     user = resolve_user(config.user if options.user is None else options.user, root)
     user = require_mapped(user, added_groups(options.groups, root) if options.groups else ())
     cwd = working_directory(options.workdir or config.working_dir, root)

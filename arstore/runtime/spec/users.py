@@ -6,6 +6,7 @@ docker: a line `1000:x:5:…` in passwd defines a user name. Malformed lines are
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import IdentityError, ImageConfigError
@@ -77,6 +78,18 @@ def require_mapped(user: User, added: Sequence[int] = ()) -> User:
             why = f"this user's containers have {count} {'id' if count == 1 else 'ids'}, and this one is not among them"
             raise IdentityError(missing[0], why, "docs/rootless.md shows how root grants more of them")
     return user._replace(groups=(*user.groups, *added)) if added else user
+
+
+def require_plain_files(root: RootDirectory) -> None:
+    """Check that /etc/passwd and /etc/group in *root* are regular files, if they exist.
+
+    runc opens both in the container before it starts any process: a FIFO there would never let it go on.
+    Raises ImageConfigError, OSError.
+    """
+    for path in ("/etc/passwd", "/etc/group"):
+        about = root.stat(path)
+        if about is not None and not stat.S_ISREG(about.st_mode):
+            raise ImageConfigError(path, "is not a regular file in the container's root file system")
 
 
 def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:
