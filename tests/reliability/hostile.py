@@ -48,11 +48,13 @@ class Result:
 
 @functools.cache
 def cases() -> list[Case]:
-    """The cases that differ here: in a user namespace, all trees are directories."""
+    """The cases that differ here: in a user namespace, all trees are directories, and no source can have devices."""
     if user_namespace.is_initial():
         return list(CASES)
     found: dict[str, Case] = {}
     for case in CASES:
+        if case.group == "containers" and case.name.partition(",")[0].endswith("that is a device"):
+            continue
         one = replace(case, form="directory")
         found.setdefault(one.title, one)
     return list(found.values())
