@@ -14,6 +14,7 @@ import site
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
+_PATIENCE = 10.0
+"""Seconds that the last processes of an exercise may take to end."""
 _PROBE = "import click, lmdb, arstore"
 
 
@@ -39,8 +42,11 @@ def main(name: str, words: list[str]) -> int:
         python = _interpreter(user, home)
         inner = [python, "-m", "reliability", *words]
         status = _run(user, home, [python, "-m", "arstore", "--root", f"{home}/unused", "unshare", *inner])
+        until = time.monotonic() + _PATIENCE
+        while (processes := sorted(set(_processes(ids)) - before)) and time.monotonic() < until:
+            time.sleep(0.1)
         left = {
-            "processes": sorted(set(_processes(ids)) - before),
+            "processes": processes,
             "files of subordinate ids": _foreign_files(home, user.pw_uid),
             "mounts": _mounts(home),
             "control groups": sorted(set(_groups(user.pw_uid)) - groups),
