@@ -6,9 +6,11 @@ command lines; for all others, `clicked` converts the declaration to a click com
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from arstore import errors
+from arstore.cli.namespace import Need, enter
 from arstore.cli.parameter import Choice, Option, option
 from arstore.cli.session import PROGRESS_KINDS
 from arstore.trees.contents import MODES
@@ -104,6 +106,8 @@ class Command(Declared):
     """Whether the configuration files are read before the command runs."""
     keeps = True
     """Whether their parsed form may be written to the runroot."""
+    need: Need | None = None
+    """Why it needs a user namespace when an ordinary user runs it; None if it needs none."""
     any_status = False
     """True if it can end with the exit status of a program in a container."""
 
@@ -111,6 +115,8 @@ class Command(Declared):
         """Prepare *session* for the command's function. Raises UsageError, ConfigFileError."""
         if self.configured:
             session.configure(keep=self.keeps)
+        if self.need is not None and os.geteuid():
+            enter(session, self.need)
 
     def status_of(self, error: ArstoreError) -> int:
         """Return the exit status for *error*."""
@@ -206,6 +212,16 @@ def keeping_nothing(decorated: Command) -> Command:
     """Let a command change nothing at all, not even the cache of the configuration files."""
     decorated.keeps = False
     return decorated
+
+
+def needing(need: Need) -> Callable[[Command], Command]:
+    """Return a decorator that lets an ordinary user's command run in a user namespace."""
+
+    def decorate(decorated: Command) -> Command:
+        decorated.need = need
+        return decorated
+
+    return decorate
 
 
 def exit_statuses(*classes: type[ArstoreError]) -> Callable[[Command], Command]:

@@ -14,9 +14,11 @@ from arstore.cli.command import (
     command,
     exit_statuses,
     json_option,
+    needing,
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, require_admitted
@@ -60,6 +62,7 @@ class _Words(_Allowed, PolicyWords):
     errors.DigestMismatchError,
     *POLICY_ERRORS,
 )
+@needing(Need.MOUNTS)
 @command("mount")
 @argument("what", metavar="IMAGE|CONTAINER")
 @argument("target", required=False, type=FilePath())

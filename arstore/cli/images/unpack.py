@@ -10,9 +10,11 @@ from arstore.cli.command import (
     command,
     exit_statuses,
     json_option,
+    needing,
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument
 from arstore.cli.terminal.output import write_json
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     errors.UnsafePathError,
     *POLICY_ERRORS,
 )
+@needing(Need.OWNERS)
 @command("unpack")
 @argument("image")
 @argument("directory", metavar="DIR", type=FilePath())

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 from arstore.cli.upkeep.plans import write_freed, write_parts
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.InUseError)
+@needing(Need.REMOVAL)
 @command("prune")
 @option("--unused-for", "age", metavar="AGE", help="Images that were not used for AGE, such as 12h, 30d or 2w.")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from arstore.disk import granted_ids
 from arstore.disk.claims import Claims
 from arstore.disk.staging import Ingest
 from arstore.errors import WRONG_CONTENT, ArstoreError, HostError, MissingBlobError, is_no_space
@@ -100,6 +101,8 @@ class Taking:
         """See `Store.take`."""
         store = self._store
         store.graph.verify()
+        if self._forms:
+            granted_ids.record(store.directories.root)
         attempts = 0
         store.clearance.make()
         with Claims(store.directories.claims) as claims:
