@@ -5,9 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import NoReturn
 
 from arstore import end_at_interrupt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _SHORT_OF_MEMORY = ("failed to map segment", "cannot allocate memory")
 """Words that the dynamic linker and the kernel use when there is no memory for a module."""
@@ -25,6 +31,7 @@ def main() -> NoReturn:
         from arstore.cli.deferred import defer
 
         defer("inspect")
+        defer("typing", TYPE_CHECKING=False)
         from arstore.cli.main import main as program
     except (ImportError, OSError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not any(text in str(error).lower() for text in _SHORT_OF_MEMORY):

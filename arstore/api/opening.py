@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.api import places
+from arstore.builtin import contextmanager, partial, suppress
 from arstore.errors import UsageError, naming
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ command lines; for all others, `clicked` converts the declaration to a click com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.parameter import Choice, Option, option
@@ -14,12 +14,14 @@ from arstore.cli.session import PROGRESS_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from arstore.cli.parameter import Parameter
     from arstore.cli.session import Session
     from arstore.errors import ArstoreError
 
-F = TypeVar("F", bound="Callable[..., Any]")
+    F = TypeVar("F", bound="Callable[..., Any]")
+
 
 ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.ArstoreError,

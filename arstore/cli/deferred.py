@@ -1,7 +1,8 @@
 """Deferred modules: modules that others import but rarely use are loaded on first use.
 
 The standard library's dataclasses import `inspect`, which imports six more modules, among them those of the compiler.
-It is needed only for data classes without a docstring.
+It is needed only for data classes without a docstring. `typing` imports `re`, `functools`, `contextlib` and others (8
+ms together), and most modules of arstore use nothing of it but TYPE_CHECKING.
 
 A placeholder module imports the real one on first attribute access, and forwards to it from then on. Code that imports
 the module after that gets the real one.
@@ -9,9 +10,13 @@ the module after that gets the real one.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+else:
+    ModuleType = type(sys)
 
 
 class _Deferred(ModuleType):
@@ -23,10 +28,12 @@ class _Deferred(ModuleType):
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), name)
+        __import__(self.__name__)
+        return getattr(sys.modules[self.__name__], name)
 
 
-def defer(*names: str) -> None:
-    """Defer loading these modules, unless they are loaded already."""
-    for name in names:
-        sys.modules.setdefault(name, _Deferred(name))
+def defer(name: str, **known: object) -> None:
+    """Defer loading this module until anything but the *known* attributes is used, unless it is loaded already."""
+    if name not in sys.modules:
+        module = sys.modules[name] = _Deferred(name)
+        module.__dict__.update(known)

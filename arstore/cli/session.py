@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol, contextmanager
 from arstore.cli.terminal.output import human_size, printable
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ Not here: hosts that share one file system over a network. A store on such a fil
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
+from arstore.builtin import suppress
 from arstore.disk.access import give_to_owner
 from arstore.linux.files.filelock import is_locked, lock_byte
 from arstore.linux.isolation.namespace import identity

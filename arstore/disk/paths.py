@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager, suppress
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.disk.access import Access, access_to, require_local, require_writable
 from arstore.errors import HostError, StoreDamagedError

@@ -6,9 +6,9 @@ Even a removal has to write new pages of the graph, and it must work on a full d
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager, suppress
 from arstore.trace import reached
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from typing import TYPE_CHECKING
 
+from arstore.builtin import Lock
 from arstore.linux.files.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.mounting.mountinfo import mount_id_of
@@ -22,7 +22,7 @@ BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
 
 _DEEPEST = 32
-_LINKED = threading.Lock()
+_LINKED = Lock()
 """Held while a name of a file with several is deleted."""
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 

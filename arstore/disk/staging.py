@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
 from arstore.disk.partial import keep_fetched
@@ -155,7 +154,9 @@ def _empty(path: str) -> int:
                     with suppress(OSError):
                         freed.append(remove(f"{path}/{name}"))
 
-        threads = [threading.Thread(target=work) for _ in range(more)]
+        from threading import Thread
+
+        threads = [Thread(target=work) for _ in range(more)]
         for thread in threads:
             thread.start()
         work()

@@ -8,11 +8,11 @@ passes *survives_copy*, a function of a form's name.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import lmdb
 
+from arstore.builtin import suppress
 from arstore.errors import StoreVersionError
 from arstore.graph.newer import refuse_unknown_tables
 from arstore.graph.snapshot import HOME, Snapshot

@@ -11,9 +11,9 @@ The program decides how an error is written (`workers.fatal`).
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.errors import ArstoreError, NoSpaceError, StoreDamagedError
 from arstore.graph.datafile import DAMAGE_HINT, DATA, MAP_SIZE
 from arstore.graph.lockfile import FILE as LOCK

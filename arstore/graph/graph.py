@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import lmdb
 
+from arstore.builtin import Lock, contextmanager
 from arstore.disk.access import Access, access_to, require_local, require_lockless, require_writable
 from arstore.disk.paths import STORE_FILE
 from arstore.disk.reserve import SPARE, Spare
@@ -107,7 +106,7 @@ class Graph:
         self._survives_copy = survives_copy
         self._root = os.path.dirname(path)
         self._environment: lmdb.Environment | None = None
-        self._opening = threading.Lock()
+        self._opening = Lock()
         self._is_older = False
         self._fault: identity.IdentityFault | None = None
         self._access: Access | None = None

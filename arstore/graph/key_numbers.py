@@ -7,7 +7,9 @@ time is spent waiting for memory. So each key is looked up once, and counting an
 from __future__ import annotations
 
 from itertools import count, repeat
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from arstore.builtin import cast
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, KeysView, Sequence

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import os
 import struct
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from arstore.builtin import partial, suppress
+from arstore.dataclass import dataclass, field
 from arstore.graph.datafile import HALVINGS
 from arstore.values import NamedTuple
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.disk.access import give_to_owner
 from arstore.errors import from_os_error
 from arstore.trace import reached

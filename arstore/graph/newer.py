@@ -8,8 +8,9 @@ that an older arstore may ignore, or even lose, belongs in the table of hints (`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from arstore.builtin import cast
 from arstore.errors import StoreVersionError
 from arstore.graph.record_checksum import is_sealed, unsealed
 from arstore.graph.records import KINDS, TABLES, RecordCodec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import lmdb
 
     from arstore.graph.lmdb_types import Transaction
+
 
 _TABLES = frozenset(table.encode() for table in TABLES)
 _BEHIND = b"0"

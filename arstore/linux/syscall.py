@@ -8,9 +8,10 @@ them. ctypes releases the GIL during the call.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 from typing import TYPE_CHECKING
+
+from arstore.builtin import cache
 
 if TYPE_CHECKING:
     import ctypes
@@ -61,7 +62,7 @@ def _call(name: str, arguments: tuple[Argument, ...], what: str | bytes | None) 
             raise OSError(code, os.strerror(code), what)
 
 
-@functools.cache
+@cache
 def _function(name: str, count: int) -> tuple[Callable[..., int], Callable[[], int]]:
     """Return the libc function *name* for *count* arguments, and a function that returns errno after a call.
 
@@ -83,7 +84,7 @@ def _missing(*_: Argument) -> int:
     return -1
 
 
-@functools.cache
+@cache
 def _library() -> ctypes.CDLL:
     import ctypes
 

@@ -20,10 +20,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
 from arstore.disk.paths import own_names
 from arstore.errors import BRING_BACK, ConflictError, InUseError, MissingBlobError, StoreDamagedError, naming

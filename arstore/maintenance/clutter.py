@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass
 from arstore.disk.owner import Owner
 from arstore.disk.paths import RESERVED
 from arstore.mounts.leftovers import left_in, leftovers

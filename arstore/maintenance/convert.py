@@ -7,10 +7,10 @@ form, nor merged indexes, which follow from their members.
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from arstore.builtin import Enum
+from arstore.dataclass import dataclass, replace
 from arstore.disk.access import require_writable
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError, as_root
 from arstore.store.collect.holders import tree_holders
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from arstore.trees.format import TreeFormat
 
 
-class Fate(enum.Enum):
+class Fate(Enum):
     """The outcome for a tree."""
 
     CONVERTED = "converted"

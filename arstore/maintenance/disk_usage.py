@@ -7,11 +7,11 @@ The parts add up to the total, and the total equals that of du(1). Content witho
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from operator import mul, sub
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.graph.key_numbers import Numbers
 from arstore.maintenance.clutter import find_clutter, strays
 from arstore.maintenance.remove import Membership

@@ -9,9 +9,9 @@ that only they need, and leftovers of dead processes (`maintenance.clutter`). Fi
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass
 from arstore.disk.owner import Owner
 from arstore.disk.staging import Ingest
 from arstore.graph import hints

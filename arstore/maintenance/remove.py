@@ -7,9 +7,9 @@ the steps of `sweep`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, replace
 from arstore.disk.staging import Ingest
 from arstore.errors import InUseError
 from arstore.graph.soundness import require_sound

@@ -8,9 +8,9 @@ every removal (`store.collect.sweep`). A layer without a tree is like one whose 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, replace
 from arstore.disk.staging import Ingest
 from arstore.graph.soundness import require_sound
 from arstore.maintenance.scan.walk import freed

@@ -11,8 +11,9 @@ bottom up into pieces of a fixed number of members, so that images built on each
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.digest import Digest
 from arstore.mounts.overlay import MAX_LOWERS
 from arstore.trees.forms import properties

@@ -12,9 +12,9 @@ scope: the content of an attachment, and whether to trust it.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern
 from arstore.digest import Digest, is_digest
 from arstore.oci.descriptor import REF_NAME, Descriptor
 from arstore.oci.document import encode
@@ -51,7 +51,7 @@ EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 """The empty content, and its type (image-spec manifest.md, "Guidance for an Empty Descriptor")."""
 EMPTY_DIGEST = Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
 
-_TAG = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64,128})(?:\.(sig|att|sbom))?")
+_TAG = pattern(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64,128})(?:\.(sig|att|sbom))?")
 _NO_TIME = "0001-01-01T00:00:00Z"
 
 

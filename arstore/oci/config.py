@@ -10,9 +10,9 @@ manifest.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.digest import Digest
 from arstore.errors import ImageConfigError
 from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse
@@ -22,6 +22,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 _FIELDS = ("created", "author", "config", "rootfs", "history")
 _ROOTFS_FIELDS = ("type", "diff_ids")

@@ -7,9 +7,9 @@ that needs its content. Not in scope: the content.
 from __future__ import annotations
 
 from binascii import Error, a2b_base64
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field, replace
 from arstore.errors import ManifestError
 from arstore.oci.document import Fields, shown
 from arstore.oci.platform import Platform
@@ -17,6 +17,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.digest import Digest
 

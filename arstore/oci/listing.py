@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.digest import Digest
 from arstore.errors import ManifestError
 from arstore.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.oci.document import Fields
 

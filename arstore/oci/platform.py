@@ -7,20 +7,21 @@ same architecture is suitable too; one for a lesser architecture (386 on amd64) 
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern
 from arstore.errors import InvalidReferenceError
 from arstore.oci.document import Fields, shown
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 _FIELDS = ("os", "architecture", "variant", "os.version", "os.features")
-_COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_VARIANT = re.compile(r"v([0-9]{1,4})(?:\.([0-9]{1,4}))?")
+_COMPONENT = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_VARIANT = pattern(r"v([0-9]{1,4})(?:\.([0-9]{1,4}))?")
 
 _SYSTEMS: Mapping[str, str] = {"macos": "darwin"}
 _ARCHITECTURES: Mapping[str, tuple[str, str]] = {
@@ -95,7 +96,7 @@ class Platform(NamedTuple):
         variant = self.variant.lower() or implied
         if variant[:1].isdigit():
             variant = f"v{variant}"
-        level = _VARIANT.fullmatch(variant)
+        level = _VARIANT.fullmatch(variant) if variant else None
         if level is not None and level[2] == "0":
             variant = f"v{level[1]}"
         if architecture == "arm" and not variant:

@@ -17,10 +17,10 @@ import contextlib
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass
 from arstore.errors import LimitError
 from arstore.linux.mounting.mountinfo import mount_id_of
 from arstore.tar.entry import shown

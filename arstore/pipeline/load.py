@@ -17,9 +17,9 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.disk.paths import opened
 from arstore.errors import (
     ArstoreError,

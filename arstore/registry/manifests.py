@@ -6,9 +6,9 @@ digest in the registry's answer. Its meaning is left to the caller, but if its t
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from arstore import json
 from arstore.digest import Digest, is_digest, verify
 from arstore.errors import (
     LimitError,

@@ -6,11 +6,11 @@ Distribution-spec, "Listing Referrers" and "Referrers Tag Schema". The entries o
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from arstore import json
+from arstore.builtin import pattern
 from arstore.digest import Digest
 from arstore.errors import ArstoreError, LimitError, RegistryAnswerError, RegistryNotFoundError
 from arstore.oci.descriptor import Descriptor
@@ -35,7 +35,7 @@ MOST = 50_000
 """Entries of a list at most."""
 _TRIES = 5
 _NO_API = frozenset({400, 404, 405, 406, 415})
-_ODD = re.compile("[^A-Za-z0-9._-]")
+_ODD = pattern("[^A-Za-z0-9._-]")
 
 
 class Referrer(NamedTuple):

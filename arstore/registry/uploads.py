@@ -7,9 +7,10 @@ and a registry is asked for its position only after an error; the closing reques
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from arstore.builtin import Protocol
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
 from arstore.registry.blobs import head_blob
 from arstore.registry.failure import error_of

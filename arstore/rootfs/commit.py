@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.digest import CHUNK, Digest
 from arstore.disk.staging import Ingest
 from arstore.errors import BRING_BACK, MissingBlobError

@@ -10,13 +10,13 @@ for all files. Not here: which names are hard links to one inode.
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.builtin import Enum
+from arstore.dataclass import dataclass, field
 from arstore.digest import CHUNK
 from arstore.linux.files.opening import DIRECTORY
 from arstore.rootfs.commit import image_view
@@ -38,7 +38,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 
-class DiffKind(enum.Enum):
+class DiffKind(Enum):
     """Kind of change of a path; the values are the letters that `docker diff` prints."""
 
     ADDED = "A"

@@ -8,9 +8,9 @@ it.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack, contextmanager, suppress
 from arstore.errors import ArstoreError, ConflictError, InUseError, MountError, NotFoundError, StoreDamagedError
 from arstore.linux.process import boot_id
 from arstore.mounts.merge_plan import Run, plan

@@ -7,11 +7,12 @@ running the command lines (`lifecycle.keeper`) and finding a runtime (`discovery
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore import json
+from arstore.builtin import Protocol
 from arstore.errors import (
     ArstoreError,
     CommandNotExecutableError,

@@ -6,9 +6,9 @@ A layout, a backup and a store look alike from outside. Writing into a store's d
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.errors import ConflictError, UsageError
 from arstore.graph import identity
 from arstore.linux.mounting.place import Place, place_of

@@ -10,12 +10,12 @@ by the process that starts the container and attends to it, others by processes 
 
 from __future__ import annotations
 
-import json
 import os
 from binascii import crc32
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore import json
+from arstore.builtin import contextmanager, suppress
 from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.linux.files.filelock import is_locked, lock_byte
 from arstore.linux.files.reading import read_start
@@ -23,6 +23,7 @@ from arstore.linux.files.writing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 RUN_NAME = "run.json"
 VERSION = 1

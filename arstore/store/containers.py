@@ -17,11 +17,10 @@ that looks finds the owner dead (`dead`) and removes the container.
 from __future__ import annotations
 
 import os
-import re
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern, suppress
 from arstore.disk.owner import Owner
 from arstore.disk.staging import Ingest
 from arstore.errors import (
@@ -58,7 +57,7 @@ MIN_PREFIX = 2
 _NAMED = 4
 """Maximum number of containers that an error lists."""
 
-_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+_ID = pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 
 
 class Container(NamedTuple):

@@ -8,9 +8,9 @@ only be read.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.errors import ArstoreError
 from arstore.graph.hints import hint, hints, put_hint
 

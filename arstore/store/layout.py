@@ -9,11 +9,11 @@ the images, with the annotation SUBJECT. Source: OCI image-spec, image-layout.md
 
 from __future__ import annotations
 
-import json
 import os
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore import json
+from arstore.builtin import Protocol, contextmanager, suppress
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
 from arstore.graph.identity import ANNOTATION, ID

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.free_space import default_reserve, free_space
 from arstore.disk.owner import Owner

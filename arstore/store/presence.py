@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.disk.paths import RESERVED, STORE_FILE, own_names
 from arstore.errors import HostError, NoStoreError
 from arstore.graph.datafile import MAP_SIZE

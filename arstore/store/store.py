@@ -7,10 +7,9 @@ first use. Several processes may have a store open; each sees what another has p
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager, partial
 from arstore.digest import Digest
 from arstore.disk.access import Access
 from arstore.disk.owner import withdraw

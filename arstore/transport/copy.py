@@ -6,9 +6,9 @@ once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field, replace
 from arstore.disk.staging import Ingest
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name

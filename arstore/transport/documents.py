@@ -6,8 +6,9 @@ must have the descriptor's digest. Not in scope: the meaning of documents (`fact
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.digest import CHUNK, Digest, verify
 from arstore.errors import ArstoreError, DigestMismatchError, MissingBlobError
 from arstore.oci.descriptor import Flawed

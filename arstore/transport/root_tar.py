@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from io import FileIO
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass
 from arstore.digest import CHUNK, Digest
 from arstore.disk.free_space import Room
 from arstore.disk.staging import Ingest

@@ -14,8 +14,9 @@ content, a registry has no new tag. Leaving the context before `publish` removes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.digest import Digest
 from arstore.oci.descriptor import Descriptor
 from arstore.values import NamedTuple

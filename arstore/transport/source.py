@@ -27,8 +27,9 @@ not trusted: `selection.attached` opens each manifest with `open_manifest` and c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.store.ingest.incoming import BlobReader, BlobSource, Window
 from arstore.values import NamedTuple
 

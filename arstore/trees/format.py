@@ -8,8 +8,9 @@ its *needs*. `adaptation` in this package answers them, also with a cap, when a 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.tar.limits import ACCEPTED
 from arstore.trees.attributes import Dropped
 from arstore.values import NamedTuple, Slotted

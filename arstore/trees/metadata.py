@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.errors import TarError
 from arstore.linux.files.chmod import chmod_node
 from arstore.linux.files.xattr import set_xattr

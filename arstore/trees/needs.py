@@ -7,18 +7,19 @@ The file is a JSON object with the members of `Needs`, byte strings as Latin-1 t
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from arstore import json
 from arstore.errors import StoreDamagedError
 from arstore.trees.attributes import Dropped
 from arstore.trees.format import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
 NAME = "needs.json"
 NO_NEEDS = f"{NAME}:-"

@@ -7,9 +7,9 @@ read no layers do not pay for these modules.
 from __future__ import annotations
 
 import importlib
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.tar import codec
 from arstore.tar.codec import Compression
 

@@ -15,8 +15,9 @@ Paths are followed as in a chroot; missing components are kept by name. Not here
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.errors import UnsafePathError
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.whiteout import OPAQUE_NAME, PREFIX, Mark, mark_of

@@ -10,10 +10,10 @@ loading the module that parses policies (`policy.document`).
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore import json
 from arstore.errors import PolicyError, reason
 from arstore.linux.files.reading import read_file
 from arstore.oci.document import shown
@@ -21,6 +21,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.trust.policy.model import Policy
 

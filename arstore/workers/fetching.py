@@ -18,12 +18,13 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol, suppress
 from arstore.digest import CHUNK
 from arstore.errors import ArstoreError, HostError, naming, reportable
 from arstore.linux.files.writing import write_all
+from arstore.values import NamedTuple
 from arstore.workers.wire import packed, unpacked
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager
 from arstore.cli.command import ContainerCommand, command, json_option, progress_option
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import (

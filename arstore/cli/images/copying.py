@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
@@ -16,7 +16,7 @@ from arstore.cli.trust.signing import SIGNING_ERRORS, SigningWords, copy_signer,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from arstore.cli.session import Session
     from arstore.transport.export.encryption import Encryption

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import TypedDict
 from arstore.cli.parameter import Range, option
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from arstore import errors
+from arstore.builtin import TypedDict
 from arstore.cli.parameter import option
 
 REFERRERS = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import contextmanager, suppress
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,

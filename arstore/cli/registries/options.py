@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import TypedDict
 from arstore.cli.command import REGISTRY_ERRORS as REGISTRY_ERRORS
 from arstore.cli.parameter import Choice, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.cli.session import Session
     from arstore.oci.docker_reference import DockerReference

@@ -8,14 +8,13 @@ are not UTF-8 are escaped in both. `write_path` and `write_shown` write bytes un
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
-from contextlib import contextmanager
 from itertools import chain, islice
-from operator import add
 from typing import TYPE_CHECKING
 
+from arstore import json
+from arstore.builtin import add, contextmanager
 from arstore.errors import HostError, reason
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ threads are used, because the store forks workers.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from arstore.builtin import cast, contextmanager
 from arstore.cli.terminal.output import human_size, json_text, printable
 from arstore.store.progress import NoProgress
 

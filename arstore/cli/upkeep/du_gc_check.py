@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import suppress
 from arstore.cli.command import (
     IMAGE_ERRORS,
     SOURCE_ERRORS,
@@ -22,6 +22,7 @@ from arstore.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.cli.session import Session
     from arstore.maintenance.check import Finding, HitImage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 
+from arstore.builtin import suppress
 from arstore.linux.syscall import AT_FDCWD, c_string, libc
 
 _NOREPLACE, _EXCHANGE = 1, 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from arstore.builtin import suppress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import functools
 import os
 import struct
 from typing import TYPE_CHECKING
 
+from arstore.builtin import cache
 from arstore.linux.syscall import libc
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def supported() -> bool:
     return os.uname().machine in _AUDIT and os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
 
 
-@functools.cache
+@cache
 def program(denied: frozenset[str], machine: str = "") -> bytes:
     """Return a filter under which each of the calls *denied* kills the process (SIGSYS).
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-
+from arstore.builtin import Enum
+from arstore.dataclass import dataclass
 from arstore.workers.wire import answer
 
 
 @answer
-class Damage(enum.Enum):
+class Damage(Enum):
     """Kinds of findings. Those in `HARMLESS` do not make a store damaged; most are clutter that `gc` removes."""
 
     BLOB_MISSING = "blob-missing"

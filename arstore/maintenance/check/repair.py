@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import replace
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, StoreDamagedError
 from arstore.linux.files.xattr import remove_acls

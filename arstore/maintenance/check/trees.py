@@ -6,12 +6,12 @@ Only trusted trees are checked: trees that a power cut may have damaged are rebu
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from arstore.builtin import Enum
+from arstore.dataclass import dataclass
 from arstore.digest import Digest
 from arstore.disk.access import Access
 from arstore.disk.paths import opened
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 class Aspect(Enum):
     """The way in which a tree is checked."""
 
-    INDEX = auto()
-    FILES = auto()
-    UNRECORDED = auto()
+    INDEX = 1
+    FILES = 2
+    UNRECORDED = 3
     """Files for which no sums were recorded."""
 
 

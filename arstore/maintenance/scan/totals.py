@@ -6,9 +6,9 @@ links counts once, where it is first found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.maintenance.scan.size_table import Sizes
 from arstore.values import NamedTuple
 from arstore.workers.wire import answer

@@ -13,11 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
-from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from arstore.builtin import MappingProxyType, partial, suppress
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.paths import KEPT_ASIDE, RESERVED, is_of_the_disk, opened
 from arstore.disk.rmtree import BLOCK

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern
 from arstore.errors import RegistryConfigError, reason
 from arstore.oci.document import shown
 from arstore.registry.configuration.places import Places, read_file
@@ -18,6 +19,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 ALL, DIGEST_ONLY, TAG_ONLY = "all", "digest-only", "tag-only"
 _TOP = frozenset(
@@ -27,8 +29,8 @@ _TOP = frozenset(
 _REGISTRY = frozenset({"prefix", "location", "insecure", "blocked", "mirror-by-digest-only", "mirror"})
 _MIRROR = frozenset({"location", "insecure", "pull-from-mirror"})
 _MODES = frozenset({"", "enforcing", "permissive", "disabled"})
-_LOCATION = re.compile(r"[A-Za-z0-9._~\[\]:/-]{1,1024}")
-_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?")
+_LOCATION = pattern(r"[A-Za-z0-9._~\[\]:/-]{1,1024}")
+_HOST = pattern(r"(?:\*\.)?[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?")
 
 
 class Mirror(NamedTuple):

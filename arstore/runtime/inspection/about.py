@@ -8,10 +8,9 @@ are imported when they are needed, because `ps` usually needs few. Out of scope:
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from arstore.builtin import cached_property, suppress
 from arstore.errors import (
     ArstoreError,
     ImageConfigError,

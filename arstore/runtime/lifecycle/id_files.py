@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 
+from arstore.builtin import suppress
 from arstore.errors import HostError, from_os_error
 
 

@@ -6,9 +6,9 @@ Out of scope: processes, see `launcher`.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack, nullcontext
 from arstore.disk.cgroups import cgroups_path, delegated
 from arstore.errors import ImageConfigError, RuntimeMissingError
 from arstore.linux.isolation import capability

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager, suppress
 from arstore.runtime.lifecycle.state import write_state
 from arstore.runtime.spec.restart import Restart, pause_after
 

@@ -8,9 +8,9 @@ in the bundle, mounted over the image's, which stay as they are. Out of scope: w
 from __future__ import annotations
 
 import pwd
-import re
 from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern
 from arstore.errors import NotFoundError
 from arstore.runtime.spec.sizes import refused
 from arstore.runtime.spec.users import FILE_LIMIT
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.image_files import RootDirectory
     from arstore.runtime.spec.users import User
 
-_VARIABLE = re.compile(r"\$(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\b|\$\{(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\}")
+_VARIABLE = pattern(r"\$(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\b|\$\{(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\}")
 
 
 class Accounts(NamedTuple):

@@ -15,11 +15,11 @@ content of rootfs.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore import json
 from arstore.errors import HostError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, unshare
 from arstore.linux.mounting.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE, mount

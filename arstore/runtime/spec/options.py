@@ -6,10 +6,9 @@ Out of scope: the syntax of single options, which is in the module of each theme
 
 from __future__ import annotations
 
-import re
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from arstore.builtin import MappingProxyType, pattern
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.accounts import Accounts
 from arstore.runtime.spec.defaults import SHM_SIZE
@@ -26,13 +25,14 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from arstore.runtime.spec.devices import HostDevice
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.mounts.filesystems import Tmpfs
     from arstore.runtime.spec.nets.kinds import Network
 
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
+_HOST_NAME = pattern(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
 
 class RunOptions(NamedTuple):

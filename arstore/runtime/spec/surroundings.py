@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from arstore.builtin import MappingProxyType
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

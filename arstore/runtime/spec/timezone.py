@@ -8,11 +8,10 @@ a mount would cover its target.
 from __future__ import annotations
 
 import os
-import re
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern, suppress
 from arstore.errors import HostError, UsageError
 from arstore.runtime.spec.sizes import refused
 
@@ -23,7 +22,7 @@ LOCAL = "local"
 PLACE = "/etc/localtime"
 
 _ZONES = "/usr/share/zoneinfo"
-_NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,3}")
+_NAME = pattern(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,3}")
 _LARGEST = 1 << 20
 _MAGIC = b"TZif"
 

@@ -6,9 +6,9 @@ Names keep an image too (`roots`), but do not use its trees.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
 from arstore.graph.hints import hints

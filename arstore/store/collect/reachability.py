@@ -5,9 +5,9 @@ The tables of a snapshot are read once, completely, for all images. The results 
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from arstore.builtin import cached_property
 from arstore.graph.key_numbers import UNKNOWN, Numbers
 from arstore.mounts.merge_plan import FEWEST, MOST, Run, plan, run_key
 from arstore.values import NamedTuple

@@ -11,12 +11,11 @@ Removal has three steps, and a process may die after each:
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass, replace
 from itertools import chain
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from arstore.builtin import MappingProxyType, suppress
+from arstore.dataclass import dataclass, replace
 from arstore.store.leftovers import places_of
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -176,6 +175,6 @@ def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: 
 
 
 def _take(ingest: Ingest, path: str, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         ingest.take(path, name)
         reached("remove.file-moved")

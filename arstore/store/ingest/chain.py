@@ -12,9 +12,9 @@ tree of the top layer, for this chain only. Runs of small trees get a merged ind
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack, suppress
 from arstore.digest import Digest
 from arstore.errors import ArstoreError
 from arstore.graph.records import RULES, TreeRecord

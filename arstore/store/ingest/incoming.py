@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.errors import BRING_BACK, MissingBlobError
 from arstore.values import NamedTuple
 

@@ -8,10 +8,10 @@ with the first one that has to be read.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from arstore.builtin import partial
+from arstore.dataclass import dataclass, field, replace
 from arstore.digest import Digest, VerifiedReader, verify
 from arstore.disk.free_space import Room
 from arstore.disk.partial import drop_beginning, fetched_name, open_beginning
@@ -35,6 +35,7 @@ from arstore.workers.shared_budget import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import TypeVar
 
     from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
     from arstore.trees.format import TreeFormat
     from arstore.workers.pool import Outcome
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
 
 _MANY = 256
 """Number of files from which on the file system is synced once, instead of each file."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
 
+from arstore.builtin import Enum
+from arstore.dataclass import dataclass, replace
 from arstore.disk.rmtree import remove_children
 from arstore.store.ingest.incoming import prepare_fetching, rest_opener
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
@@ -59,9 +59,9 @@ _BESIDES = 8 << 20
 class Again(Enum):
     """Why a layer has to be read again, from its blob, which is complete and verified by then."""
 
-    ALONE = auto()
+    ALONE = 1
     """Other layers had the memory."""
-    OTHER_FORM = auto()
+    OTHER_FORM = 2
     """The first form cannot represent it."""
 
 

@@ -8,10 +8,10 @@ it fails, or finds that the tree has come into use, everything is undone.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.linux.files.rename import exchange
 from arstore.linux.process import boot_id
 from arstore.trace import reached
@@ -90,7 +90,7 @@ class Replacement:
             return
         # This cannot be undone at once: the record stays unchanged until the transaction commits.
         self._good.pop(key, None)
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             self._ingest.take(path, f"replaced-{os.path.basename(path)}")
         self._ingest.place(staged, path)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager
 from arstore.errors import DecryptionError
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.embedded import EmbeddedBlobs

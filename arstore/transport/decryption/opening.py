@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import replace
 from arstore.digest import CHUNK, Digest
 from arstore.errors import DecryptionError
 from arstore.oci.descriptor import Descriptor

@@ -8,10 +8,9 @@ and writes them.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack, contextmanager, partial
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.errors import (
     BRING_BACK,

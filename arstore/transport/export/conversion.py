@@ -6,9 +6,9 @@ Docker's image manifest version 2, schema 2. A config is the same bytes in both.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import replace
 from arstore.errors import ConversionError, DecryptionError
 from arstore.oci import media_type as types
 from arstore.oci.index import Index

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager
 from arstore.disk.access import Access
 from arstore.disk.staging import Ingest
 from arstore.errors import (

@@ -8,10 +8,10 @@ unchanged. An index that lists more than was copied is also kept unchanged.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
+from arstore.builtin import partial
+from arstore.dataclass import dataclass, field, replace
 from arstore.digest import Digest, verify
 from arstore.errors import ConversionError, ManifestError, MissingBlobError, SizeMismatchError, UsageError
 from arstore.linux.files.writing import write_all

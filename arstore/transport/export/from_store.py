@@ -7,9 +7,9 @@ index form) need not be decompressed.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager, nullcontext, suppress
 from arstore.digest import Digest
 from arstore.errors import BRING_BACK, MissingBlobError, StoreDamagedError
 from arstore.oci.descriptor import Descriptor

@@ -7,11 +7,11 @@ other gets them in order.
 
 from __future__ import annotations
 
-from functools import partial
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from arstore.builtin import partial
 from arstore.digest import CHUNK
 from arstore.errors import SizeMismatchError
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack, contextmanager, suppress
 from arstore.digest import CHUNK
 from arstore.linux.files.writing import write_all
 from arstore.tar.compression import decompressed

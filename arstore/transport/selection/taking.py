@@ -6,9 +6,9 @@ may list more than was taken. Not in scope: which entries are wanted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass, field
 from arstore.errors import ManifestError, MissingBlobError, UsageError
 from arstore.oci.descriptor import Flawed
 from arstore.oci.document import shown

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import select
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.errors import ConflictError, UsageError, calling
 from arstore.linux.files.writing import write_all
 from arstore.store.apart import refuse_within

@@ -9,10 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager, pattern, suppress
 from arstore.errors import ConflictError, InUseError, calling, naming
 from arstore.linux.files.writing import write_all
 
@@ -59,7 +58,7 @@ class FileSink:
 
 PARTIAL = ".partial-"
 """Prefix of the names of incomplete files."""
-_PARTIAL = re.compile(re.escape(PARTIAL) + "[0-9a-f]{16}")
+_PARTIAL = pattern(PARTIAL.replace(".", "[.]") + "[0-9a-f]{16}")
 
 
 def partial_path(directory: str) -> str:

@@ -10,12 +10,12 @@ Only root can build it, because only root can change owners: other users get OSE
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager
 from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import StoreDamagedError
 from arstore.linux.files.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
@@ -58,7 +58,7 @@ class DirectoryFormat:
 
         return DirectoryBuilder(tree_fd, FILES, limits, account, steps)
 
-    @contextlib.contextmanager
+    @contextmanager
     def lower(self, tree_path: str) -> Iterator[LowerDirectory]:
         """Open the tree as a layer of an overlay. Raises OSError."""
         path = f"{tree_path}/{FILES}"

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass
 from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import ConflictError, TarError
 from arstore.linux.files.opening import DIRECTORY

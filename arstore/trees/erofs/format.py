@@ -18,8 +18,9 @@ addresses, times in compact inodes) are not used.
 
 from __future__ import annotations
 
-import functools
 import struct
+
+from arstore.builtin import cache
 
 BLOCK = 512
 BLOCK_BITS = 9
@@ -124,7 +125,7 @@ def checksum(block: bytes | bytearray) -> int:
     return state
 
 
-@functools.cache
+@cache
 def _crc32c_table() -> list[int]:
     table = []
     for value in range(256):

@@ -14,9 +14,9 @@ A file has as many links as it has names left. The same indexes always give the 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack
 from arstore.digest import Digest
 from arstore.tar.entry import Entry, Kind
 from arstore.trees.erofs import format as layout

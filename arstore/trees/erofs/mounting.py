@@ -18,13 +18,12 @@ A process that is killed leaves nothing behind, except a mount before Linux 6.15
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import errno
 import functools
 import os
 from typing import TYPE_CHECKING
 
+from arstore.builtin import Enum, ExitStack, contextmanager, suppress
 from arstore.disk.owner import Owner
 from arstore.linux import features
 from arstore.linux.mounting import loop, mount
@@ -47,7 +46,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _STACKED = frozenset({"overlay", "ecryptfs", "erofs"})
 
 
-class Way(enum.Enum):
+class Way(Enum):
     """How the kernel reads the two files; AUTO takes the first of the others that works here."""
 
     AUTO = "auto"
@@ -55,7 +54,7 @@ class Way(enum.Enum):
     LOOP = "loop"
 
 
-@contextlib.contextmanager
+@contextmanager
 def lower_directory(
     tree_path: str, way: Way = Way.AUTO, detached: bool | None = None, shared: SharedMounts | None = None
 ) -> Iterator[LowerDirectory]:
@@ -96,7 +95,7 @@ def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
 def _origin(tree_path: str) -> Origin | None:
     """Return the identity of the index that is in the directory *tree_path* now, merged or not."""
     for name in (INDEX, MERGED_INDEX):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             fd = os.open(f"{tree_path}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 status = os.fstat(fd)
@@ -151,7 +150,7 @@ def _mount(files: list[str], what: str, read_only: bool = False) -> int:
 
 
 def _mount_loops(tree_path: str) -> int:
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         devices = []
         for file in _files(tree_path):
             path = f"{tree_path}/{file}"
@@ -163,7 +162,7 @@ def _mount_loops(tree_path: str) -> int:
         return _mount(devices, tree_path, read_only=True)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _attached(mount_fd: int, tree_path: str) -> Iterator[str]:
     """Attach a detached mount below *tree_path*; yield its path."""
     path = f"{tree_path}/{ATTACHED_PREFIX}{Owner.current().directory_name()}"
@@ -187,7 +186,7 @@ def forget_attached(tree_path: str) -> None:
     for name in os.listdir(tree_path):
         if name.startswith(ATTACHED_PREFIX):
             path = f"{tree_path}/{name}"
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 mount.umount(path, mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
             os.rmdir(path)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from arstore.dataclass import dataclass
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.superblock import damaged, parse
 from arstore.trees.forms import INDEX

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
 from arstore.errors import StoreDamagedError
 from arstore.trees.erofs import format as layout
 from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _CHECKSUM = slice(4, 8)
 _UUID = slice(48, 64)

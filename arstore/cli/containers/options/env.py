@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
+from arstore.builtin import TypedDict
 from arstore.cli.parameter import option
 from arstore.errors import UsageError, from_os_error
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING
 
+from arstore.builtin import TypedDict, cast
 from arstore.cli.parameter import option
 from arstore.errors import UsageError
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
+from arstore.builtin import TypedDict
 from arstore.cli.parameter import ANY, Range, option
 from arstore.errors import UsageError
 

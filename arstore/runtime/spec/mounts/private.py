@@ -8,12 +8,12 @@ another one is copied once. Out of scope: named volumes (`store.volumes`, `sourc
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from arstore import json
+from arstore.builtin import ExitStack, suppress
 from arstore.digest import short_hash
 from arstore.disk.free_space import Room
 from arstore.disk.rmtree import remove_tree

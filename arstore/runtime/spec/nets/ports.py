@@ -9,10 +9,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
-import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern, suppress
 from arstore.errors import HostError, PortInUseError
 from arstore.oci.document import shown
 from arstore.runtime.spec.nets.values import Port
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
     from arstore.runtime.spec.nets.values import Link
 
-_PUBLISH = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):)?(?:([^:]*):)?([^:/]+)(?:/([^/]*))?")
-_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_PUBLISH = pattern(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):)?(?:([^:]*):)?([^:/]+)(?:/([^/]*))?")
+_RANGE = pattern(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _HIGHEST = 65535
 _PROTOCOLS = ("tcp", "udp")
 _FORM = "write [[IP:]HOSTPORT:]CONTAINERPORT[/tcp|udp]"

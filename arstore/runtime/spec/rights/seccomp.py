@@ -11,14 +11,16 @@ Format: OCI runtime-spec, config-linux.md, "Seccomp". Runtimes skip names that t
 from __future__ import annotations
 
 import errno
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from arstore import json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
-Json = dict[str, Any]
+    Json = dict[str, Any]
 
 ARCHITECTURES = {
     "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
