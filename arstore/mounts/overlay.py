@@ -22,6 +22,7 @@ from arstore.linux import features
 from arstore.linux.isolation.namespace import in_directory
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountinfo import mount_below, mount_id_of, read_mounts
+from arstore.mounts.merge_plan import MAX_LOWERS as MAX_LOWERS
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from arstore.trees.format import LowerDirectory
-
-MAX_LOWERS = 500
-"""Most lower layers that overlayfs takes (OVL_MAX_STACK in the kernel)."""
 
 FORBIDDEN_HINT = "use `arstore unpack IMAGE DIR`, which needs no mount"
 

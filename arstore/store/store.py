@@ -428,6 +428,13 @@ class Store:
 
     # --- taking in --------------------------------------------------------------------------------------------------
 
+    @property
+    def makes_trees(self) -> bool:
+        """Whether this process may make trees."""
+        from arstore.linux.isolation.capability import may_make_any_file
+
+        return may_make_any_file()
+
     def tree_forms(self, name: str = "") -> tuple[TreeFormat, ...]:
         """Return the formats for new trees, best first; each layer uses the first that can represent it.
 
@@ -436,9 +443,7 @@ class Store:
         this process may not make trees: they are a cache, and the first mount makes them. Raises UsageError for an
         unknown format.
         """
-        from arstore.linux.isolation.capability import may_make_any_file
-
-        if not may_make_any_file():
+        if not self.makes_trees:
             return ()
         from arstore.trees.forms import AUTO, FALLBACK
 

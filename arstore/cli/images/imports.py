@@ -177,7 +177,7 @@ def _bring_root(session: Session, source: str, options: RootTarOptions) -> None:
     session.tell_confinement()
     with session.store(create=True) as store:
         _check_tree(store, options.tree)
-        _tell_of_trees(session, store, options.tree)
+        _tell_of_trees(session, store)
         with session.progress() as progress:
             taken = [import_root_tar(store, source, options, progress)]
         session.done = in_the_store([image.digest for image in taken])
@@ -204,7 +204,7 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
     with session.store(create=True) as store:
         limits = _limits(session, words)
         options = _options(session, store, words, limits, sources)
-        _tell_of_trees(session, store, options.tree)
+        _tell_of_trees(session, store)
         skipped = SkippedTop()
         with session.progress() as progress:
             taken = import_first(store, sources, options, progress, skipped)
@@ -258,13 +258,16 @@ def refuse_terminal(source: str) -> None:
 def _options(
     session: Session, store: Store, words: ImportWords, limits: Limits, sources: Sequence[str]
 ) -> ImportOptions:
-    from arstore.oci.platform import parse
-    from arstore.transport.copy import ImportOptions
-    from arstore.transport.selection.selector import Wanted
+    from arstore.transport.selection.options import ImportOptions, Wanted
 
     tree, platform = words["tree"] or "", words["platform"]
     _check_tree(store, tree)
-    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"], wants_referrers(words))
+    known = None
+    if platform is not None:
+        from arstore.oci.platform import parse
+
+        known = parse(platform)
+    wanted = Wanted(known, words["all_platforms"], wants_referrers(words))
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
     rules, keys = policy_rules(session, words), decryption_keys(session, words)
@@ -277,8 +280,8 @@ def _check_tree(store: Store, tree: str) -> None:
         raise errors.UsageError(f"--tree {tree}", "this arstore does not have that tree format", f"it has: {known}")
 
 
-def _tell_of_trees(session: Session, store: Store, tree: str) -> None:
-    if not store.tree_forms(tree):
+def _tell_of_trees(session: Session, store: Store) -> None:
+    if not store.makes_trees:
         session.note("no layer trees are built, because this user lacks the privileges; `arstore unpack` needs none")
 
 
