@@ -7,6 +7,7 @@ file name. Not in scope: what the bytes mean.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from arstore.builtin import Protocol
@@ -21,6 +22,8 @@ HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 CHUNK = 1 << 20
 """Bytes read at a time: large enough that hashing and inflating run without the GIL for most of their time."""
 
+_SMALL = 1 << 16
+"""Bytes that are hashed without OpenSSL: it takes 2 to 4 ms to load, and is 6 times as fast (0.3 ms saved)."""
 _DIGITS = "0123456789abcdef"
 
 
@@ -60,9 +63,13 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
         """The digest of *data*."""
-        import hashlib
+        hasher = _small_hash(algorithm) if len(data) <= _SMALL and "hashlib" not in sys.modules else None
+        if hasher is None:
+            import hashlib
 
-        return cls.finished(algorithm, getattr(hashlib, algorithm)(data))
+            return cls.finished(algorithm, getattr(hashlib, algorithm)(data))
+        hasher.update(data)
+        return cls.finished(algorithm, hasher)
 
     @classmethod
     def finished(cls, algorithm: str, hasher: Hash) -> Digest:
@@ -91,6 +98,17 @@ class Digest(str):
         import hashlib
 
         return hashlib.new(self.algorithm)
+
+
+def _small_hash(algorithm: str) -> Hash | None:
+    """A hash of the interpreter's own, which is slower than that of OpenSSL, and need not load it; None without it."""
+    for name in (f"_{algorithm}", "_sha2"):  # before and from Python 3.12
+        try:
+            made: Hash = getattr(__import__(name), algorithm)()
+        except (ImportError, AttributeError):
+            continue
+        return made
+    return None
 
 
 def is_digest(text: str) -> bool:

@@ -207,7 +207,7 @@ class Store:
 
         if self.elsewhere is not None:
             return self.elsewhere.inventory(again, own_trees)
-        return Inventory(self.directories, self.graph, self.forms, again)
+        return Inventory(self.directories, self.graph, lambda: self.forms, again)
 
     # --- images and names -------------------------------------------------------------------------------------------
 

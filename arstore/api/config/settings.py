@@ -10,7 +10,7 @@ Options and the environment come before all of this; they are not read here.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.api import places
 from arstore.api.config.cache import Cache
@@ -20,6 +20,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from arstore.tar.limits import Limits
 

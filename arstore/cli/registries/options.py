@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.builtin import TypedDict
+from arstore.builtin import TypedDict, suppress
 from arstore.cli.command import REGISTRY_ERRORS as REGISTRY_ERRORS
 from arstore.cli.parameter import Choice, option
 
@@ -70,9 +70,15 @@ def registry_options(function: F) -> F:
 
 def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
     """Return the options as values. Raises UsageError."""
+    from arstore.api.config.cache import Cache
+    from arstore.api.places import usual_runroot
     from arstore.registry.access import RegistryOptions
     from arstore.registry.auth.credential import Credential
+    from arstore.registry.configuration.places import Places
 
+    places = Places.here()
+    with suppress(errors.ArstoreError, OSError):
+        places = places._replace(kept=Cache(usual_runroot(places.environ, places.uid, make=False)))
     creds, verify = words["creds"], words["tls_verify"]
     if creds is not None and words["no_creds"]:
         raise errors.UsageError("--creds", "and --no-creds exclude each other")
@@ -83,6 +89,7 @@ def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
         authfile=words["authfile"],
         cert_dir=words["cert_dir"],
         tell=session.warn,
+        places=places,
     )
 
 

@@ -6,23 +6,39 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore.builtin import Protocol
 from arstore.errors import RegistryConfigError, reason
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _MOST = 16 << 20
 
 
+class Kept(Protocol):
+    """Parsed forms of files, by path and by the status that the file had (`api.config.cache`)."""
+
+    def recall(self, path: str, status: os.stat_result) -> dict[str, Any] | None:
+        """Return the values of the file if it is still the same one."""
+
+    def remember(self, path: str, status: os.stat_result, values: dict[str, Any]) -> None:
+        """Keep the values, which are JSON, if that is possible."""
+
+
 class Places(NamedTuple):
-    """The environment of one user, and the root of the host's own files (another directory in tests)."""
+    """The environment of one user, and the root of the host's own files (another directory in tests).
+
+    `kept` has parsed files; with None, every file is parsed.
+    """
 
     environ: Mapping[str, str]
     uid: int
     etc: str = "/etc"
     var: str = "/var"
     run: str = "/run"
+    kept: Kept | None = None
 
     @classmethod
     def here(cls) -> Places:
