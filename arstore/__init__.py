@@ -55,6 +55,9 @@ if TYPE_CHECKING:
         CopiedImage as CopiedImage,
     )
     from arstore.api.values import (
+        CopiedLayer as CopiedLayer,
+    )
+    from arstore.api.values import (
         DiskUsage as DiskUsage,
     )
     from arstore.api.values import (
@@ -103,7 +106,13 @@ if TYPE_CHECKING:
         Skipped as Skipped,
     )
     from arstore.api.values import (
+        Tagged as Tagged,
+    )
+    from arstore.api.values import (
         Unpacked as Unpacked,
+    )
+    from arstore.api.values import (
+        Untagged as Untagged,
     )
     from arstore.pipeline.load import LoadOptions as LoadOptions
     from arstore.registry.access import RegistryOptions as RegistryOptions
@@ -111,11 +120,15 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.options import Volume as Volume
     from arstore.store.progress import Progress as Progress
     from arstore.tar.limits import Limits as Limits
+    from arstore.transport.decryption.keys import DecryptionKeys as DecryptionKeys
+    from arstore.transport.export.encryption import Encryption as Encryption
+    from arstore.transport.signing.signer import Signer as Signer
 
 _VALUES = (
     "CheckReport",
     "Copied",
     "CopiedImage",
+    "CopiedLayer",
     "DiskUsage",
     "Ended",
     "Finding",
@@ -132,7 +145,9 @@ _VALUES = (
     "MovedName",
     "Removal",
     "Skipped",
+    "Tagged",
     "Unpacked",
+    "Untagged",
 )
 
 _HOMES = {
@@ -144,6 +159,9 @@ _HOMES = {
     "Volume": "arstore.runtime.spec.options",
     "Progress": "arstore.store.progress",
     "Limits": "arstore.tar.limits",
+    "DecryptionKeys": "arstore.transport.decryption.keys",
+    "Encryption": "arstore.transport.export.encryption",
+    "Signer": "arstore.transport.signing.signer",
     **dict.fromkeys(_VALUES, "arstore.api.values"),
 }
 """Where the names of the library are defined."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.api.moving import imported_images
+from arstore.api.importing import imported_images
 from arstore.api.values import Ended, Loaded
 
 if TYPE_CHECKING:
@@ -81,4 +81,6 @@ def _loaded(report: Report) -> Loaded:
         kept=report.kept,
         set_aside=report.set_aside,
         seconds=dict(report.seconds),
+        container=report.container,
+        oom_killed=report.oom_killed,
     )

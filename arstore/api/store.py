@@ -1,25 +1,24 @@
 """`Store`: every operation on a store. Each method opens the files that it needs, does one thing, and returns a value.
 
-Threads: `import_images`, `import_image`, `copy`, `mounted`, `unpack`, `run`, `load`, `disk_usage` and `check` fork. A
-process must not fork while its other threads hold locks, so call these methods from a program's only thread, or from a
-separate process; otherwise a RuntimeWarning is issued once. All other methods can be called in programs with threads.
-Use one `Store` object for each directory: two objects of one directory share nothing, and must not be used at once.
+Threads: `import_images`, `import_image`, `import_root`, `pull`, `copy`, `save`, `mounted`, `unpack`, `run`, `load`,
+`disk_usage` and `check` fork. A process must not fork while its other threads hold locks, so call these methods from a
+program's only thread, or from a separate process; otherwise a RuntimeWarning is issued once. All other methods can be
+called in programs with threads. Use one `Store` object for each directory: two objects of one directory share nothing,
+and must not be used at once.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.api.opening import additional_to, directories_of, opened, settings_of
-from arstore.trust.rules import Rules
+from arstore.api.opened import OpenStore, query_of, text_of, warn_of_threads
+from arstore.builtin import contextmanager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Iterator, Sequence
 
+    from arstore.api.opened import Named, Path
     from arstore.api.values import (
         CheckReport,
         Copied,
@@ -30,81 +29,29 @@ if TYPE_CHECKING:
         Image,
         ImageDetails,
         Imported,
-        ImportedImage,
         Loaded,
         Removal,
+        Tagged,
         Unpacked,
+        Untagged,
     )
     from arstore.pipeline.load import LoadOptions
     from arstore.registry.access import RegistryOptions
     from arstore.runtime.spec.options import RunOptions
     from arstore.store.progress import Progress
-    from arstore.store.store import Store as Inner
     from arstore.tar.limits import Limits
+    from arstore.transport.decryption.keys import DecryptionKeys
+    from arstore.transport.export.encryption import Encryption
+    from arstore.transport.signing.signer import Signer
 
-    Path = str | os.PathLike[str]
-    Named = str | Image | ImportedImage
 
-
-class Store:
+class Store(OpenStore):
     """A store in a root and a runroot; a context manager. Opening creates nothing: the first import creates the store.
 
     Every method raises NoStoreError if the store does not exist, StoreDamagedError or StoreVersionError if it cannot be
     read, and HostError or OSError if the operating system refuses. Methods that are subject to the signature policy
     raise RejectedError and PolicyError.
     """
-
-    def __init__(
-        self,
-        root: Path | None = None,
-        runroot: Path | None = None,
-        additional_stores: Sequence[Path] = (),
-        *,
-        policy: Path | None = None,
-        require_signatures: bool = False,
-        config: Path | None = None,
-    ) -> None:
-        """Set the directories; the defaults are those of the command line (ARSTORE_ROOT, ARSTORE_RUNROOT).
-
-        The configuration files of the user and the host are read here, as by the command line. *config*, or else
-        ARSTORE_CONFIG, replaces them; /dev/null means none (docs/configuration.md).
-
-        Images of *additional_stores* are used in place, without copying (docs/additional-stores.md). The default is the
-        list in the environment, in the configuration or in stores.conf.
-
-        *policy* is the path of the signature policy; the default is the configured one, the user's or the host's. It is
-        read when an image is imported, copied, mounted, unpacked or run. With *require_signatures*, images for which
-        the policy requires no signature are refused.
-
-        Raises:
-            UsageError: a directory is an empty string, or the list of additional stores is invalid.
-            PermissionDeniedError: the default runroot belongs to another user.
-            ConfigFileError: a configuration file or stores.conf cannot be used.
-        """
-        chosen = _given(root, "ARSTORE_ROOT"), _given(runroot, "ARSTORE_RUNROOT")
-        self._settings = settings = settings_of(_text(config))
-        self.root, self.runroot = map(os.path.abspath, directories_of(*chosen, settings))
-        self._rules = Rules(_text(policy) or (settings and settings.policy) or "", require_signatures)
-        stores = [os.fspath(one) for one in additional_stores]
-        self._additional = additional_to(self.root, stores, settings=settings)
-        self._stack = ExitStack()
-        self._inner: Inner | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the store's files. A later call opens them again."""
-        self._inner = None
-        self._stack.close()
-
-    def __repr__(self) -> str:
-        return f"Store({self.root!r}, {self.runroot!r})"
 
     # --- images and names -------------------------------------------------------------------------------------------
 
@@ -126,7 +73,7 @@ class Store:
         """
         from arstore.api.reading import image_of
 
-        return image_of(self._open().find(_query(name)))
+        return image_of(self._open().find(query_of(name)))
 
     def inspect(self, name: Named) -> ImageDetails:
         """Return the contents of an image's documents; of an index, its image for this host.
@@ -142,34 +89,42 @@ class Store:
         from arstore.api.reading import details_of
 
         store = self._open()
-        return details_of(store, store.find_image(_query(name)))
+        return details_of(store, store.find_image(query_of(name)))
 
-    def tag(self, image: Named, name: str) -> str:
-        """Give *image* another name, and return the name as stored (`NAME:TAG`).
-
-        A name of another image moves to this one.
+    def tag(self, image: Named, name: str) -> Tagged:
+        """Give *image* another name. A name of another image moves to this one.
 
         Raises:
             InvalidReferenceError: *image* or *name* is malformed.
             NotFoundError: no image matches *image*.
             AmbiguousError: several images match *image*.
         """
-        return self._open().tag(_query(image), name)
+        from arstore.api.values import Tagged
 
-    def untag(self, name: str) -> str:
-        """Remove a name, and return the digest of its image or index. The image itself stays until `apply`.
+        store = self._open()
+        before = len(store.moved)
+        stored = store.tag(query_of(image), name)
+        was = [moved.was for moved in store.moved[before:]]
+        return Tagged(stored, store.find(stored).digest, was[0] if was else "")
+
+    def untag(self, name: str) -> Untagged:
+        """Remove a name. Its image stays until `apply`.
 
         Raises:
             InvalidReferenceError: the name is malformed.
             NotFoundError: the name does not exist.
         """
-        return self._open().untag(name).digest
+        from arstore.api.values import Untagged
 
-    def remove(self, *images: Named, dry_run: bool = False) -> Removal:
+        done = self._open().untag(name)
+        return Untagged(done.name, done.digest, tuple(done.left))
+
+    def remove(self, *images: Named, force: bool = False, dry_run: bool = False) -> Removal:
         """Remove all given images and their unshared content, or nothing at all.
 
         If an image has several names, only the given name is removed. The image is removed with its last name, or with
-        all names if it is given by digest. With *dry_run*, return the plan without changing the store.
+        all names if it is given by digest. With *force*, its containers are stopped and removed first. With *dry_run*,
+        return the plan without changing the store.
 
         Raises:
             InvalidReferenceError: the name is malformed.
@@ -177,19 +132,9 @@ class Store:
             AmbiguousError: several images match.
             InUseError: a container, a mount or another process uses one of them.
         """
-        from arstore.api.values import Removal
-        from arstore.maintenance.remove import plan_removal, remove_images
+        from arstore.api.upkeep import remove
 
-        done = (plan_removal if dry_run else remove_images)(self._open(), [_query(one) for one in images])
-        gone = done.removed
-        return Removal(
-            tuple(done.untagged),
-            tuple(gone.images),
-            tuple(gone.layers),
-            tuple(gone.blobs),
-            tuple(gone.trees),
-            done.freed,
-        )
+        return remove(self._open(), [query_of(one) for one in images], force=force, dry_run=dry_run)
 
     # --- imports and copies -----------------------------------------------------------------------------------------
 
@@ -200,31 +145,35 @@ class Store:
         name: str = "",
         platform: str = "",
         all_platforms: bool = False,
+        referrers: bool | None = None,
         tree: str | None = None,
         limits: Limits | None = None,
         registries: RegistryOptions | None = None,
+        keys: DecryptionKeys | None = None,
         progress: Progress | None = None,
     ) -> Imported:
         """Import every image of *source*: a path, or `TRANSPORT:REFERENCE`, as for the command `arstore import`.
 
         *platform* is `OS/ARCH[/VARIANT]`, by default the host's; *all_platforms* imports complete indexes. *name*
-        replaces the name of a single image. *tree* and *limits* are by default the configured ones. Either all images
-        are imported or none. A missing store is created. Forks.
+        replaces the name of a single image. *referrers* decides whether signatures, attestations and SBOMs are
+        imported too; by default they are, except from a registry. *tree* and *limits* are by default the configured
+        ones. *keys* decrypt layers. Either all images are imported or none. A missing store is created. Forks.
 
         Raises:
             SourceError: the source is missing, malformed or damaged; the store is unchanged.
             RegistryError: a registry cannot be reached or refuses a request; the store is unchanged.
             UsageError: *name* is given, but the source has several images; or *platform* is given with *all_platforms*.
         """
-        from arstore.api.moving import import_into, wanted
-        from arstore.transport.copy import ImportOptions
+        from arstore.api.importing import import_into, wanted
+        from arstore.transport.selection.options import ImportOptions
 
-        chosen = wanted(platform, all_platforms)
+        chosen = wanted(platform, all_platforms, referrers)
+        limits = limits or self._limits()
         options = ImportOptions(
-            name, chosen, tree or "", limits=limits or self._limits(), registries=registries, rules=self._rules
+            name, chosen, tree or "", limits=limits, registries=registries, keys=keys, rules=self._rules
         )
         with self._bringing() as store:
-            return import_into(store, os.fspath(source), options, progress)
+            return import_into(store, [os.fspath(source)], options, progress)
 
     def import_image(
         self, source: Path, *, name: str = "", platform: str = "", progress: Progress | None = None
@@ -236,15 +185,85 @@ class Store:
             RegistryError: a registry cannot be reached or refuses a request; the store is unchanged.
             UsageError: the source has several images.
         """
-        from arstore.api.moving import import_into, wanted
+        from arstore.api.importing import import_into, wanted
         from arstore.api.reading import image_of
-        from arstore.transport.copy import ImportOptions
+        from arstore.transport.selection.options import ImportOptions
 
         chosen = wanted(platform, all_platforms=False)
         options = ImportOptions(name, chosen, single=True, limits=self._limits(), rules=self._rules)
         with self._bringing() as store:
-            (taken,) = import_into(store, os.fspath(source), options, progress)
+            (taken,) = import_into(store, [os.fspath(source)], options, progress)
             return image_of(store.find(taken.digest))
+
+    def import_root(
+        self,
+        source: Path,
+        name: str,
+        *,
+        platform: str = "",
+        created: int | None = None,
+        message: str = "",
+        changes: Sequence[str] = (),
+        tree: str | None = None,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+    ) -> Imported:
+        """Import a tar of a root file system as an image with one layer, like `arstore import --rootfs`. Forks.
+
+        *platform* is by default the host's. *created* is the creation time in seconds since 1970, by default
+        SOURCE_DATE_EPOCH or now, *message* the comment in the history. *changes* are Dockerfile instructions for the
+        config, such as `CMD ["/bin/sh"]`.
+
+        Raises:
+            SourceError: the source is missing, or not a tar; the store is unchanged.
+            UsageError, InvalidReferenceError: an argument is malformed.
+        """
+        from arstore.api.importing import import_root, root_options
+
+        options = root_options(name, platform, created, message, changes, tree or "", limits or self._limits())
+        self._rules.refuse_unsigned("tarball", os.fspath(source))
+        with self._bringing() as store:
+            return import_root(store, os.fspath(source), options, progress)
+
+    def pull(
+        self,
+        image: str,
+        *,
+        name: str = "",
+        platform: str = "",
+        all_platforms: bool = False,
+        referrers: bool | None = None,
+        tree: str | None = None,
+        limits: Limits | None = None,
+        registries: RegistryOptions | None = None,
+        keys: DecryptionKeys | None = None,
+        progress: Progress | None = None,
+    ) -> Imported:
+        """Import an image from a registry. Arguments as for `import_images`. Forks.
+
+        *image* is `[docker://]REGISTRY/NAME[:TAG][@DIGEST]`, or without `docker://` a short name, which registries.conf
+        resolves. Of several candidates, the first that exists is imported.
+
+        Raises:
+            RegistryError: no registry has the image, can be reached, or permits the request; the store is unchanged.
+            SourceError: the image is malformed or damaged; the store is unchanged.
+            InvalidReferenceError: *image* is malformed.
+            UsageError: *image* has another transport; or *platform* is given with *all_platforms*.
+            RegistryConfigError: a configuration file of registries cannot be used.
+        """
+        from arstore.api.importing import import_into, pulled_from, wanted
+        from arstore.registry.access import RegistryOptions
+        from arstore.transport.selection.options import ImportOptions
+
+        access = registries or RegistryOptions()
+        chosen = wanted(platform, all_platforms, referrers)
+        limits = limits or self._limits()
+        options = ImportOptions(
+            name, chosen, tree or "", limits=limits, registries=access, keys=keys, rules=self._rules
+        )
+        sources = pulled_from(image, access)
+        with self._bringing() as store:
+            return import_into(store, sources, options, progress)
 
     def copy(
         self,
@@ -253,17 +272,26 @@ class Store:
         *,
         platform: str = "",
         all_platforms: bool = False,
+        referrers: bool | None = None,
         form: str = "",
         compression: str = "",
         level: int | None = None,
         preserve_digests: bool = False,
+        encryption: Encryption | None = None,
+        keys: DecryptionKeys | None = None,
+        signer: Signer | None = None,
+        remove_signatures: bool = False,
+        limits: Limits | None = None,
         registries: RegistryOptions | None = None,
+        source_registries: RegistryOptions | None = None,
         progress: Progress | None = None,
     ) -> Copied:
         """Copy images between two of `docker:// oci: oci-archive: docker-archive: dir: store:`, like `arstore copy`.
 
         An `Image`, or `store:NAME`, is read from this store; a *destination* `store:[NAME]` is this store. *form* is
-        `oci` or `v2s2`, *compression* is `gzip`, `zstd` or `none`; by default nothing is converted. Forks.
+        `oci` or `v2s2`, *compression* is `gzip`, `zstd` or `none`, of a *level* of 1 to 9 or, for zstd, 22; by default
+        nothing is converted. *encryption* encrypts layers, *keys* decrypt them, *signer* signs what is written.
+        *registries* says how to reach registries; *source_registries* is for the source, if that differs. Forks.
 
         Raises:
             SourceError: the source is missing, malformed or damaged.
@@ -272,20 +300,67 @@ class Store:
             UsageError: the arguments contradict each other.
             InvalidReferenceError: *source* or *destination* is not a valid reference.
         """
-        from arstore.api.moving import STORE, How, copy_in, copy_out, stored_name
+        from arstore.api.copying import STORE, Both, copy_in, copy_out, export_options, stored_name
+        from arstore.api.importing import wanted
         from arstore.errors import UsageError
 
-        how = How(platform, all_platforms, form, compression, level, preserve_digests, self._rules, self._limits())
+        chosen = wanted(platform, all_platforms, referrers)
+        limits = limits or self._limits()
+        options = export_options(
+            form, compression, level, preserve_digests, all_platforms, limits, encryption, signer, remove_signatures
+        )
         stored, target = stored_name(source), os.fspath(destination)
+        both = Both(registries, source_registries or registries)
         if target.startswith(STORE):
             if stored:
                 raise UsageError(stored, "is in the store already", "use tag to give it another name")
             with self._bringing() as store:
-                return copy_in(store, _path(source), target.removeprefix(STORE), how, registries, progress)
-        _warn_of_threads()
-        if stored:
-            return copy_out(self._open(), stored, target, how, registries, progress)
-        return copy_out(None, _path(source), target, how, registries, progress)
+                name = target.removeprefix(STORE)
+                return copy_in(store, _path(source), name, chosen, options, both, keys, self._rules, progress)
+        warn_of_threads()
+        inner = self._open() if stored else None
+        texts = [stored] if stored else [_path(source)]
+        return copy_out(inner, texts, target, chosen, options, both, keys, self._rules, progress)
+
+    def save(
+        self,
+        images: Sequence[Named],
+        output: Path,
+        *,
+        kind: str = "oci-archive",
+        platform: str = "",
+        all_platforms: bool = False,
+        referrers: bool | None = None,
+        compression: str = "",
+        level: int | None = None,
+        preserve_digests: bool = False,
+        encryption: Encryption | None = None,
+        signer: Signer | None = None,
+        remove_signatures: bool = False,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+    ) -> Copied:
+        """Write images of the store to one file, like `arstore save`. Forks.
+
+        *kind* is `oci-archive`, `docker-archive` or `docker-oci-archive`; or `oci` or `dir` for a directory. The
+        *output* `-` is standard output. The other arguments are those of `copy`.
+
+        Raises:
+            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as for `inspect`.
+            ConversionError: a necessary or requested conversion is impossible or not allowed.
+            UsageError: the arguments contradict each other.
+        """
+        from arstore.api.copying import export_options, save
+        from arstore.api.importing import wanted
+
+        warn_of_threads()
+        chosen = wanted(platform, all_platforms, referrers)
+        limits = limits or self._limits()
+        options = export_options(
+            "", compression, level, preserve_digests, all_platforms, limits, encryption, signer, remove_signatures
+        )
+        texts = [query_of(image) for image in images]
+        return save(self._open(), texts, os.fspath(output), kind, chosen, options, self._rules, progress)
 
     # --- root file systems and containers ---------------------------------------------------------------------------
 
@@ -313,14 +388,18 @@ class Store:
         """
         from arstore.api.mounting import mounted
 
-        _warn_of_threads()
+        warn_of_threads()
         store = self._open()
         self._require_admitted(store, image)
-        with mounted(store, _query(image), _text(target), writable, suid=suid, dev=dev) as path:
+        with mounted(store, query_of(image), text_of(target), writable, suid=suid, dev=dev) as path:
             yield path
 
-    def unpack(self, image: Named, directory: Path, *, progress: Progress | None = None) -> Unpacked:
+    def unpack(
+        self, image: Named, directory: Path, *, strict_xattrs: bool = False, progress: Progress | None = None
+    ) -> Unpacked:
         """Copy an image's root file system to *directory*, which is new or empty. Works without mounts. Forks.
+
+        With *strict_xattrs*, an extended attribute that cannot be set is an error.
 
         Raises:
             InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as for `inspect`.
@@ -331,16 +410,18 @@ class Store:
         from arstore.rootfs.unpack import unpack_image
         from arstore.store.progress import NoProgress
 
-        _warn_of_threads()
+        warn_of_threads()
         store, path = self._open(), os.fspath(directory)
-        self._require_admitted(store, image)
-        report = unpack_image(store, store.find_image(_query(image)), path, progress or NoProgress())
+        found = store.find_image(query_of(image))
+        self._require_admitted(store, found.digest)
+        done = unpack_image(store, found, path, progress or NoProgress(), strict_xattrs=strict_xattrs)
         left_out = {
-            "owners": report.owners.count,
-            "devices": report.devices.count,
-            "attributes": report.attributes.members,
+            "owners": done.owners.count,
+            "devices": done.devices.count,
+            "attributes": done.attributes.members,
         }
-        return Unpacked(path, report.layers, report.members, report.size, report.is_exact, left_out)
+        lost = str(done.attributes) if done.attributes.count else ""
+        return Unpacked(found.digest, path, done.layers, done.members, done.size, done.is_exact, left_out, lost)
 
     def run(
         self,
@@ -367,10 +448,10 @@ class Store:
         """
         from arstore.api.running import run
 
-        _warn_of_threads()
+        warn_of_threads()
         store = self._open()
         self._require_admitted(store, image)
-        return run(store, _query(image), args, options, name, keep, timeout, self._runtime(runtime), progress)
+        return run(store, query_of(image), args, options, name, keep, timeout, self._runtime(runtime), progress)
 
     def load(
         self,
@@ -418,9 +499,9 @@ class Store:
         """
         from arstore.api.upkeep import disk_usage
 
-        _warn_of_threads()
+        warn_of_threads()
         store = self._open()
-        return disk_usage(store, [store.find(_query(one)) for one in images] if images else None)
+        return disk_usage(store, [store.find(query_of(one)) for one in images] if images else None)
 
     def plan_gc(self) -> GcPlan:
         """Return a plan that removes everything unused: by names, containers, mounts and running processes."""
@@ -440,89 +521,26 @@ class Store:
         quick: bool = False,
         repair: bool = False,
         sources: Sequence[Path] = (),
-        report: Callable[[int], None] = lambda _bytes: None,
+        limits: Limits | None = None,
+        nice: bool = False,
+        progress: Progress | None = None,
     ) -> CheckReport:
         """Check the store for damage, and with *repair* repair it. Findings are returned, not raised. Forks.
 
         *quick* skips reading content. *sources* may contain lost blobs; their syntax is that of `import_images`.
-        *report* is called with the number of bytes read since its last call.
+        *limits* apply to them. With *nice*, the check runs with the lowest priority for disk and processor. The damage
+        is recorded: `arstore images` marks the images that it affects.
 
         Raises:
             SourceError, RegistryError: one of *sources* cannot be read.
         """
         from arstore.api.upkeep import check
 
-        _warn_of_threads()
-        return check(self._open(), quick, repair, [os.fspath(one) for one in sources], report, self._limits())
-
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _open(self) -> Inner:
-        """Return the internal store, open until `close`. Raises NoStoreError."""
-        if self._inner is None:
-            tree = self._settings.tree if self._settings is not None else None
-            context = opened(self.root, self.runroot, additional=self._additional, tree=tree)
-            self._inner = self._stack.enter_context(context)
-        return self._inner
-
-    def _limits(self) -> Limits:
-        """Return the configured limits, or the defaults."""
-        from arstore.tar.limits import DEFAULT_LIMITS
-
-        return DEFAULT_LIMITS if self._settings is None else self._settings.limited(DEFAULT_LIMITS)
-
-    def _runtime(self, given: str | None) -> str | None:
-        """Return the runtime that is *given* or configured; None for the first that works."""
-        return self._settings.runtime if given is None and self._settings is not None else given
-
-    def _require_admitted(self, store: Inner, image: Named) -> None:
-        """Apply the policy to *image*. Raises RejectedError, PolicyError."""
-        if not self._rules.is_open:
-            from arstore.transport.admission.kept import require_admitted
-
-            require_admitted(store, store.find_image(_query(image)), self._rules)
-
-    @contextmanager
-    def _bringing(self) -> Iterator[Inner]:
-        """Yield the internal store. A missing store is created, and removed again if the context fails."""
-        from arstore.disk.paths import STORE_FILE
-
-        _warn_of_threads()
-        if self._inner is not None or os.path.lexists(f"{self.root}/{STORE_FILE}"):
-            yield self._open()
-            return
-        tree = self._settings.tree if self._settings is not None else None
-        with opened(self.root, self.runroot, create=True, additional=self._additional, tree=tree) as store:
-            yield store
-
-
-_warned = False
-
-
-def _warn_of_threads() -> None:
-    """Warn once that a forked child may hang, if this process has other threads."""
-    global _warned
-    import threading
-
-    if not _warned and threading.active_count() > 1:
-        import warnings
-
-        _warned = True
-        why = "arstore forks in a process with other threads: a lock that one of them holds stays locked in the child"
-        warnings.warn(why, RuntimeWarning, stacklevel=3)
-
-
-def _given(path: Path | None, variable: str) -> str | None:
-    return os.environ.get(variable) if path is None else os.fspath(path)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else os.fspath(path)
+        warn_of_threads()
+        limits = limits or self._limits()
+        paths = [os.fspath(one) for one in sources]
+        return check(self._open(), paths, limits, progress, quick=quick, mend=repair, nice=nice)
 
 
 def _path(source: Path | Image) -> str:
     return source.digest if not isinstance(source, str | os.PathLike) else os.fspath(source)
-
-
-def _query(image: Named) -> str:
-    return image if isinstance(image, str) else image.digest

@@ -1,15 +1,21 @@
-"""Disk usage, garbage collection and checks, as the library offers them."""
+"""Removal, disk usage, garbage collection and checks, as the library offers them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.api.values import CheckReport, DiskUsage, Finding, Garbage, GcPlan, ImageUsage
+from arstore.api.values import CheckReport, DiskUsage, Finding, Garbage, GcPlan, ImageUsage, Removal
+from arstore.builtin import contextmanager, suppress
+from arstore.errors import AmbiguousError, ArstoreError, NotFoundError
+from arstore.store.progress import NoProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from arstore.maintenance import gc
+    from arstore.maintenance.check import Finding as Found
+    from arstore.maintenance.check.affected import HitImage
+    from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.tar.limits import Limits
 
@@ -25,12 +31,65 @@ def disk_usage(store: Store, images: Sequence[StoredImage] | None) -> DiskUsage:
     )
 
 
+def remove(store: Store, images: Sequence[str], *, force: bool, dry_run: bool) -> Removal:
+    """Remove *images*, with *force* also their containers; with *dry_run*, only return the plan.
+
+    Raises StoreError, HostError, OSError, and the errors of `Store.find`.
+    """
+    from arstore.maintenance.remove import containers_in_the_way, plan_removal, remove_images
+
+    with _containers_hinted(store):
+        ended = containers_in_the_way(store, images) if force else []
+        if dry_run:
+            done = plan_removal(store, images, ended)
+        else:
+            _end(store, ended)
+            done = remove_images(store, images)
+    gone = done.removed
+    return Removal(
+        tuple(done.untagged),
+        tuple(gone.images),
+        tuple(gone.layers),
+        tuple(gone.blobs),
+        tuple(gone.trees),
+        done.freed,
+        tuple(gone.attachments),
+        tuple(ended),
+        done.parts._asdict() if dry_run else {},
+    )
+
+
+@contextmanager
+def _containers_hinted(store: Store) -> Iterator[None]:
+    """Have the error for an image that does not exist say so if there is a container of that name or id."""
+    try:
+        yield
+    except NotFoundError as error:
+        try:
+            container = store.containers.find(error.what)
+        except (NotFoundError, AmbiguousError):
+            raise error from None
+        hint = f"`arstore container rm {container.id}` removes the container"
+        raise NotFoundError(error.what, "no such image in the store, but a container", hint) from error
+
+
+def _end(store: Store, container_ids: list[str]) -> None:
+    """Stop and remove containers. One that has been removed meanwhile is ignored."""
+    if not container_ids:
+        return
+    from arstore.runtime.lifecycle.removal import remove_by_force
+
+    for container_id in container_ids:
+        with suppress(NotFoundError):
+            remove_by_force(store, store.containers.get(container_id))
+
+
 def plan_gc(store: Store) -> GcPlan:
     """Return a plan that removes all unreferenced content. Raises StoreError, HostError, OSError."""
     from arstore.maintenance.gc import plan_collection
 
     plan = plan_collection(store)
-    return GcPlan(_garbage(plan), plan)
+    return GcPlan(_garbage(plan), plan, plan.parts._asdict())
 
 
 def apply(store: Store, plan: GcPlan) -> Garbage:
@@ -47,41 +106,73 @@ def _garbage(found: gc.Garbage) -> Garbage:
 
 def check(
     store: Store,
+    sources: Sequence[str],
+    limits: Limits,
+    progress: Progress | None,
+    *,
     quick: bool,
     mend: bool,
-    sources: Sequence[str],
-    report: Callable[[int], None],
-    limits: Limits | None = None,
+    nice: bool,
 ) -> CheckReport:
     """Check the store, and with *mend* repair it from *sources*, to which *limits* apply.
 
     Raises StoreError, HostError, OSError; SourceError, RegistryError for *sources*.
     """
     from arstore.maintenance.check import affected, repair
-    from arstore.maintenance.check import check as look
 
-    count = 0
-
-    def counted(size: int) -> None:
-        nonlocal count
-        count += size
-        report(size)
-
-    findings = look(store, quick, counted)
+    findings, count = _look(store, quick, nice, progress or NoProgress())
     if mend and findings:
         findings = repair(store, findings, sources, limits)
     hits = affected(store, findings)
-    return CheckReport(
-        tuple(
-            Finding(
-                one.damage.value,
-                one.what,
-                one.why,
-                one.harmless,
-                one.repaired,
-                tuple(image.digest for image in hits.get(one, ())),
-            )
-            for one in findings
-        ),
-        count,
+    _record(store, findings, hits, whole=not quick)
+    return CheckReport(tuple(_finding(one, hits.get(one, ())) for one in findings), count)
+
+
+def _look(store: Store, quick: bool, nice: bool, progress: Progress) -> tuple[list[Found], int]:
+    """Return the findings, and the number of bytes that were read for them."""
+    from arstore.maintenance.check import check as look
+    from arstore.maintenance.check import extent
+
+    done = 0
+
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
+        progress.advance("store", count)
+
+    if not quick:
+        progress.start("store", "store", extent(store))
+    findings = look(store, quick, report, nice)
+    progress.finish("store")
+    return findings, done
+
+
+def _finding(found: Found, hits: Sequence[HitImage]) -> Finding:
+    return Finding(
+        found.damage.value,
+        found.what,
+        found.why,
+        found.harmless,
+        found.repaired,
+        tuple(image.digest for image in hits),
+        tuple(image.names for image in hits),
     )
+
+
+def _record(
+    store: Store, findings: Sequence[Found], hits: Mapping[Found, tuple[HitImage, ...]], *, whole: bool
+) -> None:
+    """Record the damage for `arstore images`, if the store is writable."""
+    from arstore.maintenance.check import Damage
+    from arstore.maintenance.verdicts import record
+
+    bad = [found for found in findings if not (found.harmless or found.repaired)]
+    if any(found.damage is Damage.GRAPH_PAGES for found in bad):
+        return
+    damage = {
+        (found.damage.value, found.what): [image.digest for image in hits[found]]
+        for found in bad
+        if found in hits and found.damage is not Damage.LENT_ABSENT
+    }
+    with suppress(OSError, ArstoreError):
+        record(store, damage, whole)

@@ -101,6 +101,7 @@ class ImportedImage:
     """An imported image, which may have been in the store already.
 
     `dropped_xattrs` is the number of extended attributes that could not be kept. `names` are the names given to it.
+    `attachments` are the digests of the signatures, attestations and SBOMs that were imported with it.
     """
 
     digest: str
@@ -109,6 +110,7 @@ class ImportedImage:
     config: str
     layers: tuple[ImportedLayer, ...]
     dropped_xattrs: int
+    attachments: tuple[str, ...] = ()
 
 
 @frozen
@@ -119,6 +121,12 @@ class Skipped:
     media_type: str
     name: str
     why: str
+
+    @property
+    def label(self) -> str:
+        """The entry's name and digest."""
+        digest = self.digest or "an entry without a digest"
+        return f"{self.name} ({digest})" if self.name else digest
 
 
 @frozen
@@ -135,7 +143,9 @@ class Imported:
     """The result of an import. Iteration yields its images.
 
     `skipped` has the first 100 entries that were not imported, `skipped_count` is the number of all. `cleared` is the
-    size on disk of leftovers of killed processes that this import removed, in bytes.
+    size on disk of leftovers of killed processes that this import removed, in bytes. `indexes` are the indexes of the
+    store that list these images, if all platforms were imported. `mountable` is False if no layer trees were built,
+    because this user lacks the privileges; `unpack` needs none.
     """
 
     images: tuple[ImportedImage, ...]
@@ -143,6 +153,8 @@ class Imported:
     skipped_count: int = 0
     moved: tuple[MovedName, ...] = ()
     cleared: int = 0
+    indexes: tuple[Image, ...] = ()
+    mountable: bool = True
 
     def __iter__(self) -> Iterator[ImportedImage]:
         return iter(self.images)
@@ -152,19 +164,39 @@ class Imported:
 
 
 @frozen
+class Tagged:
+    """The result of `tag`: a name as stored, its image's digest, and `was`, the image that had it before, or ""."""
+
+    name: str
+    digest: str
+    was: str = ""
+
+
+@frozen
+class Untagged:
+    """The result of `untag`: the name, the digest of its image, and the names that the image still has."""
+
+    name: str
+    digest: str
+    names_left: tuple[str, ...]
+
+
+@frozen
 class Unpacked:
     """The result of `unpack`: numbers of `layers` and entries (`members`), and the `size` of all file content in bytes.
 
     `exact` is False if this user could not set all metadata; `left_out` then has the numbers of entries without their
-    `owners`, `devices` and `attributes`.
+    `owners`, `devices` and `attributes`. `lost` is a sentence about attributes that could not be set, or "".
     """
 
+    digest: str
     path: str
     layers: int
     members: int
     size: int
     exact: bool
     left_out: Mapping[str, int]
+    lost: str = ""
 
 
 @frozen
@@ -183,10 +215,11 @@ class Ended:
 class Loaded:
     """The result of `load`.
 
-    `image` and `names` are the pipeline's. `images` were imported from its output. `kept` are paths below the images
-    directory that stayed there. `set_aside` is the directory with the files of an earlier failed run, or "". `ran` is
-    False if the last run had succeeded and only its images had to be imported; `status` is then None. `seconds` has the
-    duration of each part: `import`, `run`, `leavings`.
+    `image` and `names` are the pipeline's, `container` is the id of its container. `images` were imported from its
+    output. `kept` are paths below the images directory that stayed there. `set_aside` is the directory with the files
+    of an earlier failed run, or "". `ran` is False if the last run had succeeded and only its images had to be
+    imported; `status` is then None. `oom_killed` is True if the kernel killed a process of the pipeline because memory
+    ran out. `seconds` has the duration of each part: `import`, `run`, `leavings`.
     """
 
     image: str
@@ -197,13 +230,16 @@ class Loaded:
     kept: tuple[str, ...]
     set_aside: str
     seconds: Mapping[str, float]
+    container: str = ""
+    oom_killed: bool = False
 
 
 @frozen
 class Removal:
     """The result of `remove`, or its plan: names, and digests and chain IDs of all content removed with them.
 
-    `freed` is in bytes on disk.
+    `containers` are the ids of the containers that were stopped and removed. `freed` is in bytes on disk; a plan has it
+    by kind of content in `parts`.
     """
 
     untagged: tuple[str, ...]
@@ -212,6 +248,9 @@ class Removal:
     blobs: tuple[str, ...]
     trees: tuple[str, ...]
     freed: int
+    attachments: tuple[str, ...]
+    containers: tuple[str, ...]
+    parts: Mapping[str, int]
 
 
 @frozen
@@ -271,10 +310,14 @@ class Garbage:
 
 @frozen
 class GcPlan:
-    """A plan for `Store.apply`, valid as long as the program runs. `basis` is internal."""
+    """A plan for `Store.apply`, valid as long as the program runs; `parts` has its bytes by kind of content.
+
+    `basis` is internal.
+    """
 
     garbage: Garbage
     basis: object
+    parts: Mapping[str, int]
 
     @property
     def bytes(self) -> int:
@@ -287,7 +330,7 @@ class Finding:
     """A finding of `check`.
 
     `kind` is a word such as `blob-digest`; docs/cli.md lists them under `check`. A `harmless` finding is clutter.
-    `images` are the digests of the affected images.
+    `images` are the digests of the affected images, `names` their names, in the same order.
     """
 
     kind: str
@@ -296,6 +339,7 @@ class Finding:
     harmless: bool
     repaired: bool
     images: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
 
 
 @frozen
@@ -312,14 +356,29 @@ class CheckReport:
 
 
 @frozen
+class CopiedLayer:
+    """A layer of a copied image. `digest` and `compressed_size` (in bytes) are those at the destination."""
+
+    digest: str
+    diff_id: str
+    chain_id: str
+    compressed_size: int
+
+
+@frozen
 class CopiedImage:
-    """A copied image or index; `digest` is the one at the destination, `manifests` are those of an index's images."""
+    """A copied image or index; `digest` is the one at the destination, `manifests` are those of an index's images.
+
+    `config` is the digest of the config, "" for an index, and `layers` are bottom first.
+    """
 
     digest: str
     names: tuple[str, ...]
     media_type: str
     platform: str
     manifests: tuple[str, ...] = ()
+    config: str = ""
+    layers: tuple[CopiedLayer, ...] = ()
 
 
 @frozen
@@ -327,7 +386,9 @@ class Copied:
     """The result of `copy`. Iteration yields its images.
 
     `sparse` is the number of listed entries of indexes whose images were not copied; `dropped` is the number of entries
-    that a converted index no longer has.
+    that a converted index no longer has. `encrypted` layers were copied without decryption. `attached` is the number of
+    signatures, attestations and SBOMs that were copied; those in `left` were not, because the medium cannot hold them
+    or their image was converted.
     """
 
     images: tuple[CopiedImage, ...]
@@ -335,6 +396,9 @@ class Copied:
     skipped_count: int = 0
     sparse: int = 0
     dropped: int = 0
+    encrypted: int = 0
+    attached: int = 0
+    left: int = 0
 
     def __iter__(self) -> Iterator[CopiedImage]:
         return iter(self.images)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.api.config.settings import Settings
+    from arstore.api.store import Store as Library
     from arstore.errors import ArstoreError
     from arstore.store.additional import Wanted
     from arstore.store.progress import Progress
@@ -104,6 +105,16 @@ class Session:
                 yield store
             finally:
                 self._tell_besides(store)
+
+    @contextmanager
+    def library(
+        self, rules: Rules | None = None, *, create: bool = False, reads: bool = False, makes: bool = False
+    ) -> Iterator[Library]:
+        """Open the store as the library offers it, with this policy; the other arguments are those of `store`."""
+        from arstore.api.store import Store as Library
+
+        with self.store(create, reads=reads, makes=makes) as store:
+            yield Library.over(store, self.settings, rules)
 
     def _tell_besides(self, store: Store) -> None:
         """Report side effects of the command."""

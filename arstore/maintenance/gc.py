@@ -8,9 +8,9 @@ that only they need, and leftovers of dead processes (`maintenance.clutter`). Fi
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.dataclass import dataclass
 from arstore.disk.owner import Owner
 from arstore.disk.staging import Ingest
@@ -255,7 +255,7 @@ def _take_orphans(store: Store, ingest: Ingest, orphans: Iterable[str]) -> tuple
     with store.graph.write() as change:
         for number, name in enumerate(orphans):
             if not is_recorded(change, name):
-                with contextlib.suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     ingest.take(f"{store.directories.root}/{name}", f"orphan-{number}")
                     taken.append(name)
                     reached("collect.orphan-moved")

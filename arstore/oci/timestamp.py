@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from time import gmtime, strftime
+import os
+from time import gmtime, strftime, time
 
 from arstore.errors import UsageError
 
@@ -15,3 +16,13 @@ def rfc3339(seconds: int) -> str:
     if not 0 <= seconds <= _LAST_SECOND:
         raise UsageError(f"the time {seconds}", "cannot be written in a config", "give seconds since 1970")
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))
+
+
+def creation_time() -> int:
+    """Return SOURCE_DATE_EPOCH (reproducible-builds.org), or else now, in seconds since 1970. Raises UsageError."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not given:
+        return int(time())
+    if not (given.isascii() and given.isdigit() and len(given) <= 12):
+        raise UsageError("SOURCE_DATE_EPOCH", f"{given!r} is not a number of seconds since 1970")
+    return int(given)

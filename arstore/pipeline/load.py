@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.dataclass import dataclass, field
 from arstore.disk.paths import opened
 from arstore.errors import (

@@ -17,9 +17,9 @@ while it was read, the commit fails (InUseError).
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack, contextmanager
 from arstore.dataclass import dataclass, field
 from arstore.digest import CHUNK, Digest
 from arstore.disk.staging import Ingest

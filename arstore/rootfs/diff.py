@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.builtin import Enum
+from arstore.builtin import Enum, ExitStack, contextmanager
 from arstore.dataclass import dataclass, field
 from arstore.digest import CHUNK
 from arstore.linux.files.opening import DIRECTORY

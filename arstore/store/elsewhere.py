@@ -6,9 +6,9 @@ or the path of a blob or a tree, wherever it is.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
+from arstore.builtin import partial
 from arstore.digest import Digest
 from arstore.errors import NotFoundError, PermissionDeniedError
 from arstore.store.additional import AdditionalStores

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 MOST = 100
 """Number of entries that are kept."""
-_LINES = 5
-_NAMES = 3
 
 
 class SkippedEntry(NamedTuple):
@@ -57,19 +55,3 @@ class SkippedTop:
     def documents(self) -> list[dict[str, str]]:
         """The entries that are kept, for JSON: `digest`, `media_type`, `name` and `why`; "" if an entry has none."""
         return [entry._asdict() for entry in self.entries]
-
-    def lines(self) -> list[str]:
-        """A few lines for people: one for each reason, with the first entries that it applies to."""
-        reasons: dict[str, list[SkippedEntry]] = {}
-        for entry in self.entries:
-            reasons.setdefault(entry.why, []).append(entry)
-        lines = []
-        told = 0
-        for why, entries in list(reasons.items())[:_LINES]:
-            some = ", ".join(entry.label for entry in entries[:_NAMES])
-            more = f" and {len(entries) - _NAMES} more" if len(entries) > _NAMES else ""
-            lines.append(f"skipped {some}{more}: {why}")
-            told += len(entries)
-        if told < self.count:
-            lines.append(f"skipped {self.count - told} more entries")
-        return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import pickle
 import re
 import subprocess
@@ -84,11 +85,52 @@ def test_skipped_and_moved_are_told(store, archive, tmp_path):
 
 def test_names(store, archive):
     image = store.import_image(archive)
-    assert store.tag(image, "app:stable") == "app:stable"
+    assert store.tag(image, "app:stable") == arstore.Tagged("app:stable", image.digest)
     assert store.image("app:stable").digest == image.digest
-    assert store.untag("app:stable") == image.digest
+    assert store.untag("app:stable") == arstore.Untagged("app:stable", image.digest, ("app:1",))
     with pytest.raises(errors.NotFoundError):
         store.image("app:stable")
+
+
+def test_a_name_that_moves_is_told(store, archive, tmp_path):
+    first = store.import_image(archive)
+    images.write_oci_archive(tmp_path / "other.tar", images.example(names=["other:1"]))
+    other = store.import_image(tmp_path / "other.tar")
+    assert store.tag(other, "app:1") == arstore.Tagged("app:1", other.digest, first.digest)
+
+
+def test_import_root_and_save(store, tmp_path):
+    (tmp_path / "root.tar").write_bytes(images.tar([images.file("etc/os-release", b"NAME=small\n")]))
+    (made,) = store.import_root(
+        tmp_path / "root.tar", "base:1", created=0, changes=["CMD /bin/sh"], platform="linux/amd64"
+    )
+    details = store.inspect(made)
+    assert details.cmd == ("/bin/sh", "-c", "/bin/sh")
+    assert details.image.created == "1970-01-01T00:00:00Z"
+    (saved,) = store.save(["base:1"], tmp_path / "saved.tar")
+    assert saved.digest == made.digest
+    assert [layer.diff_id for layer in saved.layers] == [layer.diff_id for layer in made.layers]
+    assert store.import_image(tmp_path / "saved.tar").digest == made.digest
+
+
+def test_level_that_does_not_fit(store, archive, tmp_path):
+    store.import_image(archive)
+    with pytest.raises(errors.UsageError, match="level 12"):
+        store.copy("store:app:1", tmp_path / "out.tar", compression="gzip", level=12)
+    with pytest.raises(errors.UsageError, match="level 3"):
+        store.copy("store:app:1", tmp_path / "out.tar", level=3)
+    assert not (tmp_path / "out.tar").exists()
+
+
+def test_check_marks_the_images_that_damage_affects(store, archive):
+    image = store.import_image(archive)
+    blob = pathlib.Path(store.root, "blobs", "sha256", image.config.removeprefix("sha256:"))
+    blob.chmod(0o600)
+    blob.write_bytes(b"x" * blob.stat().st_size)
+    report = store.check()
+    (found,) = report.findings
+    assert (found.kind, found.images, found.names) == ("blob-digest", (image.digest,), (("app:1",),))
+    assert not report.ok
 
 
 def test_remove_and_its_plan(store, archive):

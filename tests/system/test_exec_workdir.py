@@ -85,5 +85,5 @@ def test_a_container_that_wins_the_race_gains_nothing(running, store):
 
 def test_without_a_race_the_check_says_why(running, store):
     for place in ("/proc/self/fd/7", "/link", "/proc/self/cwd"):
-        assert "lies in /proc" in store.run("exec", "-w", place, "box", "ls").err
+        assert "is in /proc" in store.run("exec", "-w", place, "box", "ls").err
     assert "does not exist" in store.run("exec", "-w", "/nowhere", "box", "ls").err

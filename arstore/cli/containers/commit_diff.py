@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import suppress
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
@@ -16,13 +16,15 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
-from arstore.cli.images.created import creation_time
 from arstore.cli.images.imports import besides, image_document, in_the_store
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
+from arstore.oci.timestamp import creation_time
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from arstore.cli.session import Session
     from arstore.oci.config import ImageConfig
     from arstore.rootfs.diff import Difference, Stack, Stacks

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import partial
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
@@ -22,6 +22,7 @@ from arstore.cli.containers.options.new_container import out_of_memory, warn_of_
 from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
+from arstore.cli.images.skipped import skipped_lines
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line
@@ -29,7 +30,7 @@ from arstore.cli.trust.rules import POLICY_ERRORS, policy_rules
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
@@ -268,7 +269,7 @@ def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions
         for image in loaded.imported:
             write_line(image.digest, *image.names)
     for path, skipped in loaded.skipped.items():
-        for line in skipped.lines():
+        for line in skipped_lines(skipped.entries, skipped.count):
             session.note(f"{path}: {line}")
     for failure in loaded.failed[:_TOLD]:
         session.warn(f"{failure.path}: {failure.error}")

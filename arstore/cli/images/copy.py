@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import contextmanager
 from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses
 from arstore.cli.images.copying import (
     COPY_ERRORS,
@@ -14,7 +15,6 @@ from arstore.cli.images.copying import (
     format_option,
     how_to_copy,
     render_copied,
-    wanted_platforms,
 )
 from arstore.cli.images.encryption import decryption_keys, decryption_option, encryption, encryption_options
 from arstore.cli.parameter import Choice, argument, option
@@ -22,12 +22,14 @@ from arstore.cli.registries.options import AccessWords, registry_access, registr
 from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Unpack
 
+    from arstore.api.store import Store as Library
     from arstore.cli.session import Session
     from arstore.registry.access import RegistryOptions
-    from arstore.store.store import Store
-    from arstore.transport.skipped import SkippedTop
+
+STORE = "store:"
 
 
 @exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS)
@@ -67,36 +69,48 @@ def copy(
 
     arstore copy docker://registry.example.com/team/app:1 oci:layout:app:1
     """
-    from arstore.transport.skipped import SkippedTop
-
-    skipped = SkippedTop()
-    if destination.startswith("store:"):
-        _into_store(session, source, destination, words, skipped, src_creds)
+    if destination.startswith(STORE):
+        _into_store(session, source, destination, words, src_creds)
         return
-    from arstore.transport.export.copying import export_reference, export_stored
     from arstore.transport.sinks.archive import refuse_terminal
     from arstore.transport.sinks.destination import parse_destination
 
-    target = parse_destination(destination)
-    refuse_terminal(target.path)
-    wanted, options = wanted_platforms(words), how_to_copy(session, words, words["format"], encryption(words))
-    rules, keys = policy_rules(session, words), decryption_keys(session, words)
+    place = parse_destination(destination)
+    refuse_terminal(place.path)
+    how, keys = how_to_copy(session, words), decryption_keys(session, words)
     here, there = (_access(session, words, creds) for creds in (src_creds, dest_creds))
-    with session.progress() as progress:
-        if is_stored(source):
-            if keys is not None:
-                raise errors.UsageError("--decryption-key", "images of the store are not encrypted", "leave it out")
-            with session.store(reads=True) as store:
-                texts = [source.removeprefix("store:")]
-                if texts == [source]:
-                    _require_image(store, source)
-                done = export_stored(store, texts, target, wanted, options, progress, skipped, there, rules)
-        else:
-            from arstore.cli.images.imports import refuse_terminal as refuse_input
+    stored = is_stored(source)
+    with _library(session, words, source, stored) as library, session.progress() as progress:
+        done = library.copy(
+            f"{STORE}{source.removeprefix(STORE)}" if stored else source,
+            destination,
+            form=words["format"] or "",
+            encryption=encryption(words),
+            keys=keys,
+            registries=there,
+            source_registries=here,
+            progress=progress,
+            **how,
+        )
+    render_copied(session, place, done)
 
-            refuse_input(source)
-            done = export_reference(source, target, wanted, options, progress, skipped, there, here, keys, rules)
-    render_copied(session, target, done, skipped)
+
+@contextmanager
+def _library(session: Session, words: AllWords, source: str, stored: bool) -> Iterator[Library]:
+    """Open the store if the image *source* is *stored* there; else only refuse a terminal as *source*."""
+    from arstore.api.store import Store as Library
+
+    rules = policy_rules(session, words)
+    if not stored:
+        from arstore.cli.images.imports import refuse_terminal
+
+        refuse_terminal(source)
+        yield Library.over(None, session.settings, rules)
+        return
+    with session.library(rules, reads=True) as library:
+        if not source.startswith(STORE):
+            _require_image(library, source)
+        yield library
 
 
 @exit_statuses(*COPY_ERRORS)
@@ -128,48 +142,41 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
 
     arstore save app:1 base:1 -o images.tar
     """
-    from arstore.transport.export.copying import export_stored
     from arstore.transport.sinks.archive import refuse_terminal
     from arstore.transport.sinks.destination import destination_of
-    from arstore.transport.skipped import SkippedTop
 
-    target = destination_of(output, kind)
-    refuse_terminal(target.path)
-    skipped = SkippedTop()
-    options = how_to_copy(session, words, encryption=encryption(words))
-    with session.store(reads=True) as store, session.progress() as progress:
-        wanted, rules = wanted_platforms(words), policy_rules(session, words)
-        done = export_stored(store, images, target, wanted, options, progress, skipped, rules=rules)
-    render_copied(session, target, done, skipped)
+    place = destination_of(output, kind)
+    refuse_terminal(place.path)
+    how = how_to_copy(session, words)
+    with session.library(policy_rules(session, words), reads=True) as library, session.progress() as progress:
+        done = library.save(images, output, kind=kind, encryption=encryption(words), progress=progress, **how)
+    render_copied(session, place, done)
 
 
-def _into_store(
-    session: Session, source: str, destination: str, words: AllWords, skipped: SkippedTop, creds: str | None
-) -> None:
-    from arstore.cli.images.imports import in_the_store, refuse_terminal, render_taken
-    from arstore.transport.copy import ImportOptions, import_reference
+def _into_store(session: Session, source: str, destination: str, words: AllWords, creds: str | None) -> None:
+    from arstore.cli.images.imports import refuse_terminal, render_imported
 
-    if how_to_copy(session, words, words["format"], encryption(words)).converts:
+    if words["format"] or words["compression"] or words["encryption_key"]:
         why = "the store keeps images unchanged, so no conversion is possible"
         raise errors.ConversionError(destination, why, "leave the option out, or copy to another medium")
-    name = destination.removeprefix("store:").strip()
     if is_stored(source):
         raise errors.UsageError(source, "is in the store already", "`arstore tag` gives it another name")
     refuse_terminal(source)
+    how = how_to_copy(session, words)
     session.tell_confinement()
-    options = ImportOptions(
-        name,
-        wanted_platforms(words),
-        limits=session.limits(words["limit"]),
-        registries=_access(session, words, creds),
-        keys=decryption_keys(session, words),
-        rules=policy_rules(session, words),
-    )
-    with session.store(create=True) as store:
-        with session.progress() as progress:
-            taken = import_reference(store, source, options, progress, skipped)
-        session.done = in_the_store([image.digest for image in taken])
-    render_taken(session, store, taken, skipped)
+    with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
+        done = library.import_images(
+            source,
+            name=destination.removeprefix(STORE).strip(),
+            platform=how["platform"],
+            all_platforms=how["all_platforms"],
+            referrers=how["referrers"],
+            limits=how["limits"],
+            registries=_access(session, words, creds),
+            keys=decryption_keys(session, words),
+            progress=progress,
+        )
+    render_imported(session, done)
 
 
 def _access(session: Session, words: AllWords, creds: str | None) -> RegistryOptions:
@@ -178,10 +185,10 @@ def _access(session: Session, words: AllWords, creds: str | None) -> RegistryOpt
     return registry_access(session, {**access, "creds": creds or access["creds"]})
 
 
-def _require_image(store: Store, source: str) -> None:
-    """Raise NotFoundError if *source* is not an image of *store*."""
+def _require_image(library: Library, source: str) -> None:
+    """Raise NotFoundError if *source* is not an image of the store."""
     try:
-        store.find(source)
+        library.image(source)
     except errors.NotFoundError as error:
         why = "is neither a file, nor a directory, nor an image of the store"
         raise errors.NotFoundError(source, why, error.hint) from error

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import TypedDict
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, EncryptionWords
 from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
+from arstore.cli.images.skipped import skipped_lines
 from arstore.cli.parameter import Choice, Range, option
 from arstore.cli.registries.options import AccessWords
 from arstore.cli.terminal.output import write_json, write_line
@@ -15,16 +17,14 @@ from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options
 from arstore.cli.trust.signing import SIGNING_ERRORS, SigningWords, copy_signer, signing_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from arstore.api.values import Copied, CopiedImage
     from arstore.cli.session import Session
-    from arstore.transport.export.encryption import Encryption
-    from arstore.transport.export.export import Exported, ExportOptions
-    from arstore.transport.selection.selector import Wanted
-    from arstore.transport.sink import OutgoingImage
+    from arstore.tar.limits import Limits
+    from arstore.transport.signing.signer import Signer
     from arstore.transport.sinks.destination import Destination
-    from arstore.transport.skipped import SkippedTop
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,76 +106,75 @@ format_option = option(
 """Adds `--format` to a command."""
 
 
-def wanted_platforms(words: ExportWords) -> Wanted:
-    """Return which images of an index are to be copied. Raises UsageError."""
-    from arstore.oci.platform import parse
-    from arstore.transport.selection.selector import Wanted
+class How(TypedDict):
+    """The options of `export_options` as arguments of `arstore.Store.copy` and `save`."""
 
-    platform, every = words["platform"], words["all_platforms"]
-    if platform is not None and every:
+    platform: str
+    all_platforms: bool
+    referrers: bool | None
+    compression: str
+    level: int | None
+    preserve_digests: bool
+    signer: Signer | None
+    remove_signatures: bool
+    limits: Limits
+
+
+def how_to_copy(session: Session, words: ExportWords) -> How:
+    """Return the options as arguments. Raises UsageError, KeyFileError, NotFoundError, HostError."""
+    if words["platform"] is not None and words["all_platforms"]:
         raise errors.UsageError("copy", "--platform and --all-platforms exclude each other")
-    return Wanted(None if platform is None else parse(platform), every, wants_referrers(words))
+    return {
+        "platform": words["platform"] or "",
+        "all_platforms": words["all_platforms"],
+        "referrers": wants_referrers(words),
+        "compression": words["compression"] or "",
+        "level": words["compression_level"],
+        "preserve_digests": words["preserve_digests"],
+        "signer": copy_signer(words),
+        "remove_signatures": words["remove_signatures"],
+        "limits": session.limits(words["limit"]),
+    }
 
 
-def how_to_copy(
-    session: Session, words: ExportWords, form: str | None = None, encryption: Encryption | None = None
-) -> ExportOptions:
-    """Return the options as values; *form* is the value of --format. Raises UsageError."""
-    from arstore.tar.compression import Compression
-    from arstore.transport.export.export import ExportOptions
-
-    compression = None if words["compression"] is None else Compression(words["compression"])
-    level = words["compression_level"]
-    if level is not None and (
-        compression in {None, Compression.NONE} or (compression is Compression.GZIP and level > 9)
-    ):
-        raise errors.UsageError(f"--compression-level {level}", "does not fit --compression", "gzip: 1-9, zstd: 1-22")
-    return ExportOptions(
-        form or "",
-        compression,
-        level,
-        words["preserve_digests"],
-        words["all_platforms"],
-        session.limits(words["limit"]),
-        encryption,
-        copy_signer(words),
-        words["remove_signatures"],
-    )
-
-
-def render_copied(session: Session, target: Destination, done: Exported, skipped: SkippedTop) -> None:
-    """Print a line for each copied image, or one JSON document; nothing if the archive goes to stdout."""
-    for line in skipped.lines():
+def render_copied(session: Session, place: Destination, done: Copied) -> None:
+    """Print a line for each image that was copied to *place*, or one JSON document; nothing for standard output."""
+    for line in skipped_lines(done.skipped, done.skipped_count):
         session.note(line)
     if done.sparse:
         noun = "entry" if done.sparse == 1 else "entries"
-        session.note(f"{target.what}: did not copy {done.sparse} {noun} of an index; the index still lists them")
+        session.note(f"{place.what}: did not copy {done.sparse} {noun} of an index; the index still lists them")
     if done.dropped:
         noun = "entry" if done.dropped == 1 else "entries"
-        session.note(f"{target.what}: did not copy {done.dropped} {noun} of an index; the new index leaves them out")
-    if done.locked:
-        noun = "layer was" if done.locked == 1 else "layers were"
-        session.note(f"{target.what}: {done.locked} encrypted {noun} copied without decryption")
+        session.note(f"{place.what}: did not copy {done.dropped} {noun} of an index; the new index leaves them out")
+    if done.encrypted:
+        noun = "layer was" if done.encrypted == 1 else "layers were"
+        session.note(f"{place.what}: {done.encrypted} encrypted {noun} copied without decryption")
     if done.left:
         noun = "attachment" if done.left == 1 else "attachments"
-        session.note(f"{target.what}: did not copy {done.left} {noun}: {_why_left(target)}")
+        session.note(f"{place.what}: did not copy {done.left} {noun}: {_why_left(place)}")
+    if place.path == "-":
+        return
     if session.json:
-        document = {
-            "images": [_document(image) for image in done.tops],
-            "skipped": skipped.documents(),
-            "skipped_count": skipped.count,
-            "sparse": done.sparse,
-            "dropped": done.dropped,
-            "encrypted": done.locked,
-            "attached": done.attached,
-            "left": done.left,
-        }
-        if target.path == "-":
-            return
-        write_json(document)
-    elif target.path != "-":
-        for image in done.tops:
-            write_line(image.descriptor.digest, *image.names)
+        write_json(
+            {
+                "images": [_document(image) for image in done],
+                "skipped": [vars(entry) for entry in done.skipped],
+                "skipped_count": done.skipped_count,
+                "sparse": done.sparse,
+                "dropped": done.dropped,
+                "encrypted": done.encrypted,
+                "attached": done.attached,
+                "left": done.left,
+            }
+        )
+        return
+    for image in done:
+        write_line(image.digest, *image.names)
+
+
+def _document(image: CopiedImage) -> dict[str, Any]:
+    return {**vars(image), "config": image.config or None, "layers": [vars(layer) for layer in image.layers]}
 
 
 def _why_left(target: Destination) -> str:
@@ -184,26 +183,3 @@ def _why_left(target: Destination) -> str:
     if target.kind == DOCKER_ARCHIVE:
         return "a docker-archive cannot hold them"
     return "a dir: can only hold simple signatures" if target.kind == DIR else "their image was converted"
-
-
-def _document(image: OutgoingImage) -> dict[str, Any]:
-    from arstore.oci.chain import chain_ids
-
-    chain: Sequence[str] = chain_ids([layer.diff_id for layer in image.layers])
-    return {
-        "digest": image.descriptor.digest,
-        "media_type": image.descriptor.media_type,
-        "config": image.config_digest,
-        "names": list(image.names),
-        "manifests": list(image.members),
-        "layers": [
-            {
-                "digest": layer.descriptor.digest,
-                "diff_id": layer.diff_id,
-                "chain_id": chain_id,
-                "compressed_size": layer.descriptor.size,
-            }
-            for layer, chain_id in zip(image.layers, chain, strict=True)
-        ],
-        "platform": str(image.descriptor.platform or ""),
-    }

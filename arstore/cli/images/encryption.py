@@ -71,9 +71,8 @@ def decryption_keys(session: Session, words: DecryptionWords) -> DecryptionKeys 
     if not words["decryption_key"]:
         return None
     from arstore.transport.decryption.keys import DecryptionKeys
-    from arstore.trust.encryption.key_file import parse_decryption
 
-    return DecryptionKeys(tuple(map(parse_decryption, words["decryption_key"])), session.note)
+    return DecryptionKeys.named(words["decryption_key"], session.note)
 
 
 def encryption(words: EncryptionWords) -> Encryption | None:

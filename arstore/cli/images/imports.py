@@ -17,6 +17,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
+from arstore.cli.images.skipped import skipped_lines
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
@@ -27,14 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeVar, Unpack
 
+    from arstore.api.values import Imported, ImportedImage
     from arstore.cli.session import Session
     from arstore.store.ingest.incoming import TakenImage
-    from arstore.store.progress import Progress
-    from arstore.store.store import Store, StoredImage
-    from arstore.tar.limits import Limits
-    from arstore.transport.copy import ImportOptions
-    from arstore.transport.root_tar import RootTarOptions
-    from arstore.transport.skipped import SkippedTop
+    from arstore.store.store import Store
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -148,96 +145,77 @@ def import_(
     tar -C ROOT -cz . | arstore import --rootfs - base:1 -c 'CMD ["/bin/sh"]'
     """
     if rootfs:
-        from arstore.cli.images.rootfs import root_tar_options
-
         if words["all_platforms"]:
             raise errors.UsageError("--all-platforms", "a root file system is for one platform", "use --platform")
         if words["decryption_key"]:
             raise errors.UsageError("--decryption-key", "a root file system is not encrypted", "leave it out")
         if root_name is not None and words["name"]:
             raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
-        name, tree, limits = root_name or words["name"], words["tree"] or "", _limits(session, words)
-        options = root_tar_options(name, words["platform"], changes, message, timestamp, tree, limits)
-        policy_rules(session, words).refuse_unsigned("tarball", source)
-        _bring_root(session, source, options)
+        name = root_name or words["name"]
+        if not name:
+            raise errors.UsageError("--rootfs", "needs a name for the image", "`arstore import --rootfs TAR NAME`")
+        _take_root(session, source, name, changes, message, timestamp, words)
         return
     if root_name is not None or changes or message or timestamp is not None:
         if root_name is not None:
             raise errors.UsageError(root_name, "is one argument too many", _ONE_NAME)
         what = "--change" if changes else "--message" if message else "--timestamp"
         raise errors.UsageError(what, "needs --rootfs")
-    bring(session, (source,), words)
+    taken(session, source, words)
 
 
-def _bring_root(session: Session, source: str, options: RootTarOptions) -> None:
-    from arstore.transport.root_tar import import_root_tar
-    from arstore.transport.skipped import SkippedTop
-
+def _take_root(
+    session: Session,
+    source: str,
+    name: str,
+    changes: tuple[str, ...],
+    message: str,
+    timestamp: int | None,
+    words: ImportWords,
+) -> None:
     refuse_terminal(source)
     session.tell_confinement()
-    with session.store(create=True) as store:
-        _check_tree(store, options.tree)
-        _tell_of_trees(session, store)
-        with session.progress() as progress:
-            taken = [import_root_tar(store, source, options, progress)]
-        session.done = in_the_store([image.digest for image in taken])
-    render_taken(session, store, taken, SkippedTop())
+    with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
+        done = library.import_root(
+            source,
+            name,
+            platform=words["platform"] or "",
+            created=timestamp,
+            message=message,
+            changes=changes,
+            tree=words["tree"],
+            limits=session.limits(words["limit"], strict_xattrs=words["strict_xattrs"]),
+            progress=progress,
+        )
+    render_imported(session, done)
 
 
-def _limits(session: Session, words: ImportWords) -> Limits:
-    return session.limits(words["limit"], strict_xattrs=words["strict_xattrs"])
+def taken(session: Session, source: str, words: ImportWords, *, pull: bool = False) -> None:
+    """Import *source*, or with *pull* the image that it names in a registry, and print its images.
 
-
-def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
-    """Import the first of *sources* that exists, as `import` and `pull` do, and print its images.
-
-    Raises UsageError, SourceError, RegistryError, StoreError; if no source exists, the error of the last one.
+    Raises UsageError, SourceError, RegistryError, StoreError.
     """
-    from arstore.transport.skipped import SkippedTop
-
-    platform, all_platforms = words["platform"], words["all_platforms"]
-    for source in sources:
+    if not pull:
         refuse_terminal(source)
-    if platform is not None and all_platforms:
+    if words["platform"] is not None and words["all_platforms"]:
         raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     session.tell_confinement()
-    with session.store(create=True) as store:
-        limits = _limits(session, words)
-        options = _options(session, store, words, limits, sources)
-        _tell_of_trees(session, store)
-        skipped = SkippedTop()
-        with session.progress() as progress:
-            taken = import_first(store, sources, options, progress, skipped)
-        session.done = in_the_store([image.digest for image in taken])
-        indexes = _indexes(store, taken) if all_platforms else []
-    for line in skipped.lines():
-        session.note(line)
-    render_taken(session, store, taken, skipped, indexes)
-
-
-def import_first(
-    store: Store, sources: Sequence[str], options: ImportOptions, progress: Progress, skipped: SkippedTop
-) -> list[TakenImage]:
-    """Import the first of *sources* that exists.
-
-    Raises the error of the last one, whose text also quotes those of the earlier ones.
-    """
-    from arstore.transport.copy import import_reference
-
-    *others, last = sources
-    failed: list[str] = []
-    for source in others:
-        try:
-            return import_reference(store, source, options, progress, skipped)
-        except (errors.RegistryNotFoundError, errors.RegistryAccessError, errors.RegistryUnreachableError) as error:
-            failed.append(str(error))
-    try:
-        return import_reference(store, last, options, progress, skipped)
-    except (errors.RegistryNotFoundError, errors.RegistryAccessError, errors.RegistryUnreachableError) as error:
-        if not failed:
-            raise
-        why = f"{error.why}; the registries tried before: {'; '.join(failed)}"
-        raise type(error)(error.what, why, error.hint) from error
+    in_registry = pull or source.startswith(PREFIX)
+    registries = registry_access(session, words) if in_registry else None
+    with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
+        done = (library.pull if pull else library.import_images)(
+            source,
+            name=words["name"],
+            platform=words["platform"] or "",
+            all_platforms=words["all_platforms"],
+            referrers=wants_referrers(words),
+            tree=words["tree"],
+            limits=session.limits(words["limit"], strict_xattrs=words["strict_xattrs"]),
+            registries=registries,
+            keys=decryption_keys(session, words),
+            progress=progress,
+        )
+    render_imported(session, done)
 
 
 def in_the_store(digests: Sequence[str]) -> str:
@@ -255,67 +233,36 @@ def refuse_terminal(source: str) -> None:
         raise errors.UsageError(source, "standard input is a terminal", "pipe an archive into it, or name a file")
 
 
-def _options(
-    session: Session, store: Store, words: ImportWords, limits: Limits, sources: Sequence[str]
-) -> ImportOptions:
-    from arstore.transport.selection.options import ImportOptions, Wanted
-
-    tree, platform = words["tree"] or "", words["platform"]
-    _check_tree(store, tree)
-    known = None
-    if platform is not None:
-        from arstore.oci.platform import parse
-
-        known = parse(platform)
-    wanted = Wanted(known, words["all_platforms"], wants_referrers(words))
-    in_registry = any(one.startswith(PREFIX) for one in sources)
-    registries = registry_access(session, words) if in_registry else None
-    rules, keys = policy_rules(session, words), decryption_keys(session, words)
-    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries, keys=keys, rules=rules)
-
-
-def _check_tree(store: Store, tree: str) -> None:
-    if tree not in {"", AUTO} and tree not in store.forms:
-        known = ", ".join(sorted(store.forms))
-        raise errors.UsageError(f"--tree {tree}", "this arstore does not have that tree format", f"it has: {known}")
-
-
-def _tell_of_trees(session: Session, store: Store) -> None:
-    if not store.makes_trees:
-        session.note("no layer trees are built, because this user lacks the privileges; `arstore unpack` needs none")
-
-
-def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
-    """Return the indexes of the store that list any of these images."""
-    digests = {image.digest for image in taken}
-    return [image for image in store.images() if not digests.isdisjoint(image.record.manifests)]
-
-
-def render_taken(
-    session: Session,
-    store: Store,
-    taken: Sequence[TakenImage],
-    skipped: SkippedTop,
-    indexes: Sequence[StoredImage] = (),
-) -> None:
+def render_imported(session: Session, done: Imported) -> None:
     """Print the imported images: a line for each index and image, or one JSON document."""
+    session.done = in_the_store([image.digest for image in done])
+    if not done.mountable:
+        session.note("no layer trees were built, because this user lacks the privileges; `arstore unpack` needs none")
+    for line in skipped_lines(done.skipped, done.skipped_count):
+        session.note(line)
     if session.json:
         document: dict[str, Any] = {
-            "images": [image_document(image) for image in taken],
-            "skipped": skipped.documents(),
-            "skipped_count": skipped.count,
-            **besides(store),
+            "images": [imported_document(image) for image in done],
+            "skipped": [vars(entry) for entry in done.skipped],
+            "skipped_count": done.skipped_count,
+            "moved": [vars(moved) for moved in done.moved],
+            "cleared": done.cleared,
         }
-        if indexes:
+        if done.indexes:
             document["indexes"] = [
-                {"digest": i.digest, "names": list(i.names), "manifests": list(i.record.manifests)} for i in indexes
+                {"digest": index.digest, "names": index.names, "manifests": index.manifests} for index in done.indexes
             ]
         write_json(document)
         return
-    for index in indexes:
+    for index in done.indexes:
         write_line(index.digest, *index.names)
-    for image in taken:
+    for image in done:
         write_line(image.digest, *image.names)
+
+
+def imported_document(image: ImportedImage) -> dict[str, Any]:
+    """Return an imported image for JSON output; the members are documented at `image_document`."""
+    return {**vars(image), "layers": [vars(layer) for layer in image.layers]}
 
 
 def besides(store: Store) -> dict[str, Any]:

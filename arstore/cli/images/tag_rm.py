@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.builtin import contextmanager, suppress
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
@@ -17,10 +16,7 @@ from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from arstore.cli.session import Session
-    from arstore.store.store import Store
 
 
 @exit_statuses(*IMAGE_ERRORS)
@@ -38,15 +34,11 @@ def tag(session: Session, image: str, name: str) -> None:
 
     arstore tag app:1 app:stable
     """
-    with session.store(makes=True) as store:
-        stored = store.tag(image, name)
-        digest = store.find(stored).digest if session.json else ""
-    session.done = f"the image is named {stored}"
+    with session.library(makes=True) as library:
+        done = library.tag(image, name)
+    session.done = f"the image is named {done.name}"
     if session.json:
-        document = {"name": stored, "digest": digest}
-        if store.moved:
-            document["was"] = store.moved[0].was
-        write_json(document)
+        write_json({"name": done.name, "digest": done.digest, **({"was": done.was} if done.was else {})})
 
 
 @exit_statuses(errors.NotFoundError, errors.InvalidReferenceError)
@@ -65,8 +57,8 @@ def untag(session: Session, name: str) -> None:
 
     arstore untag app:stable
     """
-    with session.store() as store:
-        done = store.untag(name)
+    with session.library() as library:
+        done = library.untag(name)
     session.done = f"the name {done.name} is removed"
     if session.json:
         write_json(
@@ -76,12 +68,12 @@ def untag(session: Session, name: str) -> None:
                 "untagged": [done.name],
                 "removed": [],
                 "freed": 0,
-                "names_left": list(done.left),
+                "names_left": list(done.names_left),
             }
         )
         return
     write_line("untagged", done.name)
-    if not done.left:
+    if not done.names_left:
         session.note(f"{done.digest} has no name left; `arstore gc` removes it unless it is in use")
 
 
@@ -107,67 +99,34 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
 
     arstore rm --dry-run app:1 base:1
     """
-    from arstore.maintenance.remove import containers_in_the_way, plan_removal, remove_images
-
-    with session.store() as store, _containers_hinted(store):
-        ended = containers_in_the_way(store, images) if force else []
-        if dry_run:
-            done = plan_removal(store, images, ended)
-        else:
-            _end(store, ended)
-            done = remove_images(store, images)
-    removed = done.removed
+    with session.library() as library:
+        done = library.remove(*images, force=force, dry_run=dry_run)
     session.done = "the images are removed"
     if session.json:
         write_json(
             {
                 "dry_run": dry_run,
-                "containers": ended,
-                "untagged": list(done.untagged),
-                "removed": removed.images,
+                "containers": done.containers,
+                "untagged": done.untagged,
+                "removed": done.images,
                 "freed": done.freed,
-                "images": removed.images,
-                "attachments": removed.attachments,
-                "layers": removed.layers,
-                "blobs": removed.blobs,
-                "trees": removed.trees,
-                **({"parts": done.parts._asdict()} if dry_run else {}),
+                "images": done.images,
+                "attachments": done.attachments,
+                "layers": done.layers,
+                "blobs": done.blobs,
+                "trees": done.trees,
+                **({"parts": done.parts} if dry_run else {}),
             }
         )
         return
-    for container_id in ended:
+    for container_id in done.containers:
         write_line("removed container", container_id)
     for name in done.untagged:
         write_line("untagged", name)
-    for digest in removed.images:
+    for digest in done.images:
         write_line("removed", digest)
     from arstore.cli.upkeep.plans import write_freed, write_parts
 
     if dry_run:
         write_parts(done.parts)
     write_freed(done.freed, dry_run)
-
-
-@contextmanager
-def _containers_hinted(store: Store) -> Iterator[None]:
-    """Have the error for an image that does not exist say so if there is a container of that name or id."""
-    try:
-        yield
-    except errors.NotFoundError as error:
-        try:
-            container = store.containers.find(error.what)
-        except (errors.NotFoundError, errors.AmbiguousError):
-            raise error from None
-        hint = f"`arstore container rm {container.id}` removes the container"
-        raise errors.NotFoundError(error.what, "no such image in the store, but a container", hint) from error
-
-
-def _end(store: Store, container_ids: list[str]) -> None:
-    """Stop and remove containers. One that has been removed meanwhile is ignored."""
-    if not container_ids:
-        return
-    from arstore.runtime.lifecycle.removal import remove_by_force
-
-    for container_id in container_ids:
-        with suppress(errors.NotFoundError):
-            remove_by_force(store, store.containers.get(container_id))

@@ -15,13 +15,12 @@ from arstore.cli.command import (
 )
 from arstore.cli.parameter import FilePath, argument
 from arstore.cli.terminal.output import write_json
-from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, require_admitted
+from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
-    from arstore.trees.directory.unpacker import UnpackReport
 
 
 @exit_statuses(
@@ -57,38 +56,24 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **
 
     arstore unpack app:1 /srv/app
     """
-    from arstore.rootfs.unpack import unpack_image
-
-    with session.store(reads=True) as store:
-        found = store.find_image(image)
-        require_admitted(session, store, found, words)
-        with session.progress() as progress:
-            report = unpack_image(store, found, directory, progress, strict_xattrs=strict_xattrs)
+    with session.library(policy_rules(session, words), reads=True) as library, session.progress() as progress:
+        done = library.unpack(image, directory, strict_xattrs=strict_xattrs, progress=progress)
     session.done = f"{directory} contains the root file system"
     if session.json:
         write_json(
             {
-                "image": found.digest,
+                "image": done.digest,
                 "path": directory,
-                "layers": report.layers,
-                "members": report.members,
-                "size": report.size,
-                "exact": report.is_exact,
-                "left_out": _left_out(report),
+                "layers": done.layers,
+                "members": done.members,
+                "size": done.size,
+                "exact": done.exact,
+                "left_out": done.left_out,
             }
         )
-    elif not report.is_exact:
-        if report.owners.count or report.devices.count:
-            counts = ", ".join(f"{what} of {count}" for what, count in _left_out(report).items() if count)
+    elif not done.exact:
+        if done.left_out["owners"] or done.left_out["devices"]:
+            counts = ", ".join(f"{what} of {count}" for what, count in done.left_out.items() if count)
             session.note(f"this user lacks the privileges to set everything; left out: {counts} entries")
-        if report.attributes.count:
-            session.warn(str(report.attributes))
-
-
-def _left_out(report: UnpackReport) -> dict[str, int]:
-    """Return the number of entries without their owner, their attributes, or missing as devices."""
-    return {
-        "owners": report.owners.count,
-        "devices": report.devices.count,
-        "attributes": report.attributes.members,
-    }
+        if done.lost:
+            session.warn(done.lost)

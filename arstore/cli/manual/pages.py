@@ -107,7 +107,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 def _date() -> str:
     """Return the day for the foot of a page: that of SOURCE_DATE_EPOCH, or today. Raises UsageError."""
-    from arstore.cli.images.created import creation_time
+    from arstore.oci.timestamp import creation_time
 
     return time.strftime("%Y-%m-%d", time.gmtime(creation_time()))
 

@@ -68,20 +68,15 @@ def found_or_pulled(
         except (NotFoundError, PlatformError) as error:
             if not may_pull(text, words) or (isinstance(error, PlatformError) and platform is None):
                 raise
-    from arstore.cli.images.imports import import_first
-    from arstore.cli.registries.pull import sources_of
-    from arstore.transport.copy import ImportOptions
-    from arstore.transport.selection.selector import Wanted
-    from arstore.transport.skipped import SkippedTop
+    from arstore.api.store import Store as Library
 
     access = registry_access(session, words)
     session.tell_confinement()
     keys, rules = decryption_keys(session, words), policy_rules(session, words)
-    options = ImportOptions(
-        limits=session.limits(()), registries=access, keys=keys, rules=rules, wanted=Wanted(platform)
-    )
+    chosen = "" if platform is None else str(platform)
     with session.progress() as progress:
-        import_first(store, sources_of(text, access), options, progress, SkippedTop())
+        library = Library.over(store, session.settings, rules)
+        library.pull(text, platform=chosen, limits=session.limits(()), registries=access, keys=keys, progress=progress)
     return store.find_image(text, platform)
 
 

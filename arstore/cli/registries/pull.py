@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses
 from arstore.cli.images.encryption import KEY_ERRORS
-from arstore.cli.images.imports import ImportWords, bring, import_options
+from arstore.cli.images.imports import ImportWords, import_options, taken
 from arstore.cli.parameter import argument, option
-from arstore.cli.registries.options import PREFIX, registry_access
 from arstore.cli.trust.rules import POLICY_ERRORS
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
-    from arstore.registry.access import RegistryOptions
 
 
 @exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
@@ -40,22 +37,4 @@ def pull(session: Session, image: str, **words: Unpack[ImportWords]) -> None:
 
     arstore pull docker.io/library/busybox:latest
     """
-    bring(session, sources_of(image, registry_access(session, words)), words)
-
-
-def sources_of(image: str, options: RegistryOptions) -> list[str]:
-    """Return the sources that *image* may mean, with their transport, in the order in which they are tried.
-
-    Raises UsageError, InvalidReferenceError, RegistryConfigError.
-    """
-    if image.startswith(PREFIX):
-        return [image]
-    from arstore.oci.reference import parse_transport
-    from arstore.registry.access import Access
-    from arstore.registry.configuration.short_names import candidates_for
-
-    transport = parse_transport(image)[0]
-    if transport:
-        raise errors.UsageError(image, f"{transport}: is not a registry", "use `arstore import`")
-    with Access(options) as access:
-        return [f"{PREFIX}{one}" for one in candidates_for(image, access.conf, access.places)]
+    taken(session, image, words, pull=True)

@@ -13,7 +13,6 @@ from arstore.cli.images.copying import (
     format_option,
     how_to_copy,
     render_copied,
-    wanted_platforms,
 )
 from arstore.cli.images.encryption import encryption, encryption_options
 from arstore.cli.parameter import argument
@@ -69,8 +68,8 @@ def index_push(session: Session, name: str, destination: str | None, **words: Un
 
     arstore index push app:1 docker://registry.example.com/team/app:1
     """
-    with session.store(reads=True) as store:
-        if not store.find(name).record.is_index:
+    with session.library(reads=True) as library:
+        if not library.image(name).is_index:
             raise errors.UsageError(name, "is an image, not an index", "use `arstore push`")
     words["all_platforms"] = True
     _push(session, name, destination, words)
@@ -79,19 +78,24 @@ def index_push(session: Session, name: str, destination: str | None, **words: Un
 def _push(session: Session, image: str, destination: str | None, words: PushWords) -> None:
     from arstore.oci.docker_reference import has_domain
     from arstore.oci.reference import parse_transport
-    from arstore.transport.export.copying import export_stored
     from arstore.transport.sinks.destination import parse_destination
-    from arstore.transport.skipped import SkippedTop
 
     target = destination or image
     if not destination and not has_domain(image):
         raise errors.UsageError(image, "has no registry in its name", "give a DESTINATION")
     if not parse_transport(target)[0]:
         target = f"docker://{target}"
-    skipped = SkippedTop()
     place = parse_destination(target)
-    wanted, options = wanted_platforms(words), how_to_copy(session, words, words["format"], encryption(words))
+    how = how_to_copy(session, words)
     access, rules = registry_access(session, words), policy_rules(session, words)
-    with session.store(reads=True) as store, session.progress() as progress:
-        done = export_stored(store, [image], place, wanted, options, progress, skipped, access, rules)
-    render_copied(session, place, done, skipped)
+    with session.library(rules, reads=True) as library, session.progress() as progress:
+        done = library.copy(
+            f"store:{image}",
+            target,
+            form=words["format"] or "",
+            encryption=encryption(words),
+            registries=access,
+            progress=progress,
+            **how,
+        )
+    render_copied(session, place, done)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import ExitStack
 from arstore.cli.command import command, exit_statuses
 from arstore.cli.images.copying import (
     COPY_ERRORS,
@@ -16,7 +16,6 @@ from arstore.cli.images.copying import (
     export_options,
     format_option,
     how_to_copy,
-    wanted_platforms,
 )
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
@@ -25,7 +24,7 @@ from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.registry.access import RegistryOptions
@@ -90,10 +89,9 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
 
     arstore sync docker://registry.example.com/team/app oci:/srv/mirror
     """
-    from arstore.sync.place import How
     from arstore.sync.run import COPIED, CURRENT, FAILED
 
-    how = How(wanted_platforms(words), how_to_copy(session, words, words["format"]), policy_rules(session, words))
+    how = _how(session, words)
     outcomes: list[Outcome] = []
     counts: Counter[str] = Counter()
 
@@ -114,6 +112,27 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
         noun = "item" if counts[FAILED] == 1 else "items"
         hint = "run the command again; images that are already there are not copied again"
         raise errors.SyncFailedError(destination, f"{counts[FAILED]} {noun} failed, {session.done}", hint)
+
+
+def _how(session: Session, words: SyncWords) -> How:
+    """Return the options as values. Raises UsageError, KeyFileError, NotFoundError, HostError."""
+    from arstore.api.copying import export_options
+    from arstore.api.importing import wanted
+    from arstore.sync.place import How
+
+    how = how_to_copy(session, words)
+    options = export_options(
+        words["format"] or "",
+        how["compression"],
+        how["level"],
+        how["preserve_digests"],
+        how["all_platforms"],
+        how["limits"],
+        signer=how["signer"],
+        remove_signatures=how["remove_signatures"],
+    )
+    chosen = wanted(how["platform"], how["all_platforms"], how["referrers"])
+    return How(chosen, options, policy_rules(session, words))
 
 
 def _sync(

@@ -82,12 +82,8 @@ def signer(key: str | None, gpg: str | None, passphrase_file: str | None, identi
             raise errors.UsageError("sign", "gpg cannot sign a bundle", "use a key file")
         secret = None if passphrase_file is None else passphrase.existing(passphrase_file, gpg)
         return Signer(None, gpg=gpg, passphrase=secret, identity=identity)
-    from arstore.trust.signing.key_files import read_key_file
-    from arstore.trust.signing.private import read_private_key
-
     assert key is not None
-    read = partial(passphrase.existing, passphrase_file, key)
-    return Signer(read_private_key(read_key_file(key), key, read), identity=identity, bundle=bundle)
+    return Signer.from_file(key, partial(passphrase.existing, passphrase_file, key), identity=identity, bundle=bundle)
 
 
 class SignWords(AccessWords):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.builtin import suppress
 from arstore.cli.command import (
     IMAGE_ERRORS,
     SOURCE_ERRORS,
@@ -21,15 +21,13 @@ from arstore.cli.upkeep.plans import write_freed, write_parts
 from arstore.errors import CheckFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
+    from arstore.api.values import Finding
     from arstore.cli.session import Session
-    from arstore.maintenance.check import Finding, HitImage
     from arstore.maintenance.disk_usage import Usage
-    from arstore.maintenance.gc import Garbage, Plan
     from arstore.maintenance.lenders import LenderUsage
-    from arstore.store.store import Store, StoredImage
+    from arstore.store.store import StoredImage
 
 _MOST_NAMES, _MOST_IMAGES = 5, 20
 """Most names in the line of a finding, and most images in its JSON object; the document's own list has all."""
@@ -164,26 +162,21 @@ def gc(session: Session, dry_run: bool) -> None:
 
     arstore gc --dry-run
     """
-    from arstore.maintenance.gc import collect, plan_collection
-
-    with session.store() as store:
-        plan = plan_collection(store) if dry_run else None
-        found: Garbage = collect(store) if plan is None else plan
+    with session.library() as library:
+        plan = library.plan_gc()
+        found = plan.garbage if dry_run else library.apply(plan)
     session.done = "" if dry_run else f"freed {human_size(found.bytes)}"
+    kinds = vars(found).copy()
+    size = kinds.pop("bytes")
     if session.json:
-        parts = {} if plan is None else {"parts": plan.parts._asdict()}
-        write_json({"dry_run": dry_run, **found.by_kind(), "bytes": found.bytes, **parts})
-    else:
-        _show_garbage(found, plan)
-
-
-def _show_garbage(found: Garbage, plan: Plan | None) -> None:
-    for kind, keys in found.by_kind().items():
+        write_json({"dry_run": dry_run, **kinds, "bytes": size, **({"parts": plan.parts} if dry_run else {})})
+        return
+    for kind, keys in kinds.items():
         for key in keys:
             write_line(kind.removesuffix("s"), key)
-    if plan is not None:
+    if dry_run:
         write_parts(plan.parts)
-    write_freed(found.bytes, plan is not None)
+    write_freed(size, dry_run)
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
@@ -223,39 +216,34 @@ def check(
 
     arstore check --repair --from backup.tar
     """
-    from arstore.maintenance.check import affected, repair
-
     if sources and not mend:
         raise errors.UsageError("--from", "needs --repair")
-    limits = session.limits(limit) if limit or session.settings is not None else None
-    with session.store() as store:
-        findings, count = _look(session, store, quick, nice)
-        if mend and findings:
-            findings = repair(store, findings, sources, limits)
-            session.done = "what could be repaired is repaired; `arstore check` lists the rest"
-        hits = affected(store, findings)
-        bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
-        _remember(store, bad, hits, whole=not quick)
-    hit = {image.digest: image for finding in bad for image in hits.get(finding, ())}
+    with session.library() as library, session.progress("") as progress:
+        report = library.check(
+            quick=quick, repair=mend, sources=sources, limits=session.limits(limit), nice=nice, progress=progress
+        )
+    if mend:
+        session.done = "what could be repaired is repaired; `arstore check` lists the rest"
+    bad = [finding for finding in report.findings if not (finding.harmless or finding.repaired)]
+    hit = {digest: names for one in bad for digest, names in zip(one.images, one.names, strict=True)}
     if session.json:
-        shown = [_finding(finding, hits.get(finding, ())) for finding in findings]
-        damaged = [image._asdict() for image in hit.values()]
-        write_json({"ok": not bad, "findings": shown, "images": damaged, "bytes": count})
+        shown = [_finding(finding) for finding in report.findings]
+        damaged = [{"digest": digest, "names": names} for digest, names in hit.items()]
+        write_json({"ok": not bad, "findings": shown, "images": damaged, "bytes": report.bytes})
     else:
-        for finding in findings:
+        for finding in report.findings:
             note = "repaired" if finding.repaired else "harmless" if finding.harmless else "damage"
-            note = "absent" if finding.damage.value == "lent-absent" else note
-            needed = _needed_by(hits.get(finding, ()))
-            write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}{needed}")
+            note = "absent" if finding.kind == "lent-absent" else note
+            write_line(f"{note}: {finding.kind}: {finding.what}: {finding.why}{_needed_by(finding)}")
     if bad:
-        lost = mend and all(finding.damage.value.startswith("blob-") for finding in bad)
+        lost = mend and all(finding.kind.startswith("blob-") for finding in bad)
         hint = "" if mend else "`arstore check --repair` repairs what can be repaired"
         if lost and not sources:
             hint = "--from SOURCE restores blobs from an archive or a backup that has them"
-        if all(finding.damage.value == "lent-absent" for finding in bad):
+        if all(finding.kind == "lent-absent" for finding in bad):
             hint = "nothing in this store is damaged; give --additional-store, or mount its medium"
-            raise CheckFailedError(store.directories.root, "an additional store that images need is missing", hint)
-        raise CheckFailedError(store.directories.root, _count(bad, len(hit)), hint)
+            raise CheckFailedError(library.root, "an additional store that images need is missing", hint)
+        raise CheckFailedError(library.root, _count(bad, len(hit)), hint)
 
 
 def _count(bad: list[Finding], hit: int) -> str:
@@ -263,58 +251,24 @@ def _count(bad: list[Finding], hit: int) -> str:
     return f"{what}, affecting {hit} {'image' if hit == 1 else 'images'}" if hit else what
 
 
-def _needed_by(images: tuple[HitImage, ...]) -> str:
+def _needed_by(finding: Finding) -> str:
     """Return the end of a finding's line: the names or digests of the images that need it."""
-    names = [name for image in images for name in image.names or (short_digest(image.digest),)]
+    found = zip(finding.images, finding.names, strict=True)
+    names = [name for digest, names in found for name in names or (short_digest(digest),)]
     if not names:
         return ""
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return f"; needed by {', '.join(names[:_MOST_NAMES])}{more}"
 
 
-def _remember(store: Store, bad: list[Finding], hits: Mapping[Finding, tuple[HitImage, ...]], *, whole: bool) -> None:
-    """Record the findings for `arstore images`, if the store is writable."""
-    from arstore.maintenance.check import Damage
-    from arstore.maintenance.verdicts import record
-
-    if any(finding.damage is Damage.GRAPH_PAGES for finding in bad):
-        return
-    found = {
-        (finding.damage.value, finding.what): [image.digest for image in hits[finding]]
-        for finding in bad
-        if finding in hits and finding.damage is not Damage.LENT_ABSENT
-    }
-    with suppress(OSError, errors.ArstoreError):
-        record(store, found, whole)
-
-
-def _look(session: Session, store: Store, quick: bool, nice: bool) -> tuple[list[Finding], int]:
-    """Return the findings, and the number of bytes that were read for them."""
-    from arstore.maintenance.check import check as look
-    from arstore.maintenance.check import extent
-
-    done = 0
-    with session.progress("") as progress:
-
-        def report(count: int) -> None:
-            nonlocal done
-            done += count
-            progress.advance("store", count)
-
-        if not quick:
-            progress.start("store", "store", extent(store))
-        findings = look(store, quick, report, nice)
-        progress.finish("store")
-    return findings, done
-
-
-def _finding(finding: Finding, images: tuple[HitImage, ...]) -> dict[str, Any]:
+def _finding(finding: Finding) -> dict[str, Any]:
+    found = zip(finding.images, finding.names, strict=True)
     return {
-        "kind": finding.damage.value,
+        "kind": finding.kind,
         "what": finding.what,
         "why": finding.why,
         "harmless": finding.harmless,
         "repaired": finding.repaired,
-        "images": [image._asdict() for image in images[:_MOST_IMAGES]],
-        "image_count": len(images),
+        "images": [{"digest": digest, "names": names} for digest, names in islice(found, _MOST_IMAGES)],
+        "image_count": len(finding.images),
     }

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from arstore.cli.terminal.output import human_size, write_line
 
 if TYPE_CHECKING:
-    from arstore.maintenance.scan.totals import Freed
+    from collections.abc import Mapping
 
 
-def write_parts(parts: Freed) -> None:
-    """Print a line for each kind of content that a plan frees."""
-    for kind, size in parts._asdict().items():
+def write_parts(parts: Mapping[str, int]) -> None:
+    """Print a line for each kind of content that a plan frees, in bytes."""
+    for kind, size in parts.items():
         if size:
             write_line(kind, f"{human_size(size)} ({size} bytes)")
 

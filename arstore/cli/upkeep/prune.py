@@ -55,7 +55,7 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     for digest in done.removed.images:
         write_line("removed", digest, *names.get(digest, []))
     if dry_run:
-        write_parts(done.parts)
+        write_parts(done.parts._asdict())
     write_freed(done.freed, dry_run)
 
 

@@ -9,9 +9,9 @@ and the next import of its image brings it again; and clutter.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.builtin import suppress
 from arstore.dataclass import replace
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, StoreDamagedError

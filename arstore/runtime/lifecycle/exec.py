@@ -8,11 +8,11 @@ until the container ends. Out of scope: finding the container.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
 
+from arstore.builtin import ExitStack, suppress
 from arstore.disk.owner import Owner
 from arstore.errors import (
     ArstoreError,
@@ -43,7 +43,7 @@ from arstore.runtime.spec.process import (
     identity_section,
     working_directory,
 )
-from arstore.runtime.spec.users import resolve_user
+from arstore.runtime.spec.users import require_plain_files, resolve_user
 from arstore.runtime.stdio.streams import Detached, Stdio
 from arstore.runtime.stdio.terminal import raw_mode, window_size
 
@@ -136,7 +136,7 @@ def _exec(
     stdio: Stdio,
     on_start: Callable[[], None],
 ) -> Ended:
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         if options.tty and options.interactive and stdio.detached is None:
             stack.enter_context(raw_mode(0))
         pid_namespace, *entrance = (
@@ -216,7 +216,7 @@ def _follow(child: Child, on_start: Callable[[], None], interrupts: list[int]) -
     if process is None:
         raise RuntimeFailedError("exec", "it was killed before the command was started")
     if process.runs_here():
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     return Ended(_KILLED)
 
@@ -276,6 +276,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions, size: 
         found["consoleSize"] = {"height": size[0], "width": size[1]}
     volumes = [(mount["destination"], mount["source"]) for mount in spec["mounts"] if mount["type"] == "bind"]
     with RootDirectory(bundle.rootfs, volumes) as root:
+        require_plain_files(root)
         if options.workdir:
             found["cwd"] = working_directory(options.workdir, root)
             check_working_directory(options.workdir, found["cwd"], root)
@@ -294,7 +295,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions, size: 
 
 def _clear(name: str) -> None:
     """Remove this exec's files from the bundle; the container may end, and the whole bundle vanish, at any moment."""
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         for entry in os.listdir(name):
             os.unlink(os.path.join(name, entry))
         os.rmdir(name)

@@ -37,7 +37,7 @@ from arstore.runtime.spec.process import (
 )
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import UNCONFINED
-from arstore.runtime.spec.users import added_groups, resolve_user
+from arstore.runtime.spec.users import added_groups, require_plain_files, resolve_user
 from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
@@ -299,6 +299,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
         config.require("User")
     if not options.workdir:
         config.require("WorkingDir")
+    require_plain_files(root)
     user = resolve_user(config.user if options.user is None else options.user, root)
     if options.groups:
         user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))

@@ -7,6 +7,7 @@ user namespaces.
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import IdentityError, ImageConfigError
@@ -58,6 +59,18 @@ def resolve_user(text: str, root: RootDirectory) -> User:
     if group_text:
         return User(account.uid, _find_group(group_text, text, root), (), account.name, account.home)
     return User(account.uid, account.gid, _groups_of(account, root), account.name, account.home)
+
+
+def require_plain_files(root: RootDirectory) -> None:
+    """Check that /etc/passwd and /etc/group in *root* are regular files, if they exist.
+
+    runc opens both in the container before it starts any process: a FIFO there would never let it go on.
+    Raises ImageConfigError, OSError.
+    """
+    for path in ("/etc/passwd", "/etc/group"):
+        about = root.stat(path)
+        if about is not None and not stat.S_ISREG(about.st_mode):
+            raise ImageConfigError(path, "is not a regular file in the container's root file system")
 
 
 def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:

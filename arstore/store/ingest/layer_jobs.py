@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING
 
-from arstore.builtin import Enum
+from arstore.builtin import Enum, ExitStack, partial
 from arstore.dataclass import dataclass, replace
 from arstore.disk.rmtree import remove_children
 from arstore.store.ingest.incoming import prepare_fetching, rest_opener

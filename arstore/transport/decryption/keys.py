@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from arstore.trust.encryption.key_file import KeyWord
 
@@ -17,3 +17,10 @@ class DecryptionKeys(NamedTuple):
 
     words: tuple[KeyWord, ...]
     tell: Callable[[str], object]
+
+    @classmethod
+    def named(cls, files: Sequence[str], tell: Callable[[str], object] = lambda _: None) -> DecryptionKeys:
+        """Parse values of `--decryption-key`: `KEYFILE[:file=PASSFILE]`. Raises UsageError."""
+        from arstore.trust.encryption.key_file import parse_decryption
+
+        return cls(tuple(map(parse_decryption, files)), tell)

@@ -17,7 +17,7 @@ from arstore.transport.sink import OutgoingAttachment
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from arstore.trust.signing.private import PrivateKey
 
@@ -57,6 +57,20 @@ class Signer:
         self._passphrase = passphrase
         self._identity = identity
         self._bundle = bundle
+
+    @classmethod
+    def from_file(
+        cls, path: str, passphrase: Callable[[], bytes] | None = None, *, identity: str = "", bundle: bool = False
+    ) -> Signer:
+        """Return a signer with the private key in the file *path*, in PEM (PKCS #8) or cosign's format.
+
+        *passphrase* is called if the key is encrypted. Raises KeyFileError, NotFoundError, OSError.
+        """
+        from arstore.trust.signing.key_files import read_key_file
+        from arstore.trust.signing.private import read_private_key
+
+        key = read_private_key(read_key_file(path), path, passphrase or (lambda: b""))
+        return cls(key, identity=identity, bundle=bundle)
 
     def sign(self, subject: Descriptor, raw: bytes, names: Sequence[str], what: str) -> list[Made]:
         """Sign the manifest *raw* of *subject* under *names*; *what* names it in messages.

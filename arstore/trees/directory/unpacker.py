@@ -14,9 +14,9 @@ the caller has to remove it.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager
 from arstore.dataclass import dataclass
 from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import ConflictError, TarError

@@ -120,7 +120,7 @@ def test_options_that_say_nothing_together(filled, locked, tmp_path, key):
     for words, why in (
         (("copy", "--encrypt-layer", "0", locked, place), "needs --encryption-key"),
         (("save", "--encrypt-layer", "0", "example:1", "-o", tmp_path / "o"), "needs --encryption-key"),
-        (("copy", "--decryption-key", key[0], "store:example:1", place), "not encrypted"),
+        (("copy", "--decryption-key", key[0], "store:example:1", place), "nothing is encrypted"),
         (("import", "--rootfs", locked, "x:1", "--decryption-key", key[0]), "not encrypted"),
         (
             ("copy", "--encryption-key", f"jwe:{key[1]}", "--encrypt-layer", "7", locked, place),

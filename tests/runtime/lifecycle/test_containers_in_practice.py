@@ -53,6 +53,35 @@ def test_hostile_passwd_neither_blocks_nor_leaks(box, make):
     assert box.error[0] == ("IdentityError" if make == "symlink" else "ImageConfigError")
 
 
+@pytest.mark.parametrize("name", ["passwd", "group"])
+def test_an_account_file_that_would_hold_the_runtime_is_refused(box, name):
+    # runc opens both, whatever the user, and would wait for a writer of the FIFO.
+    place, aside = box.rootfs / "etc" / name, box.rootfs / "etc/aside"
+    why = ("ImageConfigError", f"/etc/{name}: is not a regular file in the container's root file system")
+    place.rename(aside)
+    os.mkfifo(place)
+    assert box.run("true", user="2000").returncode == 125
+    assert box.error == why
+    aside.rename(place)
+    box.run("sleep", "60", mode="start")
+    box.until("running")
+    place.unlink()
+    os.mkfifo(place)
+    for user in (None, "2000"):
+        assert box.run("true", mode="exec", user=user).returncode == 125
+        assert box.error == why
+
+
+def test_fifos_in_the_place_of_other_files_block_nobody(box):
+    for path in ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", "etc/localtime", "run/.containerenv"):
+        place = box.rootfs / path
+        place.parent.mkdir(exist_ok=True)
+        os.mkfifo(place)
+    assert lines(box.shell("echo ran")) == ["ran"]
+    assert box.run("/etc/localtime").returncode == 125
+    assert box.error == ("CommandNotExecutableError", "/etc/localtime: is not an executable file")
+
+
 @pytest.mark.parametrize("place", ["/proc/self/fd/7", "/link/x", "/sys/fs"])
 def test_working_directory_in_the_kernels_file_systems_is_refused(box, place):
     (box.rootfs / "link").symlink_to("/proc/self/fd/8")
