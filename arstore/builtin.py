@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from enum import Enum as Enum
     from functools import cache as cache
     from functools import cached_property as cached_property
+    from functools import lru_cache as lru_cache
     from functools import partial as partial
     from operator import add as add
     from operator import attrgetter as attrgetter
@@ -242,6 +243,10 @@ else:
     def cache(function):  # noqa: ANN001, ANN201 - as in functools
         """Remember all results of *function*."""
         return _named(_lru_cache_wrapper(function, None, False, lambda *counts: counts), function)
+
+    def lru_cache(maxsize: int):  # noqa: ANN201 - as in functools
+        """Remember the last *maxsize* results of the decorated function."""
+        return lambda function: _named(_lru_cache_wrapper(function, maxsize, False, lambda *counts: counts), function)
 
     class cached_property:  # noqa: N801 - named as in functools
         """An attribute that its function calculates at the first access."""

@@ -56,7 +56,8 @@ def _not_serializable(value: object) -> object:
 
 try:
     # Of the interpreter, and undocumented.
-    from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
+    from _json import encode_basestring, make_encoder, make_scanner
+    from _json import encode_basestring_ascii as encode_basestring_ascii
 
     _scan = make_scanner(_Settings())  # type: ignore[arg-type] # typeshed wants a scanner
     make_encoder({}, _not_serializable, encode_basestring_ascii, None, ": ", ", ", False, False, True)

@@ -154,9 +154,11 @@ def _empty(path: str) -> int:
                     with suppress(OSError):
                         freed.append(remove(f"{path}/{name}"))
 
-        from threading import Thread
+        threads = []
+        if more > 0:
+            from threading import Thread
 
-        threads = [Thread(target=work) for _ in range(more)]
+            threads = [Thread(target=work) for _ in range(more)]
         for thread in threads:
             thread.start()
         work()

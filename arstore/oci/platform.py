@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FIELDS = ("os", "architecture", "variant", "os.version", "os.features")
-_COMPONENT = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+_LONGEST = 64
 _VARIANT = pattern(r"v([0-9]{1,4})(?:\.([0-9]{1,4}))?")
 
 _SYSTEMS: Mapping[str, str] = {"macos": "darwin"}
@@ -116,7 +117,7 @@ def parse(text: str) -> Platform:
     Raises InvalidReferenceError.
     """
     parts = text.split("/")
-    if not 1 <= len(parts) <= 3 or any(_COMPONENT.fullmatch(part) is None for part in parts):
+    if not 1 <= len(parts) <= 3 or not all(map(_is_component, parts)):
         raise InvalidReferenceError(shown(text), "not a platform", "write OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT")
     if len(parts) > 1:
         return Platform(parts[0], parts[1], "".join(parts[2:])).normalised()
@@ -135,6 +136,10 @@ def recorded(text: str) -> Platform:
         return parse(text)
     except InvalidReferenceError:
         return Platform("unknown", "unknown")
+
+
+def _is_component(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST and text[0] in _LETTERS and not text.strip(f"{_LETTERS}.-")
 
 
 def host() -> Platform:

@@ -7,7 +7,6 @@ Distribution-spec, "Listing Referrers" and "Referrers Tag Schema". The entries o
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from arstore import json
 from arstore.builtin import pattern
@@ -79,6 +78,8 @@ def list_referrers(repository: Repository, digest: Digest, artifact_type: str = 
 
 
 def _by_api(repository: Repository, digest: Digest, artifact_type: str) -> list[Referrer]:
+    from urllib.parse import quote
+
     def first(answer: Answer) -> None:
         if answer.status in _NO_API or (answer.status == 200 and content_type(answer) != OCI_INDEX):
             raise _NoApiError

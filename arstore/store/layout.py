@@ -39,7 +39,7 @@ _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _ANNOTATIONS = f' "annotations": {{{{\n  "{ANNOTATION}": "{{}}"\n }}}},\n'
 
 # json.dumps with an indent is pure Python, and takes a second for 10^4 images. These templates give the same output.
-_QUOTED = json.encoder.encode_basestring_ascii
+_QUOTED = json.encode_basestring_ascii
 _DESCRIPTOR = f"""  {{{{
    "mediaType": {{}},
    "digest": {{}},

@@ -7,7 +7,6 @@ standard library from Python 3.14 on, from backports.zstd below. Not here: strea
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -217,6 +216,9 @@ def _gzip() -> Codec:
 
 def _inflater() -> ModuleType:
     """Return the fastest installed module with zlib's interface."""
+
+    import importlib
+
     for name in _INFLATERS:
         with suppress(ImportError):
             return importlib.import_module(name)

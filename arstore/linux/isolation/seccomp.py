@@ -7,7 +7,6 @@ others fail with ENOSYS, as they would on an older kernel. Not here: which calls
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
@@ -114,6 +113,9 @@ def program(denied: frozenset[str], machine: str = "") -> bytes:
 
 def install(code: bytes) -> None:
     """Enforce a filter on this thread and everything that it starts. It must have no_new_privs. Raises OSError."""
+
+    import ctypes
+
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     libc("prctl", _PR_SET_SECCOMP, _FILTER, header, 0, 0)

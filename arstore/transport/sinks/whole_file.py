@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -111,6 +110,9 @@ class WholeFile:
 
     def _stale(self) -> Iterator[bytes]:
         """The partial files that dead copies to this path left behind."""
+
+        import re
+
         partial = re.compile(re.escape(self._stem) + rb"[0-9a-f]{16}")
         directory = os.fsencode(self._directory)
         try:

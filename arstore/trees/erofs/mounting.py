@@ -19,11 +19,10 @@ A process that is killed leaves nothing behind, except a mount before Linux 6.15
 from __future__ import annotations
 
 import errno
-import functools
 import os
 from typing import TYPE_CHECKING
 
-from arstore.builtin import Enum, ExitStack, contextmanager, suppress
+from arstore.builtin import Enum, ExitStack, cache, contextmanager, lru_cache, suppress
 from arstore.disk.owner import Owner
 from arstore.linux import features
 from arstore.linux.mounting import loop, mount
@@ -191,12 +190,12 @@ def forget_attached(tree_path: str) -> None:
             os.rmdir(path)
 
 
-@functools.cache
+@cache
 def _takes_detached() -> bool:
     return features.layers_by_fd().available
 
 
-@functools.lru_cache(maxsize=16)
+@lru_cache(maxsize=16)
 def _is_stacked(device: int) -> bool:
     """Return whether a file system is stacked on another: EROFS on its files, plus an overlay, would be too deep."""
     numbers = (os.major(device), os.minor(device))
