@@ -58,7 +58,7 @@ def read_roots(data: bytes, what: str) -> tuple[Certificate, ...]:
             raise KeyFileError(what, "holds something other than certificates")
     try:
         return tuple(x509.load_pem_x509_certificate(text + b"\n") for _, text in found)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise KeyFileError(what, "holds a certificate that cannot be read") from error
 
 
@@ -151,7 +151,7 @@ def _read(text: str, what: str, least: int, most: int) -> tuple[Certificate, ...
         raise SignatureError(what, f"is not the PEM text of {wanted}")
     try:
         return tuple(x509.load_pem_x509_certificate(block + b"\n") for _, block in found)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise SignatureError(what, "holds a certificate that cannot be read") from error
 
 
