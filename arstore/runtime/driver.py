@@ -8,7 +8,6 @@ running the command lines (`lifecycle.keeper`) and finding a runtime (`discovery
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from arstore import json
@@ -144,6 +143,9 @@ class OciRuntime(NamedTuple):
 
     def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
         """See Runtime."""
+
+        import re
+
         message = last_message(log) or _printed(stderr)
         if re.search(_NO_SPACE, message):
             return NoSpaceError(what, f"{self.name}: {message}", "free some space, or `arstore gc`")
@@ -185,6 +187,8 @@ def last_message(log: bytes) -> str:
 
 
 def _printed(stderr: bytes) -> str:
+    import re
+
     text = stderr.decode("utf-8", "replace").strip()
     found = re.findall(_LOGFMT, text)
     return one_line(found[-1] if found else text)
@@ -192,6 +196,9 @@ def _printed(stderr: bytes) -> str:
 
 def _reason(message: str) -> str:
     """Return the text after the command's quoted name, which the error already has; else the whole message."""
+
+    import re
+
     found = re.match(_QUOTED, message)
     return found[1] if found else message
 
