@@ -346,6 +346,12 @@ class PortInUseError(HostError):
     exit_code = 46
 
 
+class HighWaterError(ArstoreError):
+    """The store takes more space than the high-water mark that was given; the usage is on stdout."""
+
+    exit_code = 47
+
+
 # --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 
@@ -527,6 +533,11 @@ def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return NotFoundError(what, why)
     return HostError(what, why)
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Return whether *error* means that the file system or a quota is full."""
+    return isinstance(error, NoSpaceError) or (isinstance(error, OSError) and error.errno in _NO_SPACE)
 
 
 def reportable(error: BaseException, what: str) -> ArstoreError | OSError:

@@ -102,8 +102,7 @@ class OpenStore:
     def _open(self) -> Inner:
         """Return the internal store, open until `close`. Raises NoStoreError."""
         if self._inner is None:
-            tree = self._settings.tree if self._settings is not None else None
-            context = opened(self.root, self.runroot, additional=self._additional, tree=tree)
+            context = opened(self.root, self.runroot, additional=self._additional, settings=self._settings)
             self._inner = self._stack.enter_context(context)
         return self._inner
 
@@ -142,8 +141,8 @@ class OpenStore:
         if self._inner is not None or os.path.lexists(f"{self.root}/{STORE_FILE}"):
             yield self._open()
             return
-        tree = self._settings.tree if self._settings is not None else None
-        with opened(self.root, self.runroot, create=True, additional=self._additional, tree=tree) as store:
+        more, settings = self._additional, self._settings
+        with opened(self.root, self.runroot, create=True, additional=more, settings=settings) as store:
             yield store
 
 

@@ -87,11 +87,11 @@ def opened(
     create: bool = False,
     additional: Sequence[Wanted] = (),
     may_lack: bool = False,
-    tree: str | None = None,
+    settings: Settings | None = None,
 ) -> Iterator[Store]:
     """Open the store, with its *additional* stores, and close it at the end of the context.
 
-    *tree* is the format of new trees.
+    *settings* are those of the configuration: the format of new trees, the size of the store, protected images.
 
     With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
     successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
@@ -112,7 +112,10 @@ def opened(
     with naming(place), Store(root, runroot, create=create, additional=additional, may_lack=may_lack) as store:
         store.relief = partial(_reclaim, store)
         store.give_up = partial(_give_up_trees, store)
-        store.tree = tree or store.tree
+        if settings is not None:
+            store.tree = settings.tree or store.tree
+            store.protects = settings.protects
+            set_budget(store, settings, settings.max_size)
         if create:
             # Before any incoming data is read.
             store.graph.verify()
@@ -131,16 +134,26 @@ def _reclaim(store: Store) -> int:
     return reclaim(store)
 
 
-def _give_up_trees(store: Store, lacking: int, least: int) -> None:
+def set_budget(store: Store, settings: Settings | None, most: int | None) -> None:
+    """Let the *store* take at most *most* bytes, and trim it at the high-water mark of *settings*; 0 for no limit."""
+    high, low = (0, 0) if settings is None else (settings.high_water or 0, settings.low_water or 0)
+    if not (most or high):
+        store.fit = None
+        return
+    from arstore.maintenance.budget import Budget, keep_within
+
+    store.fit = partial(keep_within, store, Budget(most or 0, high, low or high))
+
+
+def _give_up_trees(store: Store, lacking: int, least: int, sparing: frozenset[str]) -> int:
     """Free *lacking* bytes, or as many as possible, by giving up trees that were not used for longest.
 
     Nothing is given up if that would not even free *least* bytes: the import will be refused.
     """
-    from arstore.maintenance.trim import Goal, trim
+    from arstore.maintenance.budget import give_up
+    from arstore.maintenance.trim import Goal
 
-    done = trim(store, Goal(freed=lacking, least=least))
-    images, count = store.given_up
-    store.given_up = images + len(done.images), count + done.freed
+    return give_up(store, Goal(freed=lacking, least=least, sparing=sparing))
 
 
 def _refuse_empty(option: str, given: str | None, variable: str) -> None:

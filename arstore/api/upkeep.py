@@ -38,10 +38,14 @@ def remove(store: Store, images: Sequence[str], *, force: bool, dry_run: bool) -
     """
     from arstore.maintenance.remove import containers_in_the_way, plan_removal, remove_images
 
+    bound = 0
     with _containers_hinted(store):
         ended = containers_in_the_way(store, images) if force else []
         if dry_run:
+            from arstore.maintenance.records_bound import removal_bound
+
             done = plan_removal(store, images, ended)
+            bound = removal_bound(store, done, len(ended))
         else:
             _end(store, ended)
             done = remove_images(store, images)
@@ -56,6 +60,7 @@ def remove(store: Store, images: Sequence[str], *, force: bool, dry_run: bool) -
         tuple(gone.attachments),
         tuple(ended),
         done.parts._asdict() if dry_run else {},
+        bound,
     )
 
 
@@ -87,9 +92,11 @@ def _end(store: Store, container_ids: list[str]) -> None:
 def plan_gc(store: Store) -> GcPlan:
     """Return a plan that removes all unreferenced content. Raises StoreError, HostError, OSError."""
     from arstore.maintenance.gc import plan_collection
+    from arstore.maintenance.records_bound import changed_by_gc, records_bound
 
     plan = plan_collection(store)
-    return GcPlan(_garbage(plan), plan, plan.parts._asdict())
+    bound = records_bound(store.directories, changed_by_gc(plan))
+    return GcPlan(_garbage(plan), plan, plan.parts._asdict(), bound)
 
 
 def apply(store: Store, plan: GcPlan) -> Garbage:

@@ -238,8 +238,8 @@ class Loaded:
 class Removal:
     """The result of `remove`, or its plan: names, and digests and chain IDs of all content removed with them.
 
-    `containers` are the ids of the containers that were stopped and removed. `freed` is in bytes on disk; a plan has it
-    by kind of content in `parts`.
+    `containers` are the ids of the containers that were stopped and removed. `freed` is in bytes on disk. A plan has it
+    by kind of content in `parts`; the store's own records change by at most `bound` bytes besides.
     """
 
     untagged: tuple[str, ...]
@@ -251,6 +251,7 @@ class Removal:
     attachments: tuple[str, ...]
     containers: tuple[str, ...]
     parts: Mapping[str, int]
+    bound: int = 0
 
 
 @frozen
@@ -312,12 +313,13 @@ class Garbage:
 class GcPlan:
     """A plan for `Store.apply`, valid as long as the program runs; `parts` has its bytes by kind of content.
 
-    `basis` is internal.
+    The store's own records change by at most `bound` bytes besides. `basis` is internal.
     """
 
     garbage: Garbage
     basis: object
     parts: Mapping[str, int]
+    bound: int = 0
 
     @property
     def bytes(self) -> int:

@@ -210,6 +210,12 @@ def _set_json(session: Session, _: object) -> None:
     session.json = True
 
 
+def _set_max_size(session: Session, value: str) -> None:
+    from arstore.runtime.spec.sizes import parse_size
+
+    session.most = parse_size(value)
+
+
 def _set_progress(session: Session, value: str) -> None:
     session.progress_kind = value
 
@@ -243,6 +249,16 @@ def limit_option(function: F) -> F:
         multiple=True,
         help="Change a limit on what an image may use of this host, such as inflated=2t, ratio=1000 or reserve=0; "
         "an unknown name prints the list.",
+    )(function)
+
+
+def max_size_option(function: F) -> F:
+    """Add `--max-size` to a command; the value is in the session."""
+    return option(
+        "--max-size",
+        metavar="SIZE",
+        apply=_set_max_size,
+        help="Let the whole store take at most SIZE, such as 20g: cached trees are given up, or nothing is stored.",
     )(function)
 
 

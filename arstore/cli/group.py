@@ -95,8 +95,8 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     },
     "The store": {
         "info": CommandEntry("upkeep.info", "info", "Show versions, kernel features, paths, and allowed actions."),
-        "du": CommandEntry("upkeep.du_gc_check", "du", "Show disk usage."),
-        "gc": CommandEntry("upkeep.du_gc_check", "gc", "Remove everything that is not in use."),
+        "du": CommandEntry("upkeep.du", "du", "Show disk usage."),
+        "gc": CommandEntry("upkeep.gc_check", "gc", "Remove everything that is not in use."),
         "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
         "prune": CommandEntry("upkeep.prune", "prune", "Remove images that were not used for a time."),
         "protect": CommandEntry("upkeep.prune", "protect", "Keep images from gc and prune."),
@@ -105,7 +105,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
             "upkeep.convert", "convert", "Convert layer trees between EROFS index and extracted files."
         ),
         "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
-        "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage in the store, and repair it."),
+        "check": CommandEntry("upkeep.gc_check", "check", "Look for damage in the store, and repair it."),
     },
     "This program": {
         "completion": CommandEntry(

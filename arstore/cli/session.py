@@ -58,6 +58,8 @@ class Session:
         self.json = False
         self.quiet = False
         self.progress_kind = "auto"
+        self.most: int | None = None
+        """Bytes that the store may take, from `--max-size`; 0 for no limit, None if it was not given."""
         self.command: Ending | None = None
         self.place = ""
         """The store's root, once it is known."""
@@ -89,7 +91,7 @@ class Session:
         a command that only *reads* images needs no store, and one that *makes* something from an image creates the
         store. Raises StoreError, HostError, UsageError.
         """
-        from arstore.api.opening import opened
+        from arstore.api.opening import opened, set_budget
         from arstore.workers import fatal
 
         fatal.report = self.tell
@@ -99,8 +101,10 @@ class Session:
         additional = self.additional_stores(root)
         create = create or (makes and bool(additional))
         lacks = reads and bool(additional) and not create
-        tree = self.settings.tree if self.settings is not None else None
-        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, tree=tree) as store:
+        settings = self.settings
+        with opened(root, runroot, create=create, additional=additional, may_lack=lacks, settings=settings) as store:
+            if self.most is not None:
+                set_budget(store, settings, self.most)
             try:
                 yield store
             finally:

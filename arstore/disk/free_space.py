@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from arstore.errors import NoSpaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.tar.limits import Limits
 
 EVERY = 1 << 20
@@ -57,13 +59,22 @@ def free_inodes(place: str | int) -> tuple[int, int]:
 class Room:
     """Space that may still be written on the file system of *place* (a path, or an open descriptor).
 
-    *announced* is how many bytes are known to follow; *what* names the whole in errors. Several threads may note what
-    they write. Raises OSError when the file system cannot be asked.
+    *announced* is how many bytes are known to follow; *what* names the whole in errors. *relief* is called with the
+    bytes that are missing, before an error, and returns the bytes that it has freed. Several threads may note what they
+    write. Raises OSError when the file system cannot be asked.
     """
 
-    __slots__ = ("_announced", "_inodes", "_place", "_reserve", "_unchecked", "_unseen", "_what")
+    __slots__ = ("_announced", "_inodes", "_place", "_relief", "_reserve", "_unchecked", "_unseen", "_what")
 
-    def __init__(self, place: str | int, limits: Limits, what: str, announced: int = 0) -> None:
+    def __init__(
+        self,
+        place: str | int,
+        limits: Limits,
+        what: str,
+        announced: int = 0,
+        relief: Callable[[int], int] | None = None,
+    ) -> None:
+        self._relief = relief
         self._place = place
         self._what = what
         self._unchecked = 0
@@ -116,7 +127,11 @@ class Room:
         if not size:
             return
         reserve = default_reserve(size) if self._reserve is None else self._reserve
-        if self._announced + reserve > free:
+        lacking = self._announced + reserve - free
+        if lacking > 0 and self._relief is not None and self._relief(lacking) >= lacking:
+            free, size = free_space(self._place)
+            lacking = self._announced + reserve - free
+        if lacking > 0:
             come = f"{self._announced} bytes are still needed" if self._announced else "more is needed"
             why = f"no space left: {come}, {free} are free, and {reserve} are reserved"
             raise NoSpaceError(self._what, why, "free some space, or run `arstore gc`, or change --limit reserve")

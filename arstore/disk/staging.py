@@ -22,7 +22,7 @@ from arstore.linux.mounting.filesystem import is_overlay
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from arstore.disk.paths import Directories
@@ -40,6 +40,8 @@ class Ingest:
         self.path = f"{self._parent}/{Owner.announced(directories.graph).directory_name()}"
         self._spooled: dict[tuple[int, int], str] = {}
         self._overlay: bool | None = None
+        self.relief: Callable[[int], int] | None = None
+        """Frees so many bytes on the file system, if that is possible, and returns the bytes freed."""
         self.freed = 0
         """Bytes on disk that were freed by deleting files in it; complete when the context has ended."""
 
@@ -67,6 +69,10 @@ class Ingest:
         self._spooled[status.st_dev, status.st_ino] = path
         reached("ingest.spool-made")
         return fd
+
+    def relieve(self, lacking: int) -> int:
+        """Free *lacking* bytes by `relief`, if there is one, and return how many were freed."""
+        return 0 if self.relief is None else self.relief(lacking)
 
     def spooled(self, fd: int) -> str | None:
         """Return the path of the file that `create` opened as *fd* (or a duplicate of it); None for any other file."""

@@ -152,7 +152,7 @@ def _plan(store: Store, *, clutter_only: bool) -> Plan:
 def _mark(store: Store, snapshot: Snapshot, reach: Reach | None = None) -> Marked:
     """Find the roots and what they need, and plan to delete the rest. Raises OSError and the errors of Graph."""
     reach = reach or Reach(snapshot)
-    held = roots(store.directories, snapshot, reach.names)
+    held = roots(store.directories, snapshot, reach.names, store.protects)
     return Marked(snapshot.number(), held, planned(snapshot, reach, held))
 
 
@@ -228,7 +228,8 @@ def _delete_records(store: Store, plan: Plan, ingest: Ingest) -> tuple[Removed, 
         doomed = Sweep()
         if marked is not None:
             # Mounts are made while holding the writer's lock, and do not change the graph.
-            still = change.follows(marked.moment) and roots(store.directories, change) <= marked.held
+            held = roots(store.directories, change, patterns=store.protects) if change.follows(marked.moment) else None
+            still = held is not None and held <= marked.held
             doomed = marked.doomed if still else _mark(store, change).doomed
         note_removal(ingest, doomed)
         removed = sweep(change, doomed)

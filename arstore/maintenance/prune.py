@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from arstore.errors import InUseError
 from arstore.maintenance.remove import Disposal, plan_removal, remove_images
 from arstore.maintenance.scan.totals import NOTHING
-from arstore.store.collect.holders import image_holders, protected
+from arstore.store.collect.holders import image_holders
 from arstore.store.collect.sweep import Removed
 from arstore.store.last_use import last_uses
+from arstore.store.protection import protected
 
 if TYPE_CHECKING:
     from arstore.graph.snapshot import Snapshot
@@ -60,7 +61,7 @@ def _unused(store: Store, snapshot: Snapshot, unused_since: float) -> list[str]:
     uses = {digest: max(record.imported, noted.get(digest, 0.0)) for digest, record in records.items()}
     for digest, record in records.items():
         uses[digest] = max([uses[digest], *(uses[member] for member in record.manifests if member in uses)])
-    kept = protected(snapshot) | image_holders(store.directories, snapshot).keys()
+    kept = protected(snapshot, store.protects) | image_holders(store.directories, snapshot).keys()
     old = {digest for digest, used in uses.items() if used < unused_since and digest not in kept}
     # An index stays if one of its images does, and then all of its images stay.
     changed = True

@@ -41,6 +41,8 @@ class Goal(NamedTuple):
     """Give up only trees whose last use was before this time, in seconds since the epoch."""
     least: int = 0
     """Give up nothing if that would free fewer bytes."""
+    sparing: frozenset[str] = frozenset()
+    """Keys of trees that are kept in any case."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,7 +80,7 @@ def trim(store: Store, goal: Goal) -> Trim:
         reached("trim.planned")
         with store.graph.write() as change:
             # Mounts are made while holding the writer's lock: what is not held now stays so until the commit.
-            held = _held(store, change)
+            held = _held(store, change) | goal.sparing
             removed = Removed(
                 trees=tuple(key for key in plan.trees if key not in held and change.tree(key) is not None)
             )
@@ -107,7 +109,7 @@ def _planned(store: Store, snapshot: Snapshot, goal: Goal, wanted: int) -> Trim:
         return Trim()
     reach = Reach(snapshot)
     uses = _uses(snapshot, reach)
-    held = _held(store, snapshot)
+    held = _held(store, snapshot) | goal.sparing
     again = _buildable(store, snapshot)
     chosen: list[str] = []
     count = 0

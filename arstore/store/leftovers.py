@@ -28,6 +28,7 @@ from arstore.disk.partial import drop_oldest, keep_fetched
 from arstore.disk.rmtree import freed_with, remove_tree
 from arstore.disk.staging import PLACES
 from arstore.errors import ArstoreError
+from arstore.store.ingest.need import NO_NEED, Need
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ UNFINISHED = ("index.json.", "oci-layout.")
 _FULL, _TIGHT = 64, 8
 """Space is scarce when less than 1/64 of the file system is free, or less than 8 times the bytes to come."""
 
-_TREES = 3
-"""Bytes on disk for each byte to come: the blob, and its tree, which is usually twice as large."""
+_STEP = 64 << 20
+"""Bytes that are freed at a time for a stream, whose size is not known."""
 
 _RESERVE = 64 << 20
 """Bytes that have to be free in addition to the bytes to come."""
@@ -57,8 +58,8 @@ class Clearance:
     """Deletion of leftovers by one open store, before it brings something in. `freed` counts the bytes on disk.
 
     *relief* compares all files with the graph, and returns the bytes that it has freed. It is called at most once, when
-    space is scarce. *give_up* frees caches: it gets the number of bytes that are then still missing, and the smallest
-    number that is of any use.
+    space is scarce. *give_up* frees caches, and returns the bytes freed: it gets the number of bytes that are missing,
+    the smallest number that is of any use, and the trees to keep.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Clearance:
         directories: Directories,
         graph: Graph,
         relief: Callable[[], int] | None = None,
-        give_up: Callable[[int, int], object] | None = None,
+        give_up: Callable[[int, int, frozenset[str]], int] | None = None,
     ) -> None:
         self._directories = directories
         self._graph = graph
@@ -74,12 +75,13 @@ class Clearance:
         self._give_up = give_up
         self.freed = 0
 
-    def make(self, wanted: int = 0, blobs: Collection[Digest] = ()) -> None:
-        """Delete leftovers of dead processes; *wanted* bytes are to come. Errors are ignored, and the files stay.
+    def make(self, need: Need = NO_NEED, blobs: Collection[Digest] = ()) -> None:
+        """Delete leftovers of dead processes, and make room for *need*. Errors are ignored, and the files stay.
 
         If these bytes do not fit, partial blobs other than *blobs* are deleted too.
         """
         was_open = self._graph.is_open
+        wanted = need.bytes - need.staged
         self.freed += take_leftovers(self._directories, self._graph)
         if wanted:
             with suppress(OSError):
@@ -90,22 +92,51 @@ class Clearance:
             self._relief = None
             with suppress(OSError, ArstoreError):
                 self.freed += relief()
-        if self._give_up is not None and wanted:
-            with suppress(OSError, ArstoreError):
+        if wanted or need.guess:
+            with suppress(OSError):
                 free, size = free_space(self._directories.root)
-                least = wanted + default_reserve(size) - free
-                lacking = least + wanted * (_TREES - 1)
-                if size and lacking > 0:
-                    self._give_up(lacking, least)
+                least = wanted + _reserved(need, size) - free
+                if size and least + need.guess > 0:
+                    self.give_up(least + need.guess, least if need.is_refusable else 0, need.sparing)
         if not was_open:
             # A process must not fork while it has the graph open.
             self._graph.release()
+
+    def relieve(self, lacking: int) -> int:
+        """Give up cached trees until *lacking* bytes are freed, and some more; return how many were.
+
+        None goes if that would not free *lacking* bytes. Errors are ignored.
+        """
+        return self.give_up(max(lacking, _STEP), lacking)
+
+    def give_up(self, lacking: int, least: int, sparing: frozenset[str] = frozenset()) -> int:
+        """Give up cached trees until *lacking* bytes are freed, and return how many were.
+
+        None goes if that would not free *least* bytes. Errors are ignored.
+        """
+        if self._give_up is None:
+            return 0
+        was_open = self._graph.is_open
+        try:
+            return self._give_up(lacking, least, sparing)
+        except (OSError, ArstoreError):
+            return 0
+        finally:
+            if not was_open:
+                self._graph.release()
 
     def _is_scarce(self, wanted: int) -> bool:
         with suppress(OSError):
             free, size = free_space(self._directories.root)
             return free < max(size // _FULL, wanted * _TIGHT)
         return False
+
+
+def _reserved(need: Need, size: int) -> int:
+    """Return how many bytes of a file system of *size* bytes have to stay free."""
+    if not need.is_refusable:
+        return 0
+    return default_reserve(size) if need.reserve is None else need.reserve
 
 
 def take_leftovers(directories: Directories, graph: Graph) -> int:

@@ -16,9 +16,6 @@ from arstore.disk.owner import withdraw
 from arstore.disk.paths import Directories
 from arstore.errors import (
     BRING_BACK,
-    WRONG_CONTENT,
-    ArstoreError,
-    HostError,
     MissingBlobError,
     NotFoundError,
     PermissionDeniedError,
@@ -32,7 +29,6 @@ from arstore.store.images import chain_of as chain_of
 from arstore.store.images import hint, indexes_of, lookup, members_of
 from arstore.store.images import images_of as images_of
 from arstore.store.presence import is_nothing, make_directories, require
-from arstore.trace import reached
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -48,6 +44,7 @@ if TYPE_CHECKING:
     from arstore.store.elsewhere import Elsewhere
     from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingImage, IncomingIndex, TakenImage
     from arstore.store.ingest.inventory import Inventory
+    from arstore.store.ingest.need import Need
     from arstore.store.leftovers import Clearance
     from arstore.store.progress import Progress
     from arstore.store.volumes import Volumes
@@ -55,12 +52,6 @@ if TYPE_CHECKING:
     from arstore.trees.attributes import Dropped
     from arstore.trees.erofs.shared_mounts import SharedMounts
     from arstore.trees.format import LowerDirectory, TreeFormat
-
-_MOST_CLAIMED = 1024
-"""Maximum number of layers claimed at once, largest first: the kernel scans a file's locks for each new one."""
-
-_ATTEMPTS = 5
-"""How often work is repeated because something that it reused was removed in between."""
 
 
 class MovedName(NamedTuple):
@@ -114,10 +105,14 @@ class Store:
             self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
         """Frees leftovers that no list names, for an import that may not fit; returns the bytes freed."""
-        self.give_up: Callable[[int, int], object] | None = None
+        self.give_up: Callable[[int, int, frozenset[str]], int] | None = None
         """Gives up cached trees for an import that may not fit otherwise; see `Clearance`."""
+        self.fit: Callable[[Need, Sequence[str]], None] | None = None
+        """Keeps the store within its budget: gives up cached trees, or raises BudgetError; None without a budget."""
+        self.protects: tuple[str, ...] = ()
+        """Patterns of the names and digests of images that are protected (`store.protection`)."""
         self.given_up = (0, 0)
-        """Number of images whose trees were given up for imports by this process, and bytes freed."""
+        """Number of images whose trees this process has given up for others, and bytes freed."""
         self.has_taken = False  # anything, by this process
         self.moved: list[MovedName] = []
         """Names that this process has moved from one image to another."""
@@ -482,52 +477,13 @@ class Store:
         unless these are in use by then. With *own_trees*, trees that additional stores have are built here too. Raises
         the errors of Intake and of publication; the store is then unchanged.
         """
-        from arstore.disk.claims import Claims
-        from arstore.disk.staging import Ingest
-        from arstore.store.ingest.intake import Intake
-        from arstore.store.ingest.publish import VanishedError, publish
-        from arstore.store.progress import NoProgress
+        from arstore.store.ingest.taking import Taking
 
-        self.graph.verify()
-        attempts = 0
-        kept: dict[str, str] = {}
-        self.clearance.make()
-        with Claims(self.directories.claims) as claims:
-            while attempts < _ATTEMPTS:
-                inventory = self.inventory(again, own_trees)
-                with Ingest(self.directories) as ingest:
-                    intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept)
-                    missing = intake.missing(images)
-                    if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
-                        # Another process has just done some of the work, or has given it up.
-                        continue
-                    self.clearance.make(sum(missing.values()), missing)
-                    attempts += 1
-                    reached("take.claimed")
-                    try:
-                        work = intake.take(images, indexes, attachments)
-                        work.hints = hints or {}
-                        moved = publish(self.directories, self.graph, ingest, work)
-                        self.moved += [MovedName(name, was, work.names[name]) for name, was in moved.items()]
-                        self._count_dropped(intake.dropped)
-                        intake.drop_beginnings()
-                        self.has_taken = True
-                        return [intake.taken(image) for image in images]
-                    except VanishedError:
-                        pass
-                    except (ArstoreError, OSError) as error:
-                        if isinstance(error, MissingBlobError):
-                            self.require_lender(error.what)
-                        misled = isinstance(error, WRONG_CONTENT) and intake.drop_beginnings()
-                        if not misled and not inventory.has_lost():
-                            raise
-                    finally:
-                        intake.close()
-                    kept |= intake.keep_blobs()
-                    claims.release()
-        raise HostError(self.directories.root, "another process keeps removing content that this one reuses")
+        taking = Taking(self, blobs, forms, progress, spool, again, limits, own_trees)
+        return taking.take(images, indexes, attachments, hints or {})
 
-    def _count_dropped(self, dropped: Dropped) -> None:
+    def count_dropped(self, dropped: Dropped) -> None:
+        """Add up extended attributes that trees lack."""
         if self.dropped is None:
             self.dropped = dropped
         else:

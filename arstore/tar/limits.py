@@ -131,14 +131,19 @@ def limit_names() -> dict[str, str]:
 
 def parse_limit(name: str, value: str, what: str) -> int:
     """Return the number that *value* means for the limit *name*; see `changed`. Raises UsageError about *what*."""
+    found = parse_bytes(value, what)
+    if not found and name not in _MAY_BE_NOTHING:
+        raise UsageError(what, "a limit must be at least 1")
+    return found
+
+
+def parse_bytes(value: str, what: str) -> int:
+    """Return the number that *value* means, with the units of `changed`. Raises UsageError about *what*."""
     digits = value.lower().rstrip("kmgt")
     unit = value[len(digits) :].lower()
     if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
         raise UsageError(what, "its value is not a whole number", "write it as in inflated=512g")
-    found = int(digits) * _UNITS[unit]
-    if not found and name not in _MAY_BE_NOTHING:
-        raise UsageError(what, "a limit must be at least 1")
-    return found
+    return int(digits) * _UNITS[unit]
 
 
 DEFAULT_LIMITS = Limits()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
@@ -82,15 +83,30 @@ def import_opened(
     """Like `import_reference`, for a source that *opened* returns; it is given the place where streams are spooled."""
     # Imported here: an image that the store has already needs none of these.
     from arstore.disk.staging import Ingest
-    from arstore.errors import UsageError
-    from arstore.oci.reference import parse_name
-    from arstore.transport.admission import gate_for
-    from arstore.transport.selection.selector import Selector
     from arstore.trust.rules import Rules
 
     rules = options.rules or Rules()
     store.clearance.make()
-    with Ingest(store.directories) as spool, opened(spool) as source:
+    with Ingest(store.directories) as spool:
+        spool.relief = store.clearance.relieve
+        return _taken(store, opened, options, progress, skipped, rules, spool)
+
+
+def _taken(
+    store: Store,
+    opened: Callable[[Spool], ImageSource],
+    options: ImportOptions,
+    progress: Progress | None,
+    skipped: SkippedTop | None,
+    rules: Rules,
+    spool: Ingest,
+) -> list[TakenImage]:
+    from arstore.errors import UsageError
+    from arstore.oci.reference import parse_name
+    from arstore.transport.admission import gate_for
+    from arstore.transport.selection.selector import Selector
+
+    with opened(spool) as source:
         gate = gate_for(rules, source, options.place, store.graph.release)
         selection = Selector(source, options.wanted, options.limits, skipped, gate).select()
         if options.name:

@@ -46,6 +46,8 @@ from arstore.transport.media.stream import DescriptorReader
 from arstore.transport.refusal import compression_of, no_archive
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.digest import Reader
     from arstore.oci.instruction import Instruction
     from arstore.oci.platform import Platform
@@ -83,6 +85,7 @@ def import_root_tar(store: Store, text: str, options: RootTarOptions, progress: 
     progress = progress or NoProgress()
     store.clearance.make()
     with Ingest(store.directories) as spool:
+        spool.relief = store.clearance.relieve
         with _Spooling(text, options.limits, progress) as spooling:
             blob = spooling.blob(spool)
         with blob:
@@ -126,7 +129,7 @@ class _Spooling:
             raise no_archive(head, compression, self.what)
         given = _Blob(OpenFile(spool.create()), compression)
         try:
-            self._copy(head, source, given)
+            self._copy(head, source, given, spool.relieve)
             if compression is Compression.NONE:
                 given.diff_id = given.digest
                 return given
@@ -139,10 +142,10 @@ class _Spooling:
             given.close()
             raise
 
-    def _copy(self, head: bytes, source: Reader, blob: _Blob) -> None:
+    def _copy(self, head: bytes, source: Reader, blob: _Blob, relief: Callable[[int], int]) -> None:
         status = os.fstat(self._file.fileno())
         size = status.st_size if stat.S_ISREG(status.st_mode) else None
-        room = Room(blob.file.fd, self._limits, self.what, size or 0)
+        room = Room(blob.file.fd, self._limits, self.what, size or 0, relief)
         room.check()
         # An archive that begins with its end mark is empty. Zeros without end after it come from a device of zeros.
         most = self._limits.inflated if any(head) else self._limits.trailing
@@ -172,7 +175,7 @@ class _Spooling:
     def _recompressed(self, blob: _Blob, head: bytes, spool: Spool) -> _Blob:
         made = _Blob(OpenFile(spool.create()), Compression.GZIP)
         try:
-            room = Room(made.file.fd, self._limits, self.what)
+            room = Room(made.file.fd, self._limits, self.what, relief=spool.relieve)
             with inflating(blob.reader(), head, self.what, blob.compression, self._limits) as plain:
                 tar = _Hashed(self._begin(plain, blob.compression), plain)
                 for piece in compressed(tar, Compression.GZIP, None):

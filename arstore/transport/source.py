@@ -77,6 +77,9 @@ class Spool(Protocol):
     def create(self) -> int:
         """A descriptor, open for reading and writing, of a new nameless or private file on the store's file system."""
 
+    def relieve(self, lacking: int) -> int:
+        """Free *lacking* bytes on that file system, if this is possible, and return how many were freed."""
+
 
 class ImageSource(BlobSource, Protocol):
     """A medium that holds images. Closing it, or leaving its context, releases everything that it opened."""

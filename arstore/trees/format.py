@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
     from arstore.tar.steps import Steps
+    from arstore.trees.folders import Folder
     from arstore.trees.forms import Properties
     from arstore.workers.shared_budget import Account
 
@@ -213,6 +214,12 @@ class TreeFormat(Protocol):
 
         The result is a range, not a descriptor of the file alone, because not every form has a file for each file.
         Raises FileNotFoundError if it does not exist, OSError.
+        """
+
+    def folders(self, tree_fd: int) -> Folder:
+        """Return the root directory of the tree, with the bytes of the files in each directory. Raises OSError.
+
+        Every file counts once, in the directory where it is first met.
         """
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:

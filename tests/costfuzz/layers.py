@@ -210,6 +210,9 @@ class _Spool:
     def create(self) -> int:
         return os.memfd_create("spool")
 
+    def relieve(self, _lacking: int) -> int:
+        return 0
+
 
 def listed(data: bytes, how: int, limits: Limits) -> Run:
     """Read the table of an outer archive: in place, or from a stream."""

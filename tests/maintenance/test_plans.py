@@ -1,4 +1,4 @@
-"""Every figure of a plan is what then happens: `rm`, `gc` and `trim` on random stores, on several file systems.
+"""Every figure of a plan is what then happens: `rm`, `gc`, `trim` and `prune` on random stores, on several disks.
 
 The stores share layers, plain and compressed, and have caps, merged indexes, lists, containers and mounts.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from support import disks, images, stores
 from arstore.errors import InUseError
 from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect, plan_collection
+from arstore.maintenance.prune import plan_prune, prune
 from arstore.maintenance.remove import plan_removal, remove_images
 from arstore.maintenance.trim import Goal, plan_trim, trim
 from arstore.rootfs.mount import create_container, mount_image
+from arstore.store.protection import protect, unprotect
 
 pytestmark = pytest.mark.root
 
@@ -62,10 +65,20 @@ def content(store) -> int:
     return sum(seen.values())
 
 
+def aged(store, chance: random.Random) -> float:
+    """Give images random ages, protect some of them, and return the moment before which an image is old."""
+    now = time.time()
+    for image in store.images():
+        stores.edit(store, "images", image.digest, imported=now - chance.choice((1, 100_000)))
+        if chance.random() < 0.2:
+            (protect if chance.random() < 0.7 else unprotect)(store, [image.digest])
+    return now - 50_000
+
+
 def act(store, chance: random.Random) -> None:
     """One random plan, and its application."""
     before = content(store)
-    kind = chance.choice(("rm", "gc", "trim", "trim"))
+    kind = chance.choice(("rm", "gc", "trim", "trim", "prune"))
     if kind == "rm":
         names = [name for image in store.images() for name in image.names]
         chosen = chance.sample(names, min(len(names), chance.randint(1, 3)))
@@ -87,6 +100,13 @@ def act(store, chance: random.Random) -> None:
         found = collect(store, plan)
         promised, told = plan.bytes, found.bytes
         assert found.by_kind() == plan.by_kind()
+        assert plan.parts.total == promised
+    elif kind == "prune":
+        moment = aged(store, chance)
+        plan = plan_prune(store, moment)
+        done = prune(store, moment)
+        promised, told = plan.freed, done.freed
+        assert done.removed == plan.removed
         assert plan.parts.total == promised
     else:
         goal = chance.choice((Goal(), Goal(freed=chance.randint(1, 50_000)), Goal(total=chance.randint(1, 500_000))))

@@ -14,8 +14,7 @@ from arstore.maintenance.prune import plan_prune, prune
 from arstore.maintenance.remove import remove_images
 from arstore.rootfs.mount import create_container
 from arstore.store import last_use
-from arstore.store.collect.holders import protected
-from arstore.store.protection import protect, unprotect
+from arstore.store.protection import protect, protected, unprotect
 
 DAY = 86400.0
 

@@ -54,6 +54,9 @@ class Spool:
     def create(self):
         return os.memfd_create("spool")
 
+    def relieve(self, lacking):
+        return 0
+
 with open_source(sys.argv[1], Spool()) as source:
     print(ascii(source.what), [image.names for image in source.images()])
 """
@@ -239,6 +242,9 @@ def test_garbage_after_a_compressed_archive_is_an_error(tmp_path, spool):
 class MemorySpool:
     def create(self):
         return os.memfd_create("spool", os.MFD_CLOEXEC)
+
+    def relieve(self, _lacking):
+        return 0
 
 
 BASES = [ARCHIVE, images.tar(images.docker_files(PICTURE, style="old")), images.compressed(ARCHIVE, "zstd")]

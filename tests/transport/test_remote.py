@@ -25,7 +25,7 @@ from arstore.errors import (
     TruncatedError,
 )
 from arstore.maintenance.gc import collect
-from arstore.store.ingest import publish as publication
+from arstore.store.ingest import taking as publication
 from arstore.store.ingest.layer_pass import SMALL
 from arstore.store.store import Store
 from arstore.tar.limits import Limits

@@ -6,6 +6,10 @@
     tree = "erofs"                  as --tree
     policy = "/etc/images.json"
     log-level = "warning"
+    max-size = "20g"                as --max-size
+    high-water = "18g"              above this size cached trees are given up
+    low-water = "15g"               until the store takes only this
+    protect = ["base:*"]            names of images that gc and prune keep
 
     [limits]                        as --limit
     inflated = "2t"
@@ -28,7 +32,7 @@ from typing import TYPE_CHECKING
 
 from arstore.api.config.files import quoted, toml, unknown_key
 from arstore.errors import ConfigFileError, UsageError
-from arstore.tar.limits import limit_names, parse_limit
+from arstore.tar.limits import limit_names, parse_bytes, parse_limit
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
@@ -39,10 +43,12 @@ LEVELS = ("error", "warning", "info", "debug")
 """Values of log-level, as of --log-level."""
 REQUIRE_LABEL = "load.require-label"
 ADDITIONAL = "additional-store"
+PROTECT = "protect"
 LIMITS = "limits."
 """Prefix of the dotted name of a limit."""
 
 _STORE_KEYS = ("path", "owner")
+_MOST_PATTERNS = 1000
 
 
 def parse(path: str, data: bytes) -> dict[str, Any]:
@@ -108,6 +114,25 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str, str, object], str]:
     return choose
 
 
+def _size(path: str, key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ConfigFileError(path, f"{key} is not a size, but {_kind(value)}")
+    try:
+        return parse_bytes(str(value), key)
+    except UsageError as error:
+        raise ConfigFileError(
+            path, f"{key} = {quoted(str(value))}: {error.why}", f'write it as in {key} = "20g"'
+        ) from None
+
+
+def _patterns(path: str, key: str, value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise ConfigFileError(path, f"{key} is not a list of texts, but {_kind(value)}", f'write {key} = ["base:*"]')
+    if len(value) > _MOST_PATTERNS:
+        raise ConfigFileError(path, f"{key} has more than {_MOST_PATTERNS} patterns")
+    return [_text(path, key, one) for one in value]
+
+
 def _stores(path: str, key: str, value: object) -> list[list[str]]:
     return additional_stores(path, value, _place)
 
@@ -119,6 +144,10 @@ _TOP: dict[str, Callable[[str, str, object], Any]] = {
     "tree": _one_of((AUTO, *FORMS)),
     "policy": _place,
     "log-level": _one_of(LEVELS),
+    "max-size": _size,
+    "high-water": _size,
+    "low-water": _size,
+    PROTECT: _patterns,
     ADDITIONAL: _stores,
 }
 

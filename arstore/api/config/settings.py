@@ -10,6 +10,7 @@ Options and the environment come before all of this; they are not read here.
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from arstore.api import places
@@ -34,6 +35,8 @@ _ADDITIONAL = "additional-store"
 class Settings(NamedTuple):
     """Values of configuration files; None for a key that no file has.
 
+    Sizes are bytes, 0 for no limit. `protects` are patterns of images' names.
+
     `limits` has fields of `tar.limits.Limits`. `additional` is a list of additional stores, each with its owner or "".
     `origins` has the file of each key by dotted name. `files` were read, the most important first.
     """
@@ -45,6 +48,10 @@ class Settings(NamedTuple):
     policy: str | None = None
     log_level: str | None = None
     require_label: bool | None = None
+    max_size: int | None = None
+    high_water: int | None = None
+    low_water: int | None = None
+    protects: tuple[str, ...] = ()
     limits: Mapping[str, int] = {}
     additional: Sequence[tuple[str, str]] | None = None
     origins: Mapping[str, str] = {}
@@ -96,6 +103,7 @@ def _settings(merged: Mapping[str, Any], origins: Mapping[str, str], files: tupl
         key.removeprefix(_LIMITS).replace("-", "_"): number for key, number in merged.items() if key[:7] == _LIMITS
     }
     stores = merged.get(_ADDITIONAL)
+    _require_order(merged, origins)
     return Settings(
         root=merged.get("root"),
         runroot=merged.get("runroot"),
@@ -104,6 +112,10 @@ def _settings(merged: Mapping[str, Any], origins: Mapping[str, str], files: tupl
         policy=merged.get("policy"),
         log_level=merged.get("log-level"),
         require_label=merged.get("load.require-label"),
+        max_size=merged.get("max-size"),
+        high_water=merged.get("high-water"),
+        low_water=merged.get("low-water"),
+        protects=tuple(merged.get("protect", ())),
         limits=limits,
         additional=None
         if stores is None
@@ -111,6 +123,16 @@ def _settings(merged: Mapping[str, Any], origins: Mapping[str, str], files: tupl
         origins=origins,
         files=files,
     )
+
+
+def _require_order(merged: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """Require low-water <= high-water <= max-size, of those that are given and not 0. Raises ConfigFileError."""
+    given = [key for key in ("low-water", "high-water", "max-size") if merged.get(key)]
+    for low, high in pairwise(given):
+        if merged[low] > merged[high]:
+            raise ConfigFileError(origins[low], f"{low} is {merged[low]} bytes, and {high} only {merged[high]}")
+    if merged.get("low-water") and not merged.get("high-water"):
+        raise ConfigFileError(origins["low-water"], "low-water needs high-water", "set both, or high-water alone")
 
 
 def _expanded(path: str, key: str, text: str) -> str:

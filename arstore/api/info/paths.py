@@ -53,6 +53,10 @@ def settings(
         "tree": of("tree", configured and configured.tree, "auto"),
         "policy": of("policy", configured and configured.policy, None),
         "log-level": of("log-level", configured and configured.log_level, "info"),
+        "max-size": of("max-size", configured and (configured.max_size or None), None),
+        "high-water": of("high-water", configured and (configured.high_water or None), None),
+        "low-water": of("low-water", configured and (configured.low_water or None), None),
+        "protect": of("protect", list(configured.protects) if configured else [], []),
         "load.require-label": of("load.require-label", configured and configured.require_label, False),
     }
     if given.log_level is not None:

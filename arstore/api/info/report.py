@@ -34,7 +34,7 @@ def report(
     place = Directories(*directories)
     found_runtime = runtime(place, known["runtime"].value, known["runtime"].source)
     trees = tree_form(place, known["tree"].value, known["tree"].source, features)
-    store = store_state(*directories, additional)
+    store = store_state(*directories, additional, known["protect"].value)
     return {
         "versions": versions(),
         "host": host(),

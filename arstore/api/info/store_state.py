@@ -15,6 +15,7 @@ from arstore.graph.identity import ID
 from arstore.graph.snapshot import FORMAT_KEY
 from arstore.linux.mounting.mountinfo import mount_below
 from arstore.store.presence import require
+from arstore.store.protection import protected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +29,11 @@ GUEST = "read only: it belongs to another user"
 _TABLES = ("images", "names", "layers", "trees", "containers", "lent")
 
 
-def store_state(root: str, runroot: str, additional: Sequence[Wanted]) -> dict[str, Any]:
+def store_state(root: str, runroot: str, additional: Sequence[Wanted], protects: Sequence[str] = ()) -> dict[str, Any]:
     """Return whether there is a store at *root* and what is in it.
 
-    `exists` is None if this user cannot see that. `error` says why the store cannot be read, `absent` why there is
-    none.
+    *protects* are patterns of protected images. `exists` is None if this user cannot see that. `error` says why the
+    store cannot be read, `absent` why there is none.
     """
     directories = Directories(root, runroot)
     found: dict[str, Any] = {"root": root, "exists": None, "absent": "", "error": "", **_place(root)}
@@ -40,7 +41,7 @@ def store_state(root: str, runroot: str, additional: Sequence[Wanted]) -> dict[s
         require(directories)
         found["exists"] = True
         found |= _owner(root)
-        found |= _content(directories)
+        found |= _content(directories, protects)
     except NoStoreError as error:
         found |= {"exists": False, "absent": error.why.removeprefix("there is no store: ")}
     except ArstoreError as error:
@@ -71,7 +72,7 @@ def _owner(root: str) -> dict[str, Any]:
     return {"owner": name_of_user(os.stat(root).st_uid), "access": words[access_to(root)]}
 
 
-def _content(directories: Directories) -> dict[str, Any]:
+def _content(directories: Directories, protects: Sequence[str]) -> dict[str, Any]:
     """Raises the errors of Graph, OSError."""
     size = os.stat(f"{directories.graph}/{DATA}").st_size
     if size > _MOST:
@@ -81,6 +82,7 @@ def _content(directories: Directories) -> dict[str, Any]:
     try:
         with graph.read(lenient=True) as snapshot:
             counts = {name: len(snapshot.keys(name)) for name in _TABLES}
+            counts["protected"] = len(protected(snapshot, protects))
             version = snapshot.own(FORMAT_KEY.decode().partition("/")[2])
             store_id = snapshot.own(ID)
     finally:

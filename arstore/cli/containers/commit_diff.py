@@ -48,7 +48,12 @@ _LAYER_ERRORS = (
 
 
 @exit_statuses(
-    errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS
+    errors.NotFoundError,
+    errors.AmbiguousError,
+    errors.InvalidReferenceError,
+    errors.InUseError,
+    errors.BudgetError,
+    *_LAYER_ERRORS,
 )
 @command("commit")
 @argument("container_id", metavar="CONTAINER")

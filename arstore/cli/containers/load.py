@@ -15,6 +15,7 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
     limit_option,
+    max_size_option,
     progress_option,
     strict_xattrs_option,
 )
@@ -62,6 +63,7 @@ class _Words(ContainerWords, PullWords):
     errors.PipelineTimeoutError,
     errors.PipelineRefusedError,
     errors.SubImageError,
+    errors.BudgetError,
     *POLICY_ERRORS,
 )
 @command("load")
@@ -119,6 +121,7 @@ class _Words(ContainerWords, PullWords):
 @container_options
 @pull_options
 @limit_option
+@max_size_option
 @strict_xattrs_option
 @progress_option
 @json_option

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.builtin import contextmanager
-from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses
+from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses, max_size_option
 from arstore.cli.images.copying import (
     COPY_ERRORS,
     AllWords,
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 STORE = "store:"
 
 
-@exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS)
+@exit_statuses(*COPY_ERRORS, errors.BudgetError, *REGISTRY_ERRORS)
 @command("copy")
 @argument("source")
 @argument("destination")
 @format_option
+@max_size_option
 @option("--src-creds", metavar="USER:PASSWORD", help="Credentials for the source registry, instead of --creds.")
 @option("--dest-creds", metavar="USER:PASSWORD", help="Credentials for the destination registry, instead of --creds.")
 @export_options
@@ -72,6 +73,8 @@ def copy(
     if destination.startswith(STORE):
         _into_store(session, source, destination, words, src_creds)
         return
+    if session.most is not None:
+        raise errors.UsageError("--max-size", "is for a copy into the store", "leave it out")
     from arstore.transport.sinks.archive import refuse_terminal
     from arstore.transport.sinks.destination import parse_destination
 

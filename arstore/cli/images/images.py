@@ -154,13 +154,10 @@ def _write(
 
 
 def _protected(store: Store) -> AbstractSet[str]:
-    """Return the digests of the protected images; most stores have none, and load nothing for it."""
-    with store.graph.read() as snapshot:
-        if next(iter(snapshot.keys("hints/protected")), None) is None:
-            return frozenset()
-        from arstore.store.collect.holders import protected
+    from arstore.store.protection import protected
 
-        return protected(snapshot)
+    with store.graph.read() as snapshot:
+        return protected(snapshot, store.protects)
 
 
 def _state(image: _Listed, damage: Mapping[str, list[str]], kept: AbstractSet[str]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.terminal.filters import Filter, label_matches, moment, parse_filters, truth
 from arstore.cli.terminal.formats.values import Fields, Twofold
@@ -12,9 +11,11 @@ from arstore.cli.terminal.listing import Item
 from arstore.cli.terminal.output import human_size, short_digest
 from arstore.cli.terminal.spans import ago, go_time, rfc_time
 from arstore.errors import AmbiguousError, ArstoreError, InvalidReferenceError, NotFoundError, UsageError
+from arstore.oci.name_pattern import NamePatterns, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from arstore.store.store import Store, StoredImage
 
@@ -71,28 +72,8 @@ def listed(store: Store) -> list[ListedImage]:
 
 def named_like(found: Iterable[ListedImage], pattern: str) -> list[ListedImage]:
     """Return the images with a name that matches *pattern*: a name, a part of one after a slash, with `*` and `?`."""
-    return [one for one in found if _is_like(one, pattern)]
-
-
-def _is_like(one: ListedImage, pattern: str) -> bool:
-    return any(
-        fnmatchcase(part, pattern)
-        for name in one.image.names
-        for whole in (name, _split(name)[0])
-        for part in _ends(whole)
-    )
-
-
-def _ends(name: str) -> list[str]:
-    """Return *name* and its ends after each slash."""
-    parts = name.split("/")
-    return ["/".join(parts[at:]) for at in range(len(parts))]
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Return repository and tag."""
-    repository, colon, tag = name.rpartition(":")
-    return (repository, tag) if colon and "/" not in tag else (name, "")
+    patterns = NamePatterns([pattern])
+    return [one for one in found if any(map(patterns.match, one.image.names))]
 
 
 def match(store: Store, found: list[ListedImage], texts: Sequence[str], known: Sequence[str]) -> list[ListedImage]:
@@ -104,9 +85,11 @@ def match(store: Store, found: list[ListedImage], texts: Sequence[str], known: S
 def _test(store: Store, key: str, filters: list[Filter]) -> Callable[[ListedImage], bool]:
     values = [one.value for one in filters]
     if key == "reference":
-        return lambda one: any(_is_like(one, value) for value in values)
+        wanted = NamePatterns(values)
+        return lambda one: any(map(wanted.match, one.image.names))
     if key == "reference!":
-        return lambda one: not any(_is_like(one, value) for value in values)
+        wanted = NamePatterns(values)
+        return lambda one: not any(map(wanted.match, one.image.names))
     if key == "label":
         return lambda one: all(label_matches(one.labels, value) for value in values)
     if key == "label!":
@@ -174,7 +157,7 @@ def items_of(store: Store, found: Sequence[ListedImage], *, whole: bool, documen
 
 def _fields(one: ListedImage, name: str, containers: int, *, whole: bool) -> Fields:
     image, now = one.image, time.time()
-    repository, tag = _split(name) if name else (_NONE, _NONE)
+    repository, tag = split(name) if name else (_NONE, _NONE)
     return Fields(
         ID=image.digest if whole else short_digest(image.digest),
         Repository=repository,
@@ -202,7 +185,7 @@ def _fields(one: ListedImage, name: str, containers: int, *, whole: bool) -> Fie
 
 
 def _repo_digests(image: StoredImage) -> list[str]:
-    return list(dict.fromkeys(f"{_split(name)[0]}@{image.digest}" for name in image.names))
+    return list(dict.fromkeys(f"{split(name)[0]}@{image.digest}" for name in image.names))
 
 
 def _entry(one: ListedImage, containers: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
     limit_option,
+    max_size_option,
     progress_option,
     strict_xattrs_option,
 )
@@ -63,6 +64,7 @@ def import_options(function: F) -> F:
             "default auto, the first that this host can mount.",
         ),
         limit_option,
+        max_size_option,
         strict_xattrs_option,
         decryption_option,
         policy_options,
@@ -77,7 +79,7 @@ def import_options(function: F) -> F:
 _ONE_NAME = "use --name to give the image a name, or --rootfs if the source is the tar of a root file system"
 
 
-@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, errors.BudgetError, *KEY_ERRORS, *POLICY_ERRORS)
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.images.images import name_order
-from arstore.cli.terminal.output import human_size, short_digest, write_json_list, write_long_table
+from arstore.cli.parameter import option
+from arstore.cli.terminal.output import human_size, short_digest, write_json_list, write_long_table, write_text
+from arstore.errors import UsageError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -22,15 +24,22 @@ if TYPE_CHECKING:
     from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
     from arstore.store.forest import Forest
+    from arstore.store.store import Store
 
 _HEAD = ("CHAIN ID", "DIFF ID", "PARENT", "SIZE>", "FORM", "IMAGES>")
 _BATCH = 1000
+_MOST_IN_TREE = 100_000
+"""Lines of a tree in a terminal."""
 
 
 @exit_statuses()
 @command("layers")
+@option("--tree", is_flag=True, help="Show the layers as a tree, each below its parent.")
+@option("--html", metavar="FILE", help="Write the graph of layers to FILE, a page for browsers; - is stdout.")
+@option("--svg", metavar="FILE", help="Write the graph to FILE as an image; - is stdout.")
+@option("--dot", is_flag=True, help="Print the graph for Graphviz.")
 @json_option
-def layers(session: Session) -> None:
+def layers(session: Session, tree: bool, html: str | None, svg: str | None, dot: bool) -> None:
     """List the layers.
 
     A layer is identified by its chain ID, which covers the layer and all layers below it. SIZE is the size of its
@@ -38,10 +47,25 @@ def layers(session: Session) -> None:
     yet. Layers of additional stores are listed after those of the store, with the path of their store in a column
     STORE.
 
+    --tree, --html, --svg and --dot show the layers of the store as a graph, with the sizes of their uncompressed tars,
+    and the images that have them. What several images have is marked. A picture has the 2,000 layers that matter most
+    for the size; the others are summed up.
+
     Example:
 
     arstore layers
+
+    arstore layers --html layers.html
+
+    arstore layers --dot | dot -Tpdf -o layers.pdf
     """
+    given = [word for word, value in (("--tree", tree), ("--html", html), ("--svg", svg), ("--dot", dot)) if value]
+    if len(given) > 1 or (given and session.json):
+        raise UsageError(given[0], f"excludes {given[1] if len(given) > 1 else '--json'}")
+    if given:
+        with session.store(reads=True) as store:
+            _draw(session, store, given[0], html or svg or "-")
+        return
     with session.store(reads=True) as store:
         lenders = [] if store.elsewhere is None else store.elsewhere.stores.there()
         if session.json:
@@ -53,6 +77,36 @@ def layers(session: Session) -> None:
             write_long_table((*_HEAD, "STORE"), lambda: _with_place(found))
         if store.elsewhere is not None:
             store.elsewhere.stores.require_all()
+
+
+def _draw(session: Session, store: Store, word: str, file: str) -> None:
+    """Show the graph of layers in the way that the option *word* means."""
+    from arstore.cli.pictures.layer_graph import MOST, layer_graph
+
+    with store.graph.read() as snapshot:
+        names = snapshot.names_by_digest()
+        tops = _tops(snapshot)
+        called = {digest: names[digest][0] if digest in names else short_digest(digest) for digest in tops}
+        graph = layer_graph(snapshot, tops, called, MOST if word != "--tree" else _MOST_IN_TREE)
+    if word == "--tree":
+        from arstore.cli.images.layer_tree import write_layer_tree
+
+        write_layer_tree(graph)
+    elif word == "--dot":
+        from arstore.cli.pictures.layer_dot import layer_dot
+
+        write_text("".join(f"{line}\n" for line in layer_dot(graph)))
+    else:
+        from arstore.cli.pictures.output import write_picture
+
+        if word == "--svg":
+            from arstore.cli.pictures.layer_svg import layer_svg
+
+            write_picture(session, file, layer_svg(graph, store.directories.root))
+        else:
+            from arstore.cli.pictures.layer_page import layer_page
+
+            write_picture(session, file, layer_page(graph, store.directories.root))
 
 
 def _forest(graph: Graph) -> tuple[Forest, list[str]]:

@@ -128,5 +128,5 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
     from arstore.cli.upkeep.plans import write_freed, write_parts
 
     if dry_run:
-        write_parts(done.parts)
+        write_parts(done.parts, done.bound)
     write_freed(done.freed, dry_run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses
 from arstore.cli.images.encryption import KEY_ERRORS
 from arstore.cli.images.imports import ImportWords, import_options, taken
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
 
 
-@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, errors.BudgetError, *KEY_ERRORS, *POLICY_ERRORS)
 @command("pull")
 @argument("image")
 @option(

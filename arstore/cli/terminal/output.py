@@ -191,7 +191,7 @@ def write_long_table(head: Sequence[str], rows: Callable[[], Iterable[Sequence[s
     titles = [title.removesuffix(">") for title in head]
     widths = list(map(len, titles))
     for row in rows():
-        widths = list(map(max, widths, map(_width, map(printable, row))))
+        widths = list(map(max, widths, map(text_width, map(printable, row))))
     are_right = [title.endswith(">") for title in head]
     lines = (_line(row, widths, are_right) for row in chain([titles], rows()))
     while some := list(islice(lines, _BATCH)):
@@ -201,7 +201,7 @@ def write_long_table(head: Sequence[str], rows: Callable[[], Iterable[Sequence[s
 def _line(row: Sequence[str], widths: Sequence[int], are_right: Sequence[bool]) -> str:
     cells = []
     for cell, width, is_right in zip(map(printable, row), widths, are_right, strict=True):
-        spaces = " " * (width - _width(cell))
+        spaces = " " * (width - text_width(cell))
         cells.append(spaces + cell if is_right else cell + spaces)
     return "  ".join(cells).rstrip() + "\n"
 
@@ -216,12 +216,12 @@ def _aligned(cells: list[str], right: bool) -> list[str]:
     if whole.isascii():
         width = max(map(len, cells))
         return [cell.rjust(width) for cell in cells] if right else [cell.ljust(width) for cell in cells]
-    widths = list(map(_width, cells))
+    widths = list(map(text_width, cells))
     spaces = [" " * (max(widths) - width) for width in widths]
     return list(map(add, *((spaces, cells) if right else (cells, spaces))))
 
 
-def _width(text: str) -> int:
+def text_width(text: str) -> int:
     """Return the number of columns of *text* on a terminal."""
     if text.isascii():
         return len(text)

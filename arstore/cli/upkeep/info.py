@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Document = Mapping[str, Any]
 
-_COUNTS = ("images", "names", "layers", "trees", "containers")
+_COUNTS = ("images", "names", "protected", "layers", "trees", "containers")
 _WORDS = {True: "yes", False: "no", None: "unknown"}
 
 

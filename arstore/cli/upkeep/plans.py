@@ -10,11 +10,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def write_parts(parts: Mapping[str, int]) -> None:
-    """Print a line for each kind of content that a plan frees, in bytes."""
+def write_parts(parts: Mapping[str, int], bound: int) -> None:
+    """Print a line for each kind of content that a plan frees, and *bound*, in bytes, for the store's own records."""
     for kind, size in parts.items():
         if size:
             write_line(kind, f"{human_size(size)} ({size} bytes)")
+    write_bound(bound)
+
+
+def write_bound(bound: int) -> None:
+    """Print the most bytes by which the graph, its reserve, index.json and directories change; nothing for 0."""
+    if bound:
+        write_line(
+            "records", f"{human_size(bound)} more or less at most: the graph, its reserve, index.json, directories"
+        )
 
 
 def write_freed(size: int, dry_run: bool) -> None:

@@ -13,6 +13,7 @@ from arstore.cli.upkeep.plans import write_freed, write_parts
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
+    from arstore.store.store import Store
 
 
 @exit_statuses(errors.InUseError)
@@ -38,6 +39,7 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     from arstore.cli.upkeep.trim import parse_age
     from arstore.maintenance.prune import plan_prune
     from arstore.maintenance.prune import prune as remove
+    from arstore.maintenance.records_bound import removal_bound
 
     if age is None:
         hint = "`arstore gc` removes images without a name, and everything else that is not in use"
@@ -46,6 +48,7 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     with session.store() as store:
         names = {str(image.digest): list(image.names) for image in store.images()}
         done = plan_prune(store, moment) if dry_run else remove(store, moment)
+        bound = removal_bound(store, done) if dry_run else 0
     session.done = "" if dry_run else f"freed {human_size(done.freed)}"
     if session.json:
         removed = [{"digest": digest, "names": names.get(digest, [])} for digest in done.removed.images]
@@ -55,7 +58,7 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
     for digest in done.removed.images:
         write_line("removed", digest, *names.get(digest, []))
     if dry_run:
-        write_parts(done.parts._asdict())
+        write_parts(done.parts._asdict(), bound)
     write_freed(done.freed, dry_run)
 
 
@@ -67,7 +70,8 @@ def protect(session: Session, images: tuple[str, ...]) -> None:
     """Keep images from gc and prune.
 
     Each IMAGE is named as for `arstore rm`. A protected image stays even without a name. `arstore rm` still removes it.
-    An index is protected together with its images. `arstore images` shows what is protected.
+    An index is protected together with its images. `arstore images` shows what is protected. The key `protect` of the
+    configuration protects images by patterns of their names.
 
     Prints the digests.
 
@@ -90,6 +94,8 @@ def protect(session: Session, images: tuple[str, ...]) -> None:
 def unprotect(session: Session, images: tuple[str, ...]) -> None:
     """End the protection of images.
 
+    Images that the key `protect` of the configuration protects stay protected, and are told of on stderr.
+
     Prints the digests of those that were protected.
 
     Example:
@@ -100,8 +106,23 @@ def unprotect(session: Session, images: tuple[str, ...]) -> None:
 
     with session.store() as store:
         digests = give_up(store, images)
+        _tell_of_patterns(session, store, images)
     session.done = "the images are not protected any more"
     _write(session, "unprotected", digests)
+
+
+def _tell_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
+    """Tell of those of *images* that patterns protect."""
+    if not store.protects:
+        return
+    from arstore.store.protection import protected
+
+    with store.graph.read() as snapshot:
+        kept = protected(snapshot, store.protects)
+    for text in images:
+        if store.find(text, exact=True).digest in kept:
+            place = "" if session.settings is None else session.settings.origins.get("protect", "")
+            session.warn(f"{text}: stays protected by a pattern in {place}")
 
 
 def _write(session: Session, word: str, digests: list[str]) -> None:

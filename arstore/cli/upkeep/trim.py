@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.builtin import pattern
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.parameter import option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line
-from arstore.cli.upkeep.plans import write_freed
+from arstore.cli.upkeep.plans import write_bound, write_freed
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.maintenance.trim import Goal
 
-_AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw])")
+_AGE = pattern(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -45,12 +45,14 @@ def trim(session: Session, total: str | None, freed: str | None, age: str | None
 
     arstore trim --to 20g --dry-run
     """
+    from arstore.maintenance.records_bound import changed_by_trim, records_bound
     from arstore.maintenance.trim import plan_trim
     from arstore.maintenance.trim import trim as give_up
 
     goal = _goal(total, freed, age)
     with session.store() as store:
         done = plan_trim(store, goal) if dry_run else give_up(store, goal)
+        bound = records_bound(store.directories, changed_by_trim(store, done.trees)) if dry_run else 0
         names = {str(image.digest): image.names for image in store.images()}
     session.done = "" if dry_run else f"freed {human_size(done.freed)}"
     if session.json:
@@ -60,6 +62,7 @@ def trim(session: Session, total: str | None, freed: str | None, age: str | None
     else:
         for digest in done.images:
             write_line("image", *(names.get(digest) or [short_digest(digest)]))
+        write_bound(bound)
         write_freed(done.freed, dry_run)
     if done.short:
         why = f"{human_size(done.short)} more would have to be freed, but no other tree can be given up"

@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING
 from arstore.builtin import suppress
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
-from arstore.graph.hints import hints
 from arstore.mounts.table import MountState, MountTable
+from arstore.store.protection import protected
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from arstore.disk.paths import Directories
     from arstore.graph.snapshot import Snapshot
     from arstore.mounts.table import MountEntry
-
-
-PROTECTED = "protected"
-"""The table of hints with the protected images (`store.protection`)."""
 
 
 class Holder(NamedTuple):
@@ -34,19 +30,19 @@ class Holder(NamedTuple):
     hint: str
 
 
-def roots(directories: Directories, snapshot: Snapshot, named: Iterable[str] | None = None) -> frozenset[str]:
+def roots(
+    directories: Directories,
+    snapshot: Snapshot,
+    named: Iterable[str] | None = None,
+    patterns: Sequence[str] = (),
+) -> frozenset[str]:
     """Return the digests of the images that a name, protection, a container, a mount or a live lease holds.
 
-    *named* are the digests that have names, if the caller has read the names already.
+    *named* are the digests that have names, if the caller has read the names already. *patterns* protect images.
     """
     if named is None:
         named = (digest for _, digest in snapshot.names())
-    return frozenset((*named, *protected(snapshot), *image_holders(directories, snapshot)))
-
-
-def protected(snapshot: Snapshot) -> frozenset[str]:
-    """Return the digests of all protected images and indexes."""
-    return frozenset(one.subject for one in hints(snapshot, PROTECTED))
+    return frozenset((*named, *protected(snapshot, patterns), *image_holders(directories, snapshot)))
 
 
 def image_holders(

@@ -33,13 +33,14 @@ class ImageNeeds(NamedTuple):
 
 
 class ImageFields(NamedTuple):
-    """The fields of an image's record that list what it needs."""
+    """The fields of an image's record that list what it needs, and the time of its import."""
 
     config: str
     layers: tuple[str, ...]
     top: str
     cap: str | None
     manifests: tuple[str, ...]
+    imported: float = 0.0
 
 
 class _Attached(NamedTuple):
@@ -137,6 +138,11 @@ class Reach:
     def images(self) -> KeysView[str]:
         """The digests of all images and indexes, sorted."""
         return self._images.keys()
+
+    def imported(self, digest: str) -> float:
+        """Return when an image was imported, in seconds since the epoch; 0 if it is not recorded."""
+        found = self._images.get(digest)
+        return 0.0 if found is None else found.imported
 
     def indexes(self) -> dict[str, tuple[str, ...]]:
         """The images of each index."""

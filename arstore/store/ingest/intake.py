@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from arstore.builtin import partial
 from arstore.dataclass import dataclass, field, replace
-from arstore.digest import Digest, VerifiedReader, verify
+from arstore.digest import Digest
 from arstore.disk.free_space import Room
 from arstore.disk.partial import drop_beginning, fetched_name, open_beginning
 from arstore.disk.paths import opened
 from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
-from arstore.graph.records import AttachmentRecord, BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.linux.files.sync import syncfs
-from arstore.linux.files.writing import write_all
 from arstore.store.ingest.chain import Assembly
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer, rest_opener
+from arstore.store.ingest.need import Need
 from arstore.store.ingest.publish import Publication
-from arstore.store.progress import NoProgress
+from arstore.store.ingest.staged_files import StagedFiles
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
 from arstore.tar.steps import Steps
 from arstore.trace import reached
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
-    from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingBlob, IncomingLayer
+    from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingLayer
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.ingest.layer_jobs import Again, Job
     from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
@@ -52,10 +52,6 @@ if TYPE_CHECKING:
 
 _MANY = 256
 """Number of files from which on the file system is synced once, instead of each file."""
-
-
-_SHOWN = 1 << 20
-"""Size in bytes from which on the progress of an attachment's blob is shown: most have a few hundred."""
 
 
 class _DeniedError(Exception):
@@ -106,7 +102,7 @@ class Intake:
         self._blobs_of: dict[str, dict[str, None]] = {}
         self._taken = _Taken()
         self._publication = Publication(sparing=inventory.again)
-        self._durable = True
+        self._files = StagedFiles(inventory, ingest, blobs, progress, self._room, self._publication)
         self._begun: dict[Digest, Beginning] = {}
 
     @property
@@ -125,6 +121,27 @@ class Intake:
             layer.digest: layer.size for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)
         }
 
+    def need(self, images: Sequence[IncomingImage], attachments: Sequence[IncomingAttachment] = ()) -> Need:
+        """Return the space that `take` would need now."""
+        layers = {layer.digest: layer for image in images for layer in image.layers}
+        treeless = self._treeless(images)
+        coming = [layer for layer in layers.values() if self._inventory.layer_blob(layer.digest) is None]
+        is_one_file = bool(self._forms) and self._forms[0].properties.keeps_tar
+        trees = self._inventory.trusted_tree
+        return Need(
+            sum(layer.size for layer in coming) + sum(self._files.missing_of(attachments).values()),
+            sum(_tree_size(layer, is_one_file) for layer in layers.values() if layer.diff_id in treeless),
+            sum(layer.size for layer in coming if layer.digest in self._kept or self._spooled(layer)),
+            self._limits.reserve,
+            frozenset(tree for layer in layers.values() if (tree := trees(layer)) is not None),
+            self._is_outside,
+        )
+
+    def staged(self) -> list[str]:
+        """Return the paths of the blobs and trees that are to be published."""
+        work = self._publication
+        return [path for path, _ in (*work.blobs.values(), *work.trees.values())]
+
     def take(
         self,
         images: Sequence[IncomingImage],
@@ -138,9 +155,9 @@ class Intake:
         jobs = self._counted(self._plan(images), images)
         count = len(jobs) + 2 * len(images) + len(indexes) + sum(1 + len(one.blobs) for one in attachments)
         with opened(self._ingest.path) as fd:
-            self._durable = count < _MANY
+            self._files.is_durable = count < _MANY
             publication = self._take(jobs, images, indexes, attachments)
-            if not self._durable:
+            if not self._files.is_durable:
                 syncfs(fd)
                 reached("take.all-synced")
         reached("take.prepared")
@@ -153,19 +170,19 @@ class Intake:
         indexes: Sequence[IncomingIndex],
         attachments: Sequence[IncomingAttachment],
     ) -> Publication:
-        extra = self._missing_of(attachments)
+        extra = self._files.missing_of(attachments)
         if extra or any(not job.reads_store for job in jobs):
             self._room.expect(sum(job.layer.size for job in jobs if job.work.keep) + sum(extra.values()))
             self._room.check()
         self._run(jobs)
         reached("take.layers-read")
         for image in images:
-            self._document(image.digest, image.manifest)
-            self._document(image.config_digest, image.config)
+            self._files.document(image.digest, image.manifest)
+            self._files.document(image.config_digest, image.config)
         for index in indexes:
-            self._document(index.digest, index.document)
+            self._files.document(index.digest, index.document)
         for attachment in attachments:
-            self._take_attachment(attachment)
+            self._files.attachment(attachment)
         for image in images:
             self._record_image(image)
         for chain_id, blobs in self._blobs_of.items():
@@ -373,15 +390,21 @@ class Intake:
         if place is None and not self._blobs.is_remote:
             # Check before other layers are read. A remote source reports a missing blob when it is fetched.
             self._blobs.require_blob(layer.digest)
-        if self._spool is not None and place is not None and place.offset == 0:
-            spooled = self._spool.spooled(place.fd)
-            if spooled is not None and os.fstat(place.fd).st_size == place.length == layer.size:
-                return spooled, False, False
+        if spooled := self._spooled(layer):
+            return spooled, False, False
         is_fetched = place is None and self._blobs.is_remote
         if is_fetched and rest_opener(self._blobs) is not None:
             # The name marks a blob whose fetch can be resumed if this process dies.
             return self._ingest.file(fetched_name(layer.digest, layer.size)), True, True
         return self._ingest.file(f"blob-{layer.digest.hex}"), True, is_fetched
+
+    def _spooled(self, layer: IncomingLayer) -> str:
+        """Return the path of the file that the transport has spooled the blob to, if that file is just the blob."""
+        place = self._blobs.place(layer.digest)
+        if self._spool is None or place is None or place.offset:
+            return ""
+        path = self._spool.spooled(place.fd)
+        return path if path and os.fstat(place.fd).st_size == place.length == layer.size else ""
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -396,7 +419,7 @@ class Intake:
         self._inventory.release()
         directories = self._inventory.directories
         passes = Passes(directories, self._ingest, self._blobs, self._limits, self._progress, self._room)
-        done = passes.read(jobs, self._durable)
+        done = passes.read(jobs, self._files.is_durable)
         for job, outcome in done:
             settle(job.work, outcome, directories)
         self._inflated = sum(outcome.tar_size for job, outcome in done if not job.reads_store)
@@ -411,7 +434,7 @@ class Intake:
         if job.reads_store:
             self._reuse_blob(layer.digest)
         else:
-            self._add_blob(layer.digest, job.work.blob, record)
+            self._files.add(layer.digest, job.work.blob, record)
         self._add_tree(layer.diff_id, job.work.tree, outcome)
         self._taken.dropped[layer.diff_id] = outcome.needs.dropped
         self._taken.denied = self._taken.denied or outcome.denied
@@ -427,85 +450,6 @@ class Intake:
         stat = outcome.stat
         record = TreeRecord(outcome.form, self._inventory.boot, False, stat.entries, stat.size, implied, sums=stat.sums)
         self._publication.add_tree(key, path, record, known)
-
-    def _add_blob(self, digest: str, path: str, record: BlobRecord) -> None:
-        self._publication.blobs[digest] = (path, record)
-        if self._inventory.is_recorded(digest):
-            self._publication.replaced.add(digest)
-
-    def _document(self, digest: Digest, data: bytes) -> None:
-        """Stage a manifest, config or index, which the caller holds in memory."""
-        if self._inventory.intact_blob(digest) is not None:
-            self._publication.reused_blobs.add(digest)
-            return
-        if digest in self._publication.blobs:
-            return
-        verify(data, digest)
-        path = self._ingest.file(f"blob-{digest.hex}")
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(fd, data)
-            if self._durable:
-                os.fdatasync(fd)
-        finally:
-            os.close(fd)
-        if self._durable:
-            reached("take.document-synced")
-        self._add_blob(digest, path, BlobRecord(len(data)))
-
-    def _missing_of(self, attachments: Sequence[IncomingAttachment]) -> dict[Digest, int]:
-        """Return the blobs of *attachments* that the store does not have, with their sizes."""
-        blobs = {blob.digest: blob.size for one in attachments for blob in one.blobs}
-        return {digest: size for digest, size in blobs.items() if self._inventory.intact_blob(digest) is None}
-
-    def _take_attachment(self, attachment: IncomingAttachment) -> None:
-        """Stage the manifest and the blobs of an attachment. Raises the errors of the source, OSError."""
-        self._document(attachment.digest, attachment.manifest)
-        for blob in attachment.blobs:
-            self._take_blob(blob)
-        self._publication.attachments[attachment.subject, attachment.digest] = AttachmentRecord(
-            attachment.media_type,
-            len(attachment.manifest),
-            attachment.artifact_type,
-            tuple(str(blob.digest) for blob in attachment.blobs),
-            self._inventory.now,
-            attachment.tag,
-        )
-        reached("take.attachment-kept")
-
-    def _take_blob(self, blob: IncomingBlob) -> None:
-        """Read a blob from the source and verify it, unless the store has it."""
-        digest, size = blob
-        known = self._inventory.intact_blob(digest)
-        staged = self._publication.blobs.get(digest)
-        if known is None and staged is not None:
-            known = staged[1]
-        if known is not None:
-            if known.size != size:
-                raise SizeMismatchError(f"blob {digest}", f"has {known.size} bytes, {size} were declared")
-            if staged is None:
-                self._publication.reused_blobs.add(digest)
-            return
-        path = self._ingest.file(f"blob-{digest.hex}")
-        progress = self._progress if size >= _SHOWN else NoProgress()
-        progress.start(digest, digest.short, size)
-        reader = self._blobs.open_blob(digest)
-        fd = -1
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            for data in VerifiedReader(reader, digest, size, f"blob {digest}"):
-                write_all(fd, data)
-                self._room.came(len(data))
-                self._room.note(len(data))
-                progress.advance(digest, len(data))
-            if self._durable:
-                os.fdatasync(fd)
-        finally:
-            reader.close()
-            if fd >= 0:
-                os.close(fd)
-        progress.finish(digest)
-        self._add_blob(digest, path, BlobRecord(size))
 
     # --- recording --------------------------------------------------------------------------------------------------
 
@@ -596,6 +540,13 @@ class Intake:
         limits = ACCEPTED._replace(memory=limits.memory, reserve=limits.reserve, inodes=limits.inodes)
         counted = self._tally.noted(self._adapted)
         return work._replace(limits=limits, tally=self._tally, number=self._adapted, counted=counted)
+
+
+def _tree_size(layer: IncomingLayer, is_one_file: bool) -> int:
+    """Guess the bytes of the tree of *layer*: its tar is usually twice as large as a compressed blob."""
+    if layer.digest != layer.diff_id:
+        return 2 * layer.size
+    return 0 if is_one_file else layer.size
 
 
 def _only(outcomes: Iterable[Outcome[T]]) -> T:

@@ -124,7 +124,7 @@ class _Spooler:
         file, offset = self._place(entry.size)
         runs = [(0, entry.size)] if entry.sparse is None else entry.sparse
         if self._room is None:
-            self._room = Room(file.fd, self._limits, self._members.what)
+            self._room = Room(file.fd, self._limits, self._members.what, relief=self._spool.relieve)
         stored = sum(length for _, length in runs)
         self._room.expect(stored)
         if stored >= EVERY:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from arstore.tar.steps import Steps
     from arstore.trees.directory.builder import DirectoryBuilder
+    from arstore.trees.folders import Folder
     from arstore.trees.format import Made
     from arstore.workers.shared_budget import Account
 
@@ -96,6 +97,12 @@ class DirectoryFormat:
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def folders(self, tree_fd: int) -> Folder:
+        """Return the root directory, with the bytes of the files in each directory. Raises OSError."""
+        from arstore.trees.directory.folders import folders
+
+        return folders(tree_fd)
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
         """Find a missing directory of files, or a missing listing if one was made. Raises OSError."""

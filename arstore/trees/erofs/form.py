@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from arstore.tar.steps import Steps
     from arstore.trees.erofs.builder import ErofsBuilder
     from arstore.trees.erofs.shared_mounts import SharedMounts
+    from arstore.trees.folders import Folder
     from arstore.trees.format import FileRange, LowerDirectory, Made, Node
     from arstore.workers.shared_budget import Account
 
@@ -66,6 +67,12 @@ class ErofsFormat:
         from arstore.trees.erofs.lookup import open_file
 
         return open_file(tree_fd, path)
+
+    def folders(self, tree_fd: int) -> Folder:
+        """Return the root directory, with the bytes of files in each. Raises StoreDamagedError, OSError."""
+        from arstore.trees.erofs.folders import folders
+
+        return folders(tree_fd)
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
         """Find a missing file, or an empty index; the second value is the size of the tar. Raises OSError."""

@@ -8,9 +8,9 @@ every user of the host can read, is refused. A file is read whole: anything but 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from arstore.builtin import contextmanager
 from arstore.errors import KeyFileError, LimitError, ManifestError, UsageError, reason
 from arstore.linux.files.reading import read_file
 from arstore.oci.document import Bounds, Fields, parse, shown

@@ -14,9 +14,9 @@ bits, and unknown critical extensions.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arstore.builtin import pattern
 from arstore.errors import KeyFileError, SignatureError
 from arstore.trust.keys import PublicKey, blocks, public_key
 from arstore.values import NamedTuple
@@ -24,6 +24,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from typing import Any
 
     from cryptography.x509 import Certificate
 
@@ -36,7 +37,7 @@ _ISSUER_V1 = "1.3.6.1.4.1.57264.1.1"
 _ISSUER_V2 = "1.3.6.1.4.1.57264.1.8"
 _UTF8_STRING = 0x0C
 _SAN = "subject alternative name"
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_LABEL = pattern(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 class Roots(NamedTuple):

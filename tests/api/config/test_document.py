@@ -23,6 +23,10 @@ runtime = "crun"
 tree = "erofs"
 policy = "/etc/images.json"
 log-level = "debug"
+max-size = "20g"
+high-water = 1000
+low-water = 0
+protect = ["base:*", "sha256:ab*"]
 
 [limits]
 inflated = "2t"
@@ -62,6 +66,10 @@ def test_every_key_is_read():
         "tree": "erofs",
         "policy": "/etc/images.json",
         "log-level": "debug",
+        "max-size": 20 << 30,
+        "high-water": 1000,
+        "low-water": 0,
+        "protect": ["base:*", "sha256:ab*"],
         "limits.inflated": 2 << 40,
         "limits.ratio": 1000,
         "limits.reserve": 0,
@@ -102,6 +110,14 @@ def test_the_keys_are_those_of_the_options():
         ('runtime = "bin/crun"', "runtime is not a path that begins with / or ~/"),
         ('tree = "zfs"', "tree cannot be 'zfs'"),
         ('log-level = "loud"', "log-level cannot be 'loud'"),
+        ('max-size = "20"\nhigh-water = "much"', "high-water = 'much': its value is not a whole number"),
+        ("max-size = -1", "max-size = '-1': its value is not a whole number"),
+        ("max-size = 1.5", "max-size is not a size, but a fraction"),
+        ("max-size = true", "max-size is not a size, but true or false"),
+        ('protect = "base:*"', "protect is not a list of texts, but a text"),
+        ("protect = [1]", "protect is not a text in quotes, but a whole number"),
+        ('protect = [""]', "protect is empty"),
+        (f"protect = {['x'] * 1001}", "protect has more than 1000 patterns"),
         ('rot = "/a"', "unknown key 'rot'"),
         ('Root = "/a"', "unknown key 'Root'"),
         ('limits.root = "/a"', "unknown key 'limits.root'"),

@@ -86,6 +86,29 @@ def test_the_users_file_wins_key_by_key(host):
     assert found.files == (home, etc)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('high-water = "2g"\nlow-water = "3g"', "low-water is 3221225472 bytes, and high-water only 2147483648"),
+        ('max-size = "1g"\nhigh-water = "2g"', "high-water is 2147483648 bytes, and max-size only 1073741824"),
+        ('max-size = "1g"\nlow-water = 1\nhigh-water = 2000000000', "high-water is 2000000000 bytes, and max-size"),
+        ("low-water = 5", "low-water needs high-water"),
+    ],
+)
+def test_sizes_in_the_wrong_order_are_refused(host, text, why):
+    host.write(host.home, text)
+    with pytest.raises(ConfigFileError, match=why):
+        host.read()
+
+
+def test_sizes_are_merged_and_0_is_no_limit(host):
+    host.write(host.etc, 'max-size = "1g"\nhigh-water = "500m"\nlow-water = "400m"\nprotect = ["a", "b"]')
+    host.write(host.home, 'max-size = 0\nlow-water = "300m"\nprotect = ["c"]')
+    found = host.read()
+    assert (found.max_size, found.high_water, found.low_water) == (0, 500 << 20, 300 << 20)
+    assert found.protects == ("c",)
+
+
 def test_a_list_of_additional_stores_is_taken_as_a_whole(host):
     host.write(host.etc, '[[additional-store]]\npath = "/a"\n[[additional-store]]\npath = "/b"\n')
     assert host.read().additional == [("/a", ""), ("/b", "")]

@@ -129,7 +129,7 @@ def removing(store, monkeypatch, times):
             remove_everything(store)
         return publish(directories, graph, ingest, work)
 
-    monkeypatch.setattr("arstore.store.ingest.publish.publish", first_remove)
+    monkeypatch.setattr("arstore.store.ingest.taking.publish", first_remove)
     return left
 
 
@@ -159,7 +159,7 @@ def test_each_thing_that_is_reused_is_looked_for(store, monkeypatch, table):
             collect(store)
         return publish(*arguments)
 
-    monkeypatch.setattr("arstore.store.ingest.publish.publish", first_remove)
+    monkeypatch.setattr("arstore.store.ingest.taking.publish", first_remove)
     stores.bring(store, shared(2))
     assert left == []
     with store.graph.read() as snapshot:
@@ -216,7 +216,7 @@ def test_it_gives_up_in_the_end(store, monkeypatch):
 
     stores.bring(store, shared(1))
     before = stores.State(store)
-    monkeypatch.setattr("arstore.store.ingest.publish.publish", never)
+    monkeypatch.setattr("arstore.store.ingest.taking.publish", never)
     with pytest.raises(HostError, match="keeps removing content"):
         stores.bring(store, shared(2))
     before.verify()

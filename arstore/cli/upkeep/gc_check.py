@@ -1,4 +1,4 @@
-"""`du`, `gc` and `check`: disk usage, removal of unused content, and damage."""
+"""`gc` and `check`: removal of unused content, and damage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
-    IMAGE_ERRORS,
     SOURCE_ERRORS,
     command,
     exit_statuses,
@@ -15,8 +14,8 @@ from arstore.cli.command import (
     limit_option,
     progress_option,
 )
-from arstore.cli.parameter import argument, option
-from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
+from arstore.cli.parameter import option
+from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line
 from arstore.cli.upkeep.plans import write_freed, write_parts
 from arstore.errors import CheckFailedError
 
@@ -25,125 +24,9 @@ if TYPE_CHECKING:
 
     from arstore.api.values import Finding
     from arstore.cli.session import Session
-    from arstore.maintenance.disk_usage import Usage
-    from arstore.maintenance.lenders import LenderUsage
-    from arstore.store.store import StoredImage
 
 _MOST_NAMES, _MOST_IMAGES = 5, 20
 """Most names in the line of a finding, and most images in its JSON object; the document's own list has all."""
-
-
-@exit_statuses(*IMAGE_ERRORS, errors.InUseError)
-@command("du")
-@argument("images", metavar="[IMAGE]...", nargs=-1)
-@option("--if-removed", is_flag=True, help="Show what removing all of IMAGE... together would free.")
-@json_option
-def du(session: Session, images: tuple[str, ...], if_removed: bool) -> None:
-    """Show disk usage.
-
-    Sizes are allocated disk space. The total is what du(1) reports for the root, including what is mounted below it.
-    For each IMAGE (by default for all), UNIQUE is what removing it would free, and SHARED is what other images need
-    too. Files and directories in the root that do not belong to the store are counted as orphans, and listed.
-
-    With --if-removed, IMAGE... is as for `arstore rm`: a name of an image with several names frees nothing, an index
-    goes with images that only it lists, and images in use are refused.
-
-    Additional stores have their own lines. They are not below the root, and not part of the total. NEEDED is the size
-    of their blobs that images of this store use.
-
-    Example:
-
-    arstore du app:1
-
-    arstore du --if-removed app:1 app:2
-    """
-    if if_removed:
-        _show_removal(session, images)
-        return
-    from arstore.maintenance.disk_usage import measure
-    from arstore.maintenance.lenders import measure_lenders
-
-    with session.store() as store:
-        chosen = {image.digest: image for image in map(store.find, images)}
-        for image in chosen.values():
-            _require_own(image)
-        usage = session.kept = measure(store, list(chosen.values()) if images else None)
-        lenders = measure_lenders(store)
-    for one in lenders:
-        if one.error:
-            session.warn(one.error)
-    if session.json:
-        write_json({**_bill(usage), "additional_stores": [one._asdict() for one in lenders]})
-        return
-    sizes = {**usage.parts(), "total": usage.total, "reclaimable": usage.reclaimable}
-    rows = [(part, human_size(size), str(size)) for part, size in sizes.items()]
-    write_table(("PART", "SIZE>", "BYTES>"), rows)
-    if usage.strays:
-        write_line()
-        strays = [(name, human_size(size), str(size)) for name, size in usage.strays.items()]
-        write_table(("STRAY", "SIZE>", "BYTES>"), strays)
-    if lenders:
-        write_line()
-        write_table(("ADDITIONAL STORE", "SIZE>", "BYTES>", "NEEDED>"), map(_lender_cells, lenders))
-    if usage.images:
-        write_line()
-        lines = [
-            (
-                image.names[0] if image.names else "-",
-                short_digest(image.digest),
-                *map(human_size, (image.size, image.unique, image.shared)),
-            )
-            for image in usage.images
-        ]
-        write_table(("IMAGE", "DIGEST", "SIZE>", "UNIQUE>", "SHARED>"), lines)
-
-
-def _show_removal(session: Session, images: tuple[str, ...]) -> None:
-    if not images:
-        raise errors.UsageError("--if-removed", "needs at least one image")
-    from arstore.maintenance.remove import plan_removal
-
-    with session.store() as store:
-        plan = plan_removal(store, images)
-    if session.json:
-        names = {"untagged": plan.untagged, "images": plan.removed.images}
-        write_json({"freed": plan.freed, "parts": plan.parts._asdict(), **names})
-        return
-    rows = [(part, human_size(size), str(size)) for part, size in plan.parts._asdict().items() if size]
-    write_table(("PART", "SIZE>", "BYTES>"), [*rows, ("freed", human_size(plan.freed), str(plan.freed))])
-
-
-def _lender_cells(one: LenderUsage) -> tuple[str, ...]:
-    size = ("-", "-") if one.size is None else (human_size(one.size), str(one.size))
-    return one.root, *size, human_size(one.needed)
-
-
-def _require_own(image: StoredImage) -> None:
-    """Raise NotFoundError if *image* is in an additional store, where it takes no space of this one."""
-    if image.home is not None:
-        root = image.home.directories.root
-        raise errors.NotFoundError(
-            image.label, f"is in the additional store {root}, not in this one", f"`arstore --root {root} du` shows it"
-        )
-
-
-def _bill(usage: Usage) -> dict[str, Any]:
-    return {
-        "total": usage.total,
-        **usage.parts(),
-        "reclaimable": usage.reclaimable,
-        "strays": [{"name": name, "size": size} for name, size in usage.strays.items()],
-        "images": [
-            {
-                "digest": image.digest,
-                "names": list(image.names),
-                "size": image.size,
-                "unique": image.unique,
-                "shared": image.shared,
-            }
-            for image in usage.images
-        ],
-    }
 
 
 @exit_statuses()
@@ -175,7 +58,7 @@ def gc(session: Session, dry_run: bool) -> None:
         for key in keys:
             write_line(kind.removesuffix("s"), key)
     if dry_run:
-        write_parts(plan.parts)
+        write_parts(plan.parts, plan.bound)
     write_freed(size, dry_run)
 
 
