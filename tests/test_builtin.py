@@ -67,7 +67,7 @@ def blocks(module):
 
 
 def outcome(block, error):
-    """What a `with` block did: its log, and the errors from the last to the first."""
+    """The log of a `with` block, and its errors from the last to the first."""
     log = []
     try:
         with block(log) as value:

@@ -104,7 +104,7 @@ def test_a_file_of_roots_with_something_else(world):
 
 
 def test_a_certificate_of_an_unknown_version_is_refused_by_every_reader(world, tmp_path):
-    # cryptography raises an exception of its own for it, which is not a ValueError.
+    # cryptography's exception for it is not a ValueError.
     der = world.ca.certificate.public_bytes(serialization.Encoding.DER)
     assert der.count(bytes.fromhex("a003020102")) == 1  # [0] { INTEGER 2 }: version 3
     der = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020112"))

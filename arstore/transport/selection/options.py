@@ -1,4 +1,4 @@
-"""What an import is to bring, and how: the values that a command line, or a program, gives to `transport.copy`."""
+"""Options of an import: the values that a command line, or a program, gives to `transport.copy`."""
 
 from __future__ import annotations
 
