@@ -55,6 +55,8 @@ def _not_serializable(value: object) -> object:
 
 
 try:
+    if hasattr(sys, "gettotalrefcount"):
+        raise ImportError("an interpreter for debugging, which does not survive the SystemError in `loads`")
     # Of the interpreter, and undocumented.
     from _json import encode_basestring, make_encoder, make_scanner
     from _json import encode_basestring_ascii as encode_basestring_ascii
@@ -76,7 +78,9 @@ def loads(text: str | bytes | bytearray, **options: Any) -> Any:  # noqa: ANN401
     start_at = len(text) - len(text.lstrip(_BLANK)) if text[:1] in _BLANK else 0
     try:
         value, end = scan(text, start_at)
-    except StopIteration:
+    except (StopIteration, SystemError):
+        # The reader finds its class of errors only if `json.decoder` is loaded; before Python 3.13 it then raises nothing,
+        # which the interpreter reports as SystemError.
         return _whole().loads(text, **options)
     if end != len(text) and text[end:].strip(_BLANK):
         return _whole().loads(text, **options)

@@ -6,7 +6,10 @@ import dataclasses
 import enum
 import json
 import pickle
+import subprocess
+import sys
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from arstore import builtin
 from arstore import dataclass as ours
 from arstore import json as own_json
 
+ROOT = Path(__file__).resolve().parents[1]
 BOTH = pytest.mark.parametrize("module", [contextlib, builtin], ids=["contextlib", "builtin"])
 
 
@@ -252,6 +256,30 @@ def test_json_is_read_as_by_the_standard_library(encoding):
         assert result(own_json.loads, data) == result(json.loads, data), text[:30]
         for options in ({"parse_int": str, "parse_float": str}, {"object_pairs_hook": list, "parse_constant": str}):
             assert result(own_json.loads, data, **options) == result(json.loads, data, **options), text[:30]
+
+
+READ = """
+import sys
+from arstore import json
+assert "json" not in sys.modules
+for number, text in enumerate(TEXTS):
+    for option in ({}, {"parse_int": str}):
+        for name in ("json", "json.decoder", "json.scanner", "json.encoder"):
+            sys.modules.pop(name, None)
+        try:
+            json.loads(text, **option)
+        except (ValueError, RecursionError) as error:
+            print(number, type(error).__name__)
+"""
+
+
+def test_malformed_json_is_an_error_before_the_standard_librarys_module_is_loaded():
+    texts = [text for text in TEXTS if len(text) < 10_000]
+    code = READ.replace("TEXTS", ascii(texts))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    wrong = [number for number, text in enumerate(texts) if isinstance(result(json.loads, text), tuple)]
+    expected = [number for number in wrong for _ in range(2)]
+    assert [int(line.split()[0]) for line in done.stdout.splitlines()] == expected
 
 
 def test_json_is_written_as_by_the_standard_library():
