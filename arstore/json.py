@@ -79,8 +79,8 @@ def loads(text: str | bytes | bytearray, **options: Any) -> Any:  # noqa: ANN401
     try:
         value, end = scan(text, start_at)
     except (StopIteration, SystemError):
-        # The reader finds its class of errors only if `json.decoder` is loaded; before Python 3.13 it then raises nothing,
-        # which the interpreter reports as SystemError.
+        # The reader has a class for its errors only if `json.decoder` is loaded. Without it, older versions of Python
+        # raise nothing, which the interpreter reports as SystemError.
         return _whole().loads(text, **options)
     if end != len(text) and text[end:].strip(_BLANK):
         return _whole().loads(text, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from arstore import errors
@@ -74,11 +75,10 @@ def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
     from arstore.api.places import usual_runroot
     from arstore.registry.access import RegistryOptions
     from arstore.registry.auth.credential import Credential
-    from arstore.registry.configuration.places import Places
 
-    places = Places.here()
+    kept = None
     with suppress(errors.ArstoreError, OSError):
-        places = places._replace(kept=Cache(usual_runroot(places.environ, places.uid, make=False)))
+        kept = Cache(usual_runroot(os.environ, os.geteuid(), make=False))
     creds, verify = words["creds"], words["tls_verify"]
     if creds is not None and words["no_creds"]:
         raise errors.UsageError("--creds", "and --no-creds exclude each other")
@@ -89,7 +89,7 @@ def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
         authfile=words["authfile"],
         cert_dir=words["cert_dir"],
         tell=session.warn,
-        places=places,
+        kept=kept,
     )
 
 
