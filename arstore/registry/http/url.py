@@ -79,7 +79,7 @@ class Url(NamedTuple):
 
     def resolve(self, location: str) -> Url:
         """Resolve *location* in an answer to this URL. Raises RegistryAnswerError."""
-        # A plain path; `..` and the like are left to `urllib.parse`.
+        # A plain path; others, such as `..`, are left to `urllib.parse`.
         if "//" not in location and "/." not in f"/{location}" and ":" not in location.partition("/")[0]:
             above = "" if location[:1] == "/" else f"{self.target.partition('?')[0].rpartition('/')[0]}/"
             plain = _plain(f"{self.scheme}://{self.address}{above}{location}")
