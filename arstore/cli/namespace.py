@@ -14,6 +14,7 @@ from arstore.errors import ArstoreError, HostError, MountForbiddenError
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
+    from arstore.linux.isolation.user_namespace import IdMaps
 
 HOST_HINT = "docs/rootless.md shows what a host has to permit"
 UNSHARE = "run it in `arstore unshare`, which holds mounts until it ends; `arstore unpack` needs no mount"
@@ -24,6 +25,10 @@ class Need(Enum):
 
     OWNERS = "owners"
     """It makes or reads files of several owners; where the host permits no namespace, it does what is left."""
+    CONTAINERS = "containers"
+    """It makes a container: without a namespace it can do nothing."""
+    ENTRY = "entry"
+    """It runs something in a container that exists: likewise."""
     READING = "reading"
     """It reads files of several owners, and gives them back with these owners."""
     REMOVAL = "removal"
@@ -34,7 +39,7 @@ class Need(Enum):
 
 def enter(session: Session, need: Need) -> None:
     """Enter a namespace if the command has *need* of it. Raises HostError, MountForbiddenError, UsageError, OSError."""
-    from arstore.disk import granted_ids
+    from arstore.disk import granted_ids, namespace_holders
     from arstore.linux.isolation import rootless
 
     if need is Need.MOUNTS:
@@ -50,17 +55,26 @@ def enter(session: Session, need: Need) -> None:
         from arstore.store.additional import vouch
 
         vouch(stores)
+
+    def fits(maps: IdMaps) -> bool:
+        # Whatever ids a container has, its own namespace is the only way into it.
+        return need is Need.ENTRY or maps == rootless.available().maps
+
     try:
-        ids = rootless.enter()
+        rootless.keep_home()
+        ids = namespace_holders.enter_shared(f"{root}/graph", rootless.enter, fits) or rootless.joined()
     except rootless.RefusedError as error:
         if need is Need.REMOVAL:
             why = f"has files of subordinate ids, which need a user namespace: {error.why}"
             raise HostError(root, why, HOST_HINT) from error
+        if need in {Need.CONTAINERS, Need.ENTRY}:
+            raise HostError("containers", f"need a user namespace: {error.why}", HOST_HINT) from error
         rootless.refused = f"user namespaces: {error.why}"
         session.debug(rootless.refused)
         return
-    granted_ids.require_same(root, ids.maps)
-    if ids.why and need is Need.OWNERS:
+    if need is not Need.ENTRY:
+        granted_ids.require_same(root, ids.maps)
+    if ids.why and need in {Need.OWNERS, Need.CONTAINERS}:
         hint = f"; {ids.hint}" if ids.hint else ""
         session.warn(f"files of all owners get this user as their owner, because {ids.why}{hint}")
 

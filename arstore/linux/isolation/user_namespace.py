@@ -14,7 +14,7 @@ import functools
 import os
 from typing import TYPE_CHECKING
 
-from arstore.linux.isolation.namespace import CLONE_NEWNS, CLONE_NEWUSER, unshare
+from arstore.linux.isolation.namespace import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ def is_initial() -> bool:
 def current() -> IdMaps:
     """Return the maps of this process's user namespace; they are kept until `enter`. Raises OSError."""
     return IdMaps(_ranges("/proc/self/uid_map"), _ranges("/proc/self/gid_map"))
+
+
+def maps_of(pid: int) -> IdMaps:
+    """Return the maps of the user namespace of process *pid*, to ids of our own namespace. Raises OSError."""
+    return IdMaps(_ranges(f"/proc/{pid}/uid_map"), _ranges(f"/proc/{pid}/gid_map"))
 
 
 def _ranges(path: str) -> tuple[IdRange, ...]:
@@ -176,6 +181,18 @@ def enter(maps: IdMaps, programs: tuple[str, str] | None) -> None:
             mapper.close()
     if programs is None:
         map_own_ids(maps)
+    keep_mounts_private()
+
+
+def join(fd: int) -> None:
+    """Move this process into the user namespace open as *fd*, and a new mount namespace, as root there.
+
+    The namespace must be one that this user has made. The process must have one thread. Raises OSError.
+    """
+    setns(fd, CLONE_NEWUSER)
+    is_initial.cache_clear()
+    current.cache_clear()
+    unshare(CLONE_NEWNS)
     keep_mounts_private()
 
 
