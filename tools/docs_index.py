@@ -31,6 +31,7 @@ PAGES: dict[str, dict[str, str]] = {
         "install.md": "",
         "pipelines.md": "How a pipeline runs, what it leaves, what happens after a failure; an example with buildah",
         "pipelines.zh-CN.md": "The same page in Chinese",
+        "rootless.md": "What an ordinary user can do, what the host has to permit for it, and what is different",
         "containers.md": "How containers are started again, watched, paused, renamed and removed",
         "air-gap.md": "How to carry images, signatures and SBOMs from a registry to a host without a network",
         "trust.md": "How to have a host run a pipeline only if your build side has signed it, from the first key on",
@@ -56,8 +57,10 @@ PAGES: dict[str, dict[str, str]] = {
         "library.md": "How to use a store from Python: `import arstore`",
     },
     "For maintainers": {
+        "design/tests.md": "What runs by default, what only with `--long`, and what a new test may cost",
         "design/style.md": "The rules for texts, and the meaning of each word",
         "design/house.md": "The packages, and where new code belongs",
+        "design/rootless.md": "How commands enter a user namespace, and what trees look like there",
         "design/data-flow.md": "Which processes and modules the bytes of an import, a mount and a run pass through",
         "design/store-format.md": "Directories, files, records and locks",
         "design/containers.md": "The states of a container, its files and locks, and what survives a kill or a reboot",

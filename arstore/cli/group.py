@@ -61,6 +61,9 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
         "umount": CommandEntry("containers.mounts", "umount", "Unmount images and containers."),
         "mounts": CommandEntry("containers.mounts", "mounts", "List the mounts."),
+        "unshare": CommandEntry(
+            "containers.unshare", "unshare", "Run a command in which an ordinary user is root, and may mount."
+        ),
         "export": CommandEntry("containers.export", "export", "Write a container's root file system as a tar."),
         "unpack": CommandEntry("images.unpack", "unpack", "Copy an image's root file system to a directory."),
     },

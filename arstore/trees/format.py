@@ -168,11 +168,15 @@ class TreeBuilder(Protocol):
 
 
 class Made(NamedTuple):
-    """Data about a tree from elsewhere: the layer's diff ID and bytes of tar ("" and 0 for a cap), and sums."""
+    """Data about a tree from elsewhere: the layer's diff ID and bytes of tar ("" and 0 for a cap), and sums.
+
+    A tar that `is_blob` has a second name, by which its content is verified.
+    """
 
     diff_id: str
     tar_size: int
     sums: dict[str, str]
+    is_blob: bool = False
 
 
 class TreeFormat(Protocol):

@@ -21,6 +21,7 @@ from arstore.errors import ArstoreError, LimitError, TarError, UnsafePathError
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED
 from arstore.tar.reader import TarReader
+from arstore.trees import folders
 from arstore.trees.contents.row import DIRECTORY, FILE, OPAQUE, OTHER, SYMLINK, WHITEOUT
 from arstore.trees.erofs import merged_index
 from arstore.trees.format import Needs, TreeStat
@@ -172,6 +173,39 @@ class TreeContract:
         assert victim.read_bytes() == b"untouched"
         assert (victim.stat().st_mode, victim.stat().st_nlink, victim.stat().st_ctime_ns) == before
         assert set(os.listdir(tmp_path)) <= names
+
+    # --- folders --------------------------------------------------------------------------------------------------
+
+    def test_folders_have_the_bytes_of_their_files(self, fd: int) -> None:
+        tree = build(
+            self.form,
+            fd,
+            [
+                images.file("a/big", b"x" * 100_000),
+                images.file("a/b/small", b"x" * 10_000),
+                images.hardlink("c/again", "a/big"),
+                images.symlink("c/link", "../a"),
+                images.whiteout("c/gone"),
+                images.directory("empty"),
+                images.file(b"\xff\xfe/f", b"x" * 30_000),
+            ],
+        )
+        root = self.form.folders(tree.fd)
+        totals = root.totals()
+        assert set(root.folders) == {b"a", b"c", b"empty", b"\xff\xfe"}
+        assert set(root.folders[b"a"].folders) == {b"b"}
+        assert 140_000 <= totals[id(root)] <= 140_000 + 16 * 4096
+        assert 10_000 <= totals[id(root.folders[b"a"].folders[b"b"])] <= 10_000 + 3 * 4096
+        assert 30_000 <= totals[id(root.folders[b"\xff\xfe"])] <= 30_000 + 3 * 4096
+        # A file with several names counts once.
+        assert totals[id(root.folders[b"a"])] + totals[id(root.folders[b"c"])] <= 110_000 + 8 * 4096
+
+    def test_too_many_folders_count_as_their_parents(self, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folders, "MOST", 3)
+        tree = build(self.form, fd, [images.file(f"d{number}/e/f", b"x" * 5000) for number in range(9)])
+        root = self.form.folders(tree.fd)
+        assert len(list(root.walk())) == 3
+        assert root.totals()[id(root)] >= 45_000
 
     # --- metadata ---------------------------------------------------------------------------------------------------
 

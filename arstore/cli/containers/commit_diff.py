@@ -13,11 +13,13 @@ from arstore.cli.command import (
     command,
     exit_statuses,
     json_option,
+    needing,
     progress_option,
 )
 from arstore.cli.containers.diff_sizes import document, show_sizes
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.imports import besides, image_document, in_the_store
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 COMPRESSIONS = {"gzip": 9, "zstd": 22, "none": 0}
 """Compressions of a new layer, each with its highest level."""
 
-_RUNTIME_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+_RUNTIME_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run/.containerenv")
 
 _LAYER_ERRORS = (
     errors.DigestMismatchError,
@@ -54,6 +56,7 @@ _LAYER_ERRORS = (
     errors.BudgetError,
     *_LAYER_ERRORS,
 )
+@needing(Need.READING)
 @command("commit")
 @argument("container_id", metavar="CONTAINER")
 @argument("name")
@@ -167,6 +170,7 @@ def _tell_of_sockets(session: Session, sockets: SkippedEntries) -> None:
 
 
 @exit_statuses(*IMAGE_ERRORS, *MOUNT_ERRORS, errors.PlatformError, *_LAYER_ERRORS)
+@needing(Need.READING)
 @command("diff")
 @argument("a", metavar="IMAGE|CONTAINER")
 @argument("b", metavar="[IMAGE|CONTAINER]", required=False)

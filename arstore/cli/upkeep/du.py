@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_table
 from arstore.errors import UsageError
@@ -33,6 +34,7 @@ class _View(NamedTuple):
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError, errors.HighWaterError)
+@needing(Need.REMOVAL)
 @command("du")
 @argument("images", metavar="[IMAGE]...", nargs=-1)
 @option("--by", type=Choice(("image", "layer", "container")), help="List images, layers or containers. [image]")

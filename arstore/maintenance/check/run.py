@@ -20,7 +20,15 @@ from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.graph import against_documents, against_manifests, belonging, damaged_record, pages
 from arstore.maintenance.check.quick import Layers, clutter, structure, surface
 from arstore.maintenance.check.quick_scan import Glances
-from arstore.maintenance.check.trees import Aspect, TreeCandidate, altered, candidates, glance, is_still_there
+from arstore.maintenance.check.trees import (
+    Aspect,
+    TreeCandidate,
+    altered,
+    candidates,
+    glance,
+    is_still_there,
+    with_blobs,
+)
 from arstore.maintenance.scan.totals import Known
 from arstore.values import NamedTuple
 from arstore.workers import confinement
@@ -108,8 +116,9 @@ def _known(store: Store, snapshot: Snapshot) -> _Known:
         for key, it in snapshot.layers()
     }
     images = {one(key): it._replace(layers=tuple(map(one, it.layers))) for key, it in snapshot.images()}
-    trees = list(candidates(store, layers, dict(snapshot.trees())))
-    return _Known(dict(snapshot.blobs()), layers, images, dict(snapshot.attachments()), trees)
+    blobs = dict(snapshot.blobs())
+    trees = list(with_blobs(store, candidates(store, layers, dict(snapshot.trees())), blobs))
+    return _Known(blobs, layers, images, dict(snapshot.attachments()), trees)
 
 
 def _columns(layers: Mapping[str, LayerRecord]) -> tuple[list[str], Layers]:
@@ -218,10 +227,15 @@ def _standing(store: Store, candidates: list[TreeCandidate], found: Iterable[Fin
 def _deep(store: Store, known: _Known, report: Report, nice: bool) -> Iterator[Finding]:
     """Yield findings about content, in any order."""
     store.graph.release()
+    one_file = {tree.layer.diff_id: tree.key for tree in known.trees if tree.is_blob and tree.layer is not None}
     works = [partial(_work, job, nice, confined) for job, confined in _jobs(store, known)]
     for outcome in run_jobs(works):
         if outcome.done:
-            yield from outcome.value or ()
+            for finding in outcome.value or ():
+                yield finding
+                if finding.damage is Damage.BLOB_DIGEST and finding.what in one_file:
+                    why = f"its tar {finding.why.removeprefix('its content ')}"
+                    yield Finding(Damage.TREE_ALTERED, one_file[finding.what], why)
         else:
             report(outcome.progress)
 

@@ -99,7 +99,7 @@ class ErofsFormat:
         """Find a tar that is not the layer's, or an index that was altered. Raises OSError."""
         from arstore.trees.erofs.verification import fault
 
-        return fault(tree_fd, made.diff_id, made.tar_size, report)
+        return fault(tree_fd, made, report)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and everything in it. Raises OSError."""
