@@ -2,8 +2,9 @@
 
 The packages below this one depend on each other in one direction only, which `tests/test_direction.py` enforces:
 
-    values < trace < errors < digest < linux < {oci, tar, workers} < {disk, registry, trust} < {graph, trees}
-    < mounts < store < {rootfs, transport} < {maintenance, runtime, sync} < pipeline < api < cli
+    {pattern, values} < trace < errors < digest < linux < {oci, tar, workers} < {disk, registry, trust}
+    < {graph, trees} < mounts < store < {rootfs, transport} < {maintenance, runtime, sync}
+    < pipeline < api < cli
 
 Nothing is imported here that the interpreter has not loaded by itself, so that a command pays only for what it uses.
 The names of the library (`__all__`, docs/library.md) are loaded at their first use.
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore import errors as errors
+    from arstore.api.namespace import Namespace as Namespace
+    from arstore.api.namespace import unshare as unshare
     from arstore.api.store import Store as Store
     from arstore.api.values import (
         CheckReport as CheckReport,
@@ -151,6 +154,8 @@ _VALUES = (
 
 _HOMES = {
     "errors": "arstore",
+    "Namespace": "arstore.api.namespace",
+    "unshare": "arstore.api.namespace",
     "Store": "arstore.api.store",
     "LoadOptions": "arstore.pipeline.load",
     "RegistryOptions": "arstore.registry.access",

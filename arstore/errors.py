@@ -13,17 +13,20 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import ClassVar
 
 RUN_FAILED = 125
-"""Exit status of `run` when arstore or the runtime failed before the container's command was started."""
+"""Exit status of `run` when arstore failed before the container's command was started."""
 RUN_CANNOT_INVOKE = 126
-"""Exit status of `run` when the container's command exists but cannot be invoked."""
+"""Exit status of `run` when the runtime failed, or the container's command exists but cannot be invoked."""
 RUN_NOT_FOUND = 127
 """Exit status of `run` when the container's command does not exist."""
+RUN_TIMED_OUT = 255
+"""Exit status of `run` when the container did not end within its --timeout: podman's."""
 READER_GONE = 141
 """Exit status when the reader of stdout has gone: the status that a shell reports for a program ended by SIGPIPE."""
 
@@ -461,8 +464,8 @@ BRING_BACK = "`arstore check --repair --from SOURCE` brings it from an archive o
 
 
 def as_root() -> str:
-    """Hint that root may do it; "" when this is root already."""
-    return "run as root" if os.geteuid() else ""
+    """Hint that root may do it, of the host or of a user namespace; "" when this is root already."""
+    return "run as root, or in `arstore unshare`" if os.geteuid() else ""
 
 
 @contextmanager

@@ -6,20 +6,25 @@ command lines; for all others, `clicked` converts the declaration to a click com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import os
+from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.cli.namespace import Need, enter
 from arstore.cli.parameter import Choice, Option, option
 from arstore.cli.session import PROGRESS_KINDS
+from arstore.trees.contents import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from arstore.cli.parameter import Parameter
     from arstore.cli.session import Session
     from arstore.errors import ArstoreError
 
-F = TypeVar("F", bound="Callable[..., Any]")
+    F = TypeVar("F", bound="Callable[..., Any]")
+
 
 ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.ArstoreError,
@@ -103,6 +108,8 @@ class Command(Declared):
     """Whether the configuration files are read before the command runs."""
     keeps = True
     """Whether their parsed form may be written to the runroot."""
+    need: Need | None = None
+    """Why it needs a user namespace when an ordinary user runs it; None if it needs none."""
     any_status = False
     """True if it can end with the exit status of a program in a container."""
 
@@ -110,6 +117,8 @@ class Command(Declared):
         """Prepare *session* for the command's function. Raises UsageError, ConfigFileError."""
         if self.configured:
             session.configure(keep=self.keeps)
+        if self.need is not None and os.geteuid():
+            enter(session, self.need)
 
     def status_of(self, error: ArstoreError) -> int:
         """Return the exit status for *error*."""
@@ -127,7 +136,16 @@ class Command(Declared):
         return [(0, "success"), *sorted(found.items())]
 
 
-_CANNOT_INVOKE = "the command cannot be invoked, its user, group or directory does not exist, or a port is in use"
+_CANNOT_INVOKE = (
+    "the OCI runtime or a network helper failed, the command cannot be invoked, its user, group or directory does not "
+    "exist, or a port is in use"
+)
+_CANNOT_INVOKE_ERRORS = (
+    errors.CommandNotExecutableError,
+    errors.IdentityError,
+    errors.PortInUseError,
+    errors.RuntimeFailedError,
+)
 
 
 class ContainerCommand(Command):
@@ -137,10 +155,12 @@ class ContainerCommand(Command):
 
     def status_of(self, error: ArstoreError) -> int:
         """Return 125 to 127, as other container tools do; an interrupt keeps its status."""
-        if isinstance(error, errors.CommandNotExecutableError | errors.IdentityError | errors.PortInUseError):
+        if isinstance(error, _CANNOT_INVOKE_ERRORS):
             return errors.RUN_CANNOT_INVOKE
         if isinstance(error, errors.CommandNotFoundError):
             return errors.RUN_NOT_FOUND
+        if isinstance(error, errors.PipelineTimeoutError):
+            return errors.RUN_TIMED_OUT
         return error.exit_code if isinstance(error, errors.InterruptedByUserError) else errors.RUN_FAILED
 
     def own_statuses(self) -> list[tuple[int, str]]:
@@ -153,12 +173,14 @@ class ContainerCommand(Command):
         late = "the command ended with 0, but its output could not be written"
         if detaching:
             late += "; with --detach: it was started, but the container's id could not be printed"
+        timed_out = [(errors.RUN_TIMED_OUT, "the command did not end within --timeout")]
         return [
             (errors.HostError.exit_code, late),
-            (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` has the reason"),
+            (errors.RUN_FAILED, "arstore failed; with --json, `kind` has the reason"),
             (errors.RUN_CANNOT_INVOKE, _CANNOT_INVOKE),
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),
             (errors.InterruptedByUserError.exit_code, "interrupted before the command was started"),
+            *(timed_out if self.has_option("--timeout") else []),
         ]
 
 
@@ -194,6 +216,16 @@ def keeping_nothing(decorated: Command) -> Command:
     return decorated
 
 
+def needing(need: Need) -> Callable[[Command], Command]:
+    """Return a decorator that lets an ordinary user's command run in a user namespace."""
+
+    def decorate(decorated: Command) -> Command:
+        decorated.need = need
+        return decorated
+
+    return decorate
+
+
 def exit_statuses(*classes: type[ArstoreError]) -> Callable[[Command], Command]:
     """Return a decorator that sets the errors of a command, in addition to ALWAYS."""
 
@@ -212,6 +244,10 @@ def _set_max_size(session: Session, value: str) -> None:
     from arstore.runtime.spec.sizes import parse_size
 
     session.most = parse_size(value)
+
+
+def _set_file_digests(session: Session, value: str) -> None:
+    session.file_digests = value
 
 
 def _set_progress(session: Session, value: str) -> None:
@@ -257,6 +293,17 @@ def max_size_option(function: F) -> F:
         metavar="SIZE",
         apply=_set_max_size,
         help="Let the whole store take at most SIZE, such as 20g: cached trees are given up, or nothing is stored.",
+    )(function)
+
+
+def file_digests_option(function: F) -> F:
+    """Add `--file-digests` to a command; the value is in the session."""
+    return option(
+        "--file-digests",
+        type=Choice(MODES),
+        apply=_set_file_digests,
+        help="Digests of files for `find` and `du --duplicates`: by default auto, SHA-256 of small files and BLAKE3 of "
+        "others; sha256 for all files, which takes longer; off for none.",
     )(function)
 
 

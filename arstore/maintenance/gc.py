@@ -8,7 +8,7 @@ that only they need, and leftovers of dead processes (`maintenance.clutter`). Fi
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from arstore.rootfs.mount import remove_abandoned
 from arstore.store.collect.holders import roots
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
+from arstore.store.contents.shelf import Shelf
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import is_recorded, places_of, take_ingest
 from arstore.trace import reached
@@ -192,6 +193,9 @@ def _apply(store: Store, plan: Plan) -> Collected:
     ingests = _remove_ingests(store, plan.ingests)
     # Last, because it needs space, which a full disk has only now.
     write_layout(store.directories, store.graph)
+    if plan:
+        # Only then, because a plan without content has a bound of 0 bytes.
+        _tidy_contents(store)
     store.sync_trees()
     return Collected(
         images=gone.images,
@@ -247,6 +251,15 @@ def _drop_hints(store: Store) -> None:
     reached("collect.hints-dropped")
 
 
+def _tidy_contents(store: Store) -> None:
+    """Shrink the index of contents, if much of it is about trees that are gone. The bytes of a plan do not count it."""
+    shelf = Shelf(store.directories.contents)
+    if shelf.exists():
+        with store.graph.read() as snapshot:
+            keys = list(snapshot.keys("trees"))
+        shelf.tidy(keys)
+
+
 def _take_orphans(store: Store, ingest: Ingest, orphans: Iterable[str]) -> tuple[str, ...]:
     """Move *orphans* into *ingest*; return those that existed. Files that were recorded since the plan stay."""
     orphans = tuple(orphans)
@@ -256,7 +269,7 @@ def _take_orphans(store: Store, ingest: Ingest, orphans: Iterable[str]) -> tuple
     with store.graph.write() as change:
         for number, name in enumerate(orphans):
             if not is_recorded(change, name):
-                with contextlib.suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     ingest.take(f"{store.directories.root}/{name}", f"orphan-{number}")
                     taken.append(name)
                     reached("collect.orphan-moved")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import (
@@ -19,6 +18,7 @@ from arstore.errors import (
     NoSpaceError,
     RuntimeFailedError,
 )
+from arstore.linux.isolation import user_namespace
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -143,6 +143,9 @@ class OciRuntime(NamedTuple):
 
     def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
         """See Runtime."""
+
+        import re
+
         message = last_message(log) or _printed(stderr)
         if re.search(_NO_SPACE, message):
             return NoSpaceError(what, f"{self.name}: {message}", "free some space, or `arstore gc`")
@@ -154,7 +157,8 @@ class OciRuntime(NamedTuple):
 
     def _argv(self, place: StatePlace, *words: str) -> list[str]:
         options = ["--root", place.root, "--log", place.log, "--log-format", "json"]
-        if not self.cgroups:
+        if not self.cgroups and not (self.name == "runc" and not user_namespace.is_initial()):
+            # runc does not have this option. In a user namespace it makes none unless a path is given.
             options.append("--cgroup-manager=disabled")
         return [self.path, *options, *words]
 
@@ -184,6 +188,8 @@ def last_message(log: bytes) -> str:
 
 
 def _printed(stderr: bytes) -> str:
+    import re
+
     text = stderr.decode("utf-8", "replace").strip()
     found = re.findall(_LOGFMT, text)
     return one_line(found[-1] if found else text)
@@ -191,6 +197,9 @@ def _printed(stderr: bytes) -> str:
 
 def _reason(message: str) -> str:
     """Return the text after the command's quoted name, which the error already has; else the whole message."""
+
+    import re
+
     found = re.match(_QUOTED, message)
     return found[1] if found else message
 

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import PolicyError, reason
 from arstore.linux.files.reading import read_file
+from arstore.linux.isolation.user_namespace import acting_uid, is_initial
 from arstore.oci.document import shown
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.trust.policy.model import Policy
 
@@ -103,7 +105,8 @@ def _home() -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.getuid()).pw_dir
+        # In a user namespace, an ordinary user is called root.
+        return pwd.getpwuid(os.getuid() if is_initial() else acting_uid()).pw_dir
     except KeyError:
         return ""
 

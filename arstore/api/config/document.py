@@ -4,6 +4,7 @@
     runroot = "/run/images"
     runtime = "crun"                a path, or a name in PATH
     tree = "erofs"                  as --tree
+    file-digests = "off"            as --file-digests
     policy = "/etc/images.json"
     log-level = "warning"
     max-size = "20g"                as --max-size
@@ -28,15 +29,17 @@ docs/configuration.md describes each key; a test asserts that it has the same on
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.api.config.files import quoted, toml, unknown_key
 from arstore.errors import ConfigFileError, UsageError
 from arstore.tar.limits import limit_names, parse_bytes, parse_limit
+from arstore.trees.contents import MODES
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 LEVELS = ("error", "warning", "info", "debug")
 """Values of log-level, as of --log-level."""
@@ -141,6 +144,7 @@ _TOP: dict[str, Callable[[str, str, object], Any]] = {
     "runroot": _place,
     "runtime": _program,
     "tree": _one_of((AUTO, *FORMS)),
+    "file-digests": _one_of(MODES),
     "policy": _place,
     "log-level": _one_of(LEVELS),
     "max-size": _size,

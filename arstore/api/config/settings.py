@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.api import places
 from arstore.api.config.cache import Cache
@@ -21,6 +21,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from arstore.tar.limits import Limits
 
@@ -29,6 +30,13 @@ _FOR_ROOT = frozenset({"root", "runroot"})
 _PATHS = frozenset({"root", "runroot", "runtime", "policy"})
 _LIMITS = "limits."
 _ADDITIONAL = "additional-store"
+
+
+class Making(NamedTuple):
+    """Settings for new trees: their form, and the digests of their files; None for the defaults."""
+
+    tree: str | None = None
+    file_digests: str | None = None
 
 
 class Settings(NamedTuple):
@@ -55,6 +63,12 @@ class Settings(NamedTuple):
     additional: Sequence[tuple[str, str]] | None = None
     origins: Mapping[str, str] = {}
     files: tuple[str, ...] = ()
+    file_digests: str | None = None
+
+    @property
+    def making(self) -> Making:
+        """The settings for new trees."""
+        return Making(self.tree, self.file_digests)
 
     def limited(self, limits: Limits) -> Limits:
         """Return *limits* with those of the files in place of the same ones."""
@@ -121,6 +135,7 @@ def _settings(merged: Mapping[str, Any], origins: Mapping[str, str], files: tupl
         else [(_expanded(origins[_ADDITIONAL], _ADDITIONAL, root), owner) for root, owner in stores],
         origins=origins,
         files=files,
+        file_digests=merged.get("file-digests"),
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import Argument, Choice, FilePath
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _TRANSPORTS = (
 _PATHS = ("oci:", "oci-archive:", "docker-archive:", "dir:", "jwe:")
 _PLATFORMS = ("amd64", "arm64", "arm/v7", "386", "ppc64le", "s390x", "riscv64")
 _SIGNALS = ("TERM", "KILL", "HUP", "INT", "QUIT", "USR1", "USR2", "STOP", "CONT", "WINCH")
-_HEX = re.compile(r"[0-9a-f]{2,}")
+_HEX = pattern(r"[0-9a-f]{2,}")
 
 
 class Candidate(NamedTuple):
@@ -82,12 +82,13 @@ class _Store:
     def root(self) -> str:
         """The store's root. Raises UsageError, ConfigFileError."""
         from arstore.api.places import default_root
+        from arstore.linux.isolation.user_namespace import acting_uid
 
         root = self._given.get("root") or self._environ.get("ARSTORE_ROOT")
         if root:
             return os.path.expanduser(root)
         configured = self._settings and self._settings.root
-        return configured or default_root(self._environ, os.geteuid())
+        return configured or default_root(self._environ, acting_uid())
 
     def _roots(self) -> list[str]:
         """Return the roots of the store and of its additional stores."""
@@ -134,10 +135,11 @@ class _Store:
 
     def registries(self, _: str) -> Iterable[Candidate]:
         """Yield the registries for which credentials are stored."""
+        from arstore.linux.isolation.user_namespace import acting_uid
         from arstore.registry.configuration.auth_file import auth_files
         from arstore.registry.configuration.places import Places
 
-        places = Places(self._environ, os.geteuid())
+        places = Places(self._environ, acting_uid())
         found: set[str] = set()
         for one in auth_files(places, os.path.expanduser(self._given.get("authfile", ""))):
             with suppress(OSError, ValueError), open(one.path, "rb") as file:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import (
-    ContainerCommand,
-    command,
-    exit_statuses,
-    json_option,
-)
+from arstore.cli.command import ContainerCommand, command, exit_statuses, json_option, needing
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options.shared import ENV_FILE_HELP, GRACE, variables
 from arstore.cli.containers.options.stream import detach_keys_option, keys_of
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
@@ -23,6 +21,9 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.state import RunState
     from arstore.store.containers import Container
+
+
+_KILLED = 128 + signal.SIGKILL
 
 
 def _state(container: Container) -> RunState | None:
@@ -35,6 +36,7 @@ def _state(container: Container) -> RunState | None:
         return None
 
 
+@needing(Need.ENTRY)
 @command("exec", cls=ContainerCommand, interspersed=False)
 @argument("container_id", metavar="ID")
 @argument("args", metavar="CMD [ARG]...", nargs=-1, type=RAW)
@@ -114,9 +116,14 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     with session.store() as store:
         containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
     for container in containers:
+        began = time.monotonic()
         # The container may have ended by itself.
         with suppress(NotFoundError):
-            stop_container(container.path, seconds)
+            state = stop_container(container.path, seconds)
+            grace = state.stop_timeout if seconds is None else seconds
+            if state.exit_code == _KILLED and 0 < grace <= time.monotonic() - began:
+                why = f"did not end within {grace:g} s after signal {state.stop_signal}, and was killed"
+                session.warn(f"container {container.id} {why}")
         if not session.json:
             write_line(container.id)
     if session.json:

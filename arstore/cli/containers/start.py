@@ -7,16 +7,19 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, command, exit_statuses, json_option
+from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, command, exit_statuses, json_option, needing
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import out_of_memory, working_runtime
 from arstore.cli.containers.options.shared import GRACE
 from arstore.cli.containers.options.stream import attach_of, detach_keys_option, sig_proxy_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.runtime.lifecycle.state import RunState
@@ -28,6 +31,7 @@ _PATIENCE, _LOOK_AGAIN = 5.0, 0.02
 """Seconds to wait for another process that is just starting the container."""
 
 
+@needing(Need.ENTRY)
 @command("start", cls=ContainerCommand)
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-a", "--attach", is_flag=True, help="Run it in the foreground: print its output, and end with its status.")
@@ -85,6 +89,7 @@ def start(
     errors.CommandNotExecutableError,
     errors.IdentityError,
 )
+@needing(Need.ENTRY)
 @command("restart")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-t", "--time", "seconds", metavar="S", type=GRACE, help="Seconds between the stop signal and SIGKILL.")
@@ -181,6 +186,7 @@ def started(session: Session, store: Store, container: Container, request: RunRe
         if state is not None and state.is_running:
             return
         request = request or request_of(session, store, container)
+        start_required(session, store, request.options.requires)
         try:
             start_again(store, container, request)
         except InUseError:
@@ -192,6 +198,12 @@ def started(session: Session, store: Store, container: Container, request: RunRe
             time.sleep(_LOOK_AGAIN)
         else:
             return
+
+
+def start_required(session: Session, store: Store, names: Sequence[str]) -> None:
+    """Start the containers that another one requires, unless they are running. Raises the errors of `started`."""
+    for name in names:
+        started(session, store, store.containers.find(name))
 
 
 def _is_contended(container: Container) -> bool:
@@ -215,6 +227,7 @@ def _attached(session: Session, store: Store, container: Container, how: Attach)
         store.release()
         return attached_status_of(session, container.name, attach(container.path, how))
     request = request_of(session, store, container)._replace(attach=how)
+    start_required(session, store, request.options.requires)
     ended = run_again(store, container, request)
     if ended.oom_killed:
         session.warn(out_of_memory(container.id, request.options.memory))

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 from arstore.cli.upkeep.plans import write_freed, write_parts
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.InUseError)
+@needing(Need.REMOVAL)
 @command("prune")
 @option("--unused-for", "age", metavar="AGE", help="Images that were not used for AGE, such as 12h, 30d or 2w.")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
@@ -36,15 +38,15 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
 
     arstore prune --unused-for 30d
     """
-    from arstore.cli.upkeep.trim import parse_age
     from arstore.maintenance.prune import plan_prune
     from arstore.maintenance.prune import prune as remove
     from arstore.maintenance.records_bound import removal_bound
+    from arstore.runtime.spec.moments import parse_duration
 
     if age is None:
         hint = "`arstore gc` removes images without a name, and everything else that is not in use"
         raise errors.UsageError("prune", "needs --unused-for", hint)
-    moment = time.time() - parse_age(age)
+    moment = time.time() - parse_duration(age)
     with session.store() as store:
         names = {str(image.digest): list(image.names) for image in store.images()}
         done = plan_prune(store, moment) if dry_run else remove(store, moment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.terminal.output import human_size, short_digest, short_time, utc_time, write_line, write_table
 from arstore.cli.upkeep.usage_words import PARTS
@@ -10,6 +10,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from arstore.maintenance.disk_usage import Usage
     from arstore.maintenance.lenders import LenderUsage
@@ -83,8 +84,10 @@ def bill(usage: Usage) -> dict[str, Any]:
 def write_parts(usage: Usage, lenders: Iterable[LenderUsage]) -> None:
     """Print the parts of the bill in words, what does not belong to the store, and additional stores."""
     sizes = {**usage.parts(), "total": usage.total, "reclaimable": usage.reclaimable}
-    rows = [(part, PARTS[part], human_size(size), str(size)) for part, size in sizes.items()]
-    write_table(("PART", "CONTENT", "SIZE>", "BYTES>"), rows)
+    # The words have no heading, and the total needs none: scripts read the columns before them.
+    words = {**PARTS, "total": ""}
+    rows = [(part, human_size(size), str(size), words[part]) for part, size in sizes.items()]
+    write_table(("PART", "SIZE>", "BYTES>", ""), rows)
     if usage.strays:
         write_line()
         strays = [(name, human_size(size), str(size)) for name, size in usage.strays.items()]

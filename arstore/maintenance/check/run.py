@@ -15,6 +15,7 @@ from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.graph.records import LayerRecord
 from arstore.linux.isolation.priority import claim_idle_only
 from arstore.maintenance.check.blobs import blobs, present
+from arstore.maintenance.check.contents import contents
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.graph import against_documents, against_manifests, belonging, damaged_record, pages
 from arstore.maintenance.check.quick import Layers, clutter, structure, surface
@@ -95,6 +96,7 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
     findings += _standing(store, known.trees, _deep(store, known, report, nice))
     if not passed_over:
         findings += clutter(store, keys)
+    findings += contents(store, deep=True)
     return _sorted(findings)
 
 
@@ -189,6 +191,7 @@ def _quick(store: Store) -> list[Finding]:
     findings += _second_look(store, suspects)
     findings += _lasting(store, seen)
     findings += map(damaged_record, sorted(unreadable))
+    findings += contents(store, deep=False)
     return findings + clutter_seen
 
 

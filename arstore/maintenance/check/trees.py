@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -23,7 +23,7 @@ from arstore.trees.directory.verification import differences, listing_of
 from arstore.trees.erofs.merged_index import fault as run_fault
 from arstore.trees.erofs.merged_index import glance as run_glance
 from arstore.trees.format import Made
-from arstore.trees.forms import FILES, LISTING, TAR, properties
+from arstore.trees.forms import LISTING, TAR, properties
 from arstore.trees.needs import NAME as NEEDS
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 class Aspect(Enum):
     """The way in which a tree is checked."""
 
-    INDEX = auto()
-    FILES = auto()
-    UNRECORDED = auto()
+    INDEX = 1
+    FILES = 2
+    UNRECORDED = 3
     """Files for which no sums were recorded."""
 
 
@@ -194,7 +194,7 @@ def _unrecorded(store: Store, tree: TreeCandidate, report: Callable[[int], None]
         if LISTING not in sums:
             return Finding(Damage.TREE_UNRECORDED, tree.key, "its files have no recorded sums")
         with opened(place) as listed_fd, opened(store.directories.tree(tree.key)) as fd:
-            found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)
+            found = differences(fd, form.properties.files[0], listing_of(listed_fd, sums[LISTING]), report)
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 

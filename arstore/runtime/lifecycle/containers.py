@@ -15,9 +15,10 @@ import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from arstore.disk.cgroups import release, remove_cgroups, set_parent
+from arstore.disk.cgroups import release, remove_cgroups, settle_parent
+from arstore.disk.namespace_holders import hold
 from arstore.disk.owner import Owner, lock_of
 from arstore.errors import (
     ArstoreError,
@@ -34,7 +35,7 @@ from arstore.rootfs.mount import create_container, lowers, remove_abandoned, rem
 from arstore.runtime.lifecycle import launcher
 from arstore.runtime.lifecycle.child import close_others
 from arstore.runtime.lifecycle.detach import detached as in_daemon
-from arstore.runtime.lifecycle.launch import Launch
+from arstore.runtime.lifecycle.launch import Launch, require_delegated
 from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.request import Request, record_request
 from arstore.runtime.lifecycle.state import status
@@ -47,6 +48,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from arstore.graph.records import TreeRecord
     from arstore.runtime.driver import Runtime
@@ -54,14 +56,16 @@ if TYPE_CHECKING:
     from arstore.runtime.lifecycle.launch import OwnClient
     from arstore.runtime.lifecycle.launcher import Ended
     from arstore.runtime.spec.health import HealthCheck
+    from arstore.runtime.spec.isolation import Isolation
     from arstore.runtime.spec.options import RunOptions
     from arstore.runtime.stdio.attach import Attach
     from arstore.store.container_uses import Uses
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
 
+    _T = TypeVar("_T")
 
-_T = TypeVar("_T")
+
 _PATIENCE, _LOOK_AGAIN = 5.0, 0.01
 """Seconds that a container which is removed at its end waits for processes that want to read how it ended."""
 _SETTLING = 5.0
@@ -252,7 +256,7 @@ def _settled(store: Store, request: RunRequest) -> RunRequest:
         from arstore.runtime.networking.settle_ports import settled_network
 
         request = request._replace(options=settled_network(request.options, store.config(request.image)))
-    if not request.options.volumes and not request.options.volumes_from:
+    if not (request.options.volumes or request.options.volumes_from or request.options.requires):
         return request
     from arstore.runtime.lifecycle.settle import settled
 
@@ -294,6 +298,7 @@ def _attended(container: Container, patience: float = 0.0) -> Iterator[int]:
 
 def _in_foreground(store: Store, container: Container, request: RunRequest, *, volatile: bool) -> Ended:
     life = _life(request) if request.keep else Life()
+    hold(store.graph.path)
     with _attended(container, _SETTLING) as lock, life.listening():
         try:
             ended = _launch(store, container, request, launcher.run, life, lock, volatile=volatile)
@@ -316,6 +321,7 @@ def _take_over(store: Store, container: Container, request: RunRequest, life: Li
     """Be the launcher of a container that ran in the foreground, and that its restart policy starts again."""
     graph = store.graph.path
     owner = Owner.announced(graph)
+    hold(graph)
     close_others(report.fd, lock, lock_of(graph))
     life.adopt(container.path, owner)
     report.send("started")
@@ -399,13 +405,15 @@ def _launch(
     *lock* is kept open by the launcher.
     """
     require_text(container.path)
-    if request.options.isolation.cgroup_parent:
-        set_parent(container.path, request.options.isolation.cgroup_parent)
+    require_delegated(request.options)
+    if request.runtime.cgroups:
+        settle_parent(container.path, request.options.isolation.cgroup_parent)
     config = store.config(request.image)
     with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in found if lower.origin is not None]
         overlay = Overlay(found, container.upper, container.work, volatile=volatile, nodev=True)
-        options, mount_rootfs = request.options, _mounting(store, container, overlay, stack)
+        options = request.options
+        mount_rootfs = _mounting(store, container, overlay, stack, options.isolation)
         if options.volumes:
             from arstore.runtime.lifecycle.volume_mounts import with_volumes
 
@@ -436,7 +444,9 @@ def _run_check(directory: str, check: HealthCheck) -> None:
     run_check(directory, check, waits=False)
 
 
-def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
+def _mounting(
+    store: Store, container: Container, overlay: Overlay, stack: ExitStack, isolation: Isolation | None = None
+) -> Callable[[str], None]:
     """Return a function that mounts *overlay* in the launcher's mount namespace, where our open directories cannot be
     layers.
 
@@ -447,17 +457,25 @@ def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitS
         # While this is done, no other process may check whether the upper directory is in use (`upper_in_use`).
         with store.graph.write():
             require_unused(container.upper, f"container {container.id}")
-            mount_fd = detached(overlay)
+            mount_fd = _made_mount(overlay, isolation)
     except MountForbiddenError:
         raise
     except MountError:
         # Layers without a path are detached mounts: so the kernel is new enough, and its error is the real one.
-        if not all(lower.path for lower in overlay.lowers):
+        if not all(lower.path for lower in overlay.lowers) or (isolation is not None and isolation.uids):
             raise
         return lambda target: _perform_reopened(overlay, target)
     stack.callback(os.close, mount_fd)
     reached("run.mounted")
     return lambda target: attach(mount_fd, target)
+
+
+def _made_mount(overlay: Overlay, isolation: Isolation | None) -> int:
+    if isolation is None or not isolation.uids:
+        return detached(overlay)
+    from arstore.mounts.mapped import detached_mapped
+
+    return detached_mapped(overlay, isolation.uids, isolation.gids)
 
 
 def _perform_reopened(overlay: Overlay, target: str) -> None:

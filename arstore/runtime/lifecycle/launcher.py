@@ -17,13 +17,14 @@ calling process. Out of scope: the container's record in the store, and the remo
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
+from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
+from arstore.disk.namespace_holders import hold
 from arstore.disk.owner import Owner, lock_of
 from arstore.errors import ArstoreError, InterruptedByUserError, PipelineTimeoutError, RuntimeFailedError
 from arstore.runtime.lifecycle.channel import Sender, Unwritten, error_of
@@ -33,7 +34,7 @@ from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launch import Launch, prepare
 from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.signals import held_back, passing_on
-from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
+from arstore.runtime.lifecycle.state import RunState, StateFile, graph_of
 from arstore.runtime.spec.bundle import Bundle
 from arstore.runtime.spec.mounts.section import own_mount_points
 from arstore.runtime.stdio.logs import LogLimit
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from arstore.runtime.health.state import Schedule
     from arstore.runtime.lifecycle.channel import Event
+    from arstore.runtime.lifecycle.state import Status
 
 _LONGEST_ERROR = 4096
 _HARMLESS = frozenset({signal.SIGWINCH, signal.SIGCONT})
@@ -83,7 +85,7 @@ def run(launch: Launch) -> Ended:
     options = launch.options
     stdio = Stdio(options.interactive, options.tty, attached=launch.attached)
     watch = _Watch(_absolute(launch), detached=False)
-    with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
+    with launch.attending(), raw_mode(0) if options.tty and options.interactive else nullcontext():
         status = watch.attend(stdio, lambda _: None)
     return Ended(_KILLED if status is None else status, watch.oom_killed, watch.unwritten)
 
@@ -119,6 +121,7 @@ def attend(launch: Launch, report: Sender | None = None) -> None:
     # Held while this process lives, so that it is known to be alive in every pid namespace.
     graph = graph_of(launch.directory)
     Owner.announced(graph)
+    hold(graph)
     kept = None if report is None else (report.fd, lock_of(graph), *launch.kept, *(launch.passed or ()))
     watch = _Watch(launch, detached=True, kept=kept)
     try:
@@ -180,6 +183,7 @@ class _Watch:
         self.oom_killed = False
         self.unwritten: Unwritten | None = None
         self._lost = 0
+        self._seen = -1
 
     def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
         """Supervise from the fork to the last clean-up; return the exit status, None if the keeper was killed.
@@ -188,10 +192,16 @@ class _Watch:
         """
         launch = self._launch
         # Signals are blocked during the fork, so that none is lost between the fork and the handlers.
-        with contextlib.ExitStack() as stack:
+        with ExitStack() as stack:
+            seen = -1
             with held_back():
-                child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
+                if launch.options.pid_file:
+                    seen, self._seen = os.pipe()
+                    stack.callback(self._has_seen)
+                child = spawn(lambda report: _keep(launch, stdio, report, seen), None, signal.SIGKILL)
                 self._child = child
+                if seen >= 0:
+                    os.close(seen)
                 if stdio.detached is not None:
                     # The keeper has them now: a socket is connected as long as one process has it.
                     for fd in stdio.detached.inherited:
@@ -201,14 +211,24 @@ class _Watch:
                     stack.enter_context(passing_on(self._pass_on))
             state = self._first_state(child)
             self._file = StateFile(self._launch.directory, state)
+            if launch.options.launcher_pid_file:
+                from arstore.runtime.lifecycle.id_files import write_id_file
+
+                write_id_file(launch.options.launcher_pid_file, str(os.getpid()))
             self._life.begin(self._file)
             self._begin_checks()
             stack.callback(self._close)
             reached("run.starting")
             child.let_go()
             if self._kept is not None:
-                close_others(child.events.fd, child.go_fd, *self._kept)
+                close_others(child.events.fd, child.go_fd, self._seen, *self._kept)
             return self._follow(child, state, on_start)
+
+    def _has_seen(self) -> None:
+        """Let the keeper reap the container's process, whose number has been looked up."""
+        if self._seen >= 0:
+            os.close(self._seen)
+            self._seen = -1
 
     def _begin_checks(self) -> None:
         """Make the schedule of health checks, and remove the results of an earlier run."""
@@ -252,6 +272,7 @@ class _Watch:
                     from arstore.runtime.lifecycle.id_files import write_id_file
 
                     write_id_file(self._launch.options.pid_file, str(state.process.pid))
+                self._has_seen()
                 on_start(event)
                 if self._checks is not None:
                     self._checks.started()
@@ -322,7 +343,7 @@ class _Watch:
 
     def _stop(self, state: RunState) -> None:
         if state.process is not None:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(state.process.pid, state.stop_signal)
 
     def _pass_on(self, number: int) -> None:
@@ -362,7 +383,7 @@ class _Watch:
             stop_signal=launch.stop_signal,
             stop_timeout=launch.options.stop_timeout,
             mount_points=own_mount_points(launch.options),
-            cgroups=launch.options.cgroups,
+            cgroups=launch.runtime.cgroups,
             created=time.time(),
             exit_code=None if self._life.last is None else self._life.last.exit_code,
             restart_policy=str(self._life),
@@ -389,7 +410,7 @@ class _Watch:
         if goes_on:
             self._life.last = last
         # The directory may have been removed in the meantime; then the state has no reader left.
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             self._write_state(last)
 
 
@@ -410,7 +431,7 @@ def _descendant(parent: int, inner_pid: int, generations: int) -> Owner | None:
         return None
     for pid in children:
         # Any of them, for example a helper of the runtime, may be reaped while we look.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with suppress(FileNotFoundError, ProcessLookupError):
             with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
                 ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
             # The first is in our namespace, the last in the container's own, where it is 1.
@@ -434,17 +455,19 @@ def _joined(launch: Launch) -> int:
     return open_namespace(launch.options)
 
 
-def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
-    """Do the keeper's work."""
+def _keep(launch: Launch, stdio: Stdio, report: Sender, seen: int = -1) -> None:
+    """Do the keeper's work. *seen* is a pipe that ends when the launcher has looked up the container's process."""
     os.setsid()
     session = Keeper(stdio, report)
     session.catch_signals()
     bundle = Bundle(launch.directory)
     joined = _joined(launch)
     bundle.enter(launch.mount_rootfs)
+    if launch.options.isolation.uids:
+        bundle.make_reachable(tuple(one.source for one in launch.options.volumes if one.source))
     reached("run.rootfs-placed")
     kept = () if stdio.detached is None else stdio.detached.descriptors
-    close_others(report.fd, *kept, joined, *launch.options.preserved_fds)
+    close_others(report.fd, *kept, joined, seen, *launch.options.preserved_fds)
     prepare(launch, bundle)
     if launch.options.network not in {"none", "host"}:
         from arstore.runtime.networking.network import connect
@@ -462,9 +485,10 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
             what=launch.args[0],
             console="run/console",
             preserved=launch.options.preserved_fds,
+            seen=seen,
             is_32_bit=launch.options.isolation.personality == "LINUX32",
         )
     )
-    if launch.options.hooks_dirs:
+    if launch.options.hooks_dirs or launch.options.device_hooks:
         # The runtime runs the hooks of the stage `poststop` when it deletes the container.
         session.run_to_end(launch.runtime.delete(bundle.place, launch.id))

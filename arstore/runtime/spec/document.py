@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.devices import device_section
 from arstore.runtime.spec.isolation import namespaces
-from arstore.runtime.spec.mounts.section import INIT_PLACE, mounts
+from arstore.runtime.spec.mounts.section import INIT_PLACE, binds_sys, mounts
 from arstore.runtime.spec.process import Process, checked, process_section
 from arstore.runtime.spec.resource_section import resources
 from arstore.runtime.spec.surroundings import Surroundings as Surroundings
@@ -56,6 +56,10 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
         found = hooks(options.hooks_dirs, Occasion(process.args[0], document["annotations"], binds))
         if found:
             document["hooks"] = found
+    for hook in options.device_hooks:
+        entry: Json = {"path": hook.path, "args": list(hook.args), "env": list(hook.env)}
+        entry |= {} if hook.timeout is None else {"timeout": hook.timeout}
+        document.setdefault("hooks", {}).setdefault(hook.stage, []).append(entry)
     return document
 
 
@@ -96,23 +100,33 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
     masked = [path for path in defaults.MASKED_PATHS if not security.shows(path)]
     section: Json = {
         "namespaces": namespaces(options.network, options.isolation, around.network),
-        "maskedPaths": [*masked, *security.masked],
+        "maskedPaths": [*masked, *security.masked, *_hidden(options, around)],
         "readonlyPaths": [path for path in defaults.READ_ONLY_PATHS if not security.shows(path)],
     }
     if around.cgroups_path:
         section |= {"cgroupsPath": around.cgroups_path, "resources": resources(options, around.limits)}
     devices, _ = device_section(options.devices, security.privileged)
-    if devices:
+    if devices and around.ids is None:
         section["devices"] = devices
     if around.seccomp is not None:
         section["seccomp"] = around.seccomp
-    if options.isolation.sysctls:
-        section["sysctl"] = dict(options.isolation.sysctls)
+    own = {} if options.network in {"host", "ns"} else defaults.sysctls()
+    if sysctls := own | dict(options.isolation.sysctls):
+        section["sysctl"] = sysctls
     if options.isolation.personality:
         section["personality"] = {"domain": options.isolation.personality}
+    for name, ranges in (("uidMappings", options.isolation.uids), ("gidMappings", options.isolation.gids)):
+        if ranges:
+            section[name] = [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
     if options.resources.rdt_class:
         section["intelRdt"] = {"closID": options.resources.rdt_class}
     return section
+
+
+def _hidden(options: RunOptions, around: Surroundings) -> list[str]:
+    """Return what a container without control groups would see of the host's, in the host's own /sys."""
+    shows = options.security.shows("/sys/fs/cgroup")
+    return [] if around.cgroups_path or shows or not binds_sys(options, around) else ["/sys/fs/cgroup"]
 
 
 def _under_init(process: Process, init: str) -> Process:

@@ -5,15 +5,16 @@ Format: OCI runtime-spec config.md, "POSIX Process" (rlimits); the syntax is doc
 
 from __future__ import annotations
 
-import re
 import resource
 from typing import TYPE_CHECKING
 
+from arstore.errors import RuntimeFailedError
+from arstore.pattern import pattern
 from arstore.runtime.spec.sizes import refused as _refused
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from arstore.runtime.spec.defaults import Json
 
@@ -24,7 +25,7 @@ _KINDS = frozenset(
 )
 _UNLIMITED = 2**64 - 1
 """RLIM_INFINITY in config.json."""
-_NUMBER = re.compile(r"-1|unlimited|[0-9]{1,19}")
+_NUMBER = pattern(r"-1|unlimited|[0-9]{1,19}")
 
 
 class Ulimit(NamedTuple):
@@ -49,18 +50,35 @@ def parse_ulimit(text: str) -> Ulimit:
     return limit
 
 
+def parse_ulimits(texts: Iterable[str]) -> tuple[Ulimit, ...]:
+    """Return the limits of `--ulimit`; `host` stands for all those of this process, and later words win.
+
+    Raises UsageError.
+    """
+    found: list[Ulimit] = []
+    for text in texts:
+        found += _own_limits() if text == "host" else [parse_ulimit(text)]
+    return tuple(found)
+
+
+def _own_limits() -> Iterator[Ulimit]:
+    for kind in sorted(_KINDS):
+        soft, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{kind.upper()}"))
+        yield Ulimit(kind, *(_UNLIMITED if one == resource.RLIM_INFINITY else one for one in (soft, hard)))
+
+
 def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
     """Return the `process.rlimits` of config.json; *most_files* is the limit of open files unless *limits* has one.
 
-    Raises UsageError for a limit that this process may not set.
+    Raises RuntimeFailedError for a limit that this process may not set, and so no runtime either.
     """
     found = {"nofile": Ulimit("nofile", most_files, most_files)}
     for limit in limits:
         found[limit.kind] = limit
         _, own = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.kind.upper()}"))
-        if own != resource.RLIM_INFINITY and limit.hard > own and not _may_raise():
+        if own != resource.RLIM_INFINITY and limit.hard > own and not may_raise_limits():
             text = f"{limit.kind}={_shown_number(limit.soft)}:{_shown_number(limit.hard)}"
-            raise _refused(text, f"this process may set at most {own}")
+            raise RuntimeFailedError(text, f"this process may set at most {own}")
     return [{"type": f"RLIMIT_{one.kind.upper()}", "hard": one.hard, "soft": one.soft} for one in found.values()]
 
 
@@ -72,7 +90,9 @@ def _shown_number(number: int) -> str:
     return "unlimited" if number == _UNLIMITED else str(number)
 
 
-def _may_raise() -> bool:
-    from arstore.linux.isolation import capability
+def may_raise_limits() -> bool:
+    """Whether this process may raise limits above its own, and have the kernel spare a process when memory runs out."""
+    from arstore.linux.isolation import capability, user_namespace
 
-    return capability.has(capability.CAP_SYS_RESOURCE)
+    # The kernel asks for the right in the first user namespace.
+    return user_namespace.is_initial() and capability.has(capability.CAP_SYS_RESOURCE)

@@ -17,7 +17,7 @@ from arstore.errors import IdentityError, ImageConfigError, reason
 from arstore.linux.isolation import capability
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.command import DEFAULT_PATH
-from arstore.runtime.spec.limits import rlimits
+from arstore.runtime.spec.limits import may_raise_limits, rlimits
 from arstore.runtime.spec.rights.capabilities import capabilities_section
 from arstore.values import NamedTuple
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from arstore.runtime.spec.defaults import Json
+    from arstore.runtime.spec.identity.users import User
     from arstore.runtime.spec.image_files import RootDirectory
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.options import RunOptions
-    from arstore.runtime.spec.users import User
 
 
 EVERY = "*"
@@ -75,6 +75,25 @@ def environment(
             found[name] = value
     found.setdefault("HOME", home)
     return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def container_environment(image: Iterable[str], options: RunOptions, *, home: str, hostname: str) -> tuple[str, ...]:
+    """Return the environment of a container's own process, from the variables of its *image* and its options.
+
+    Raises ImageConfigError.
+    """
+    image, unset = tuple(image), options.unset
+    return environment(
+        without(defaults.VARIABLES, unset),
+        options.inherited_env,
+        without(image, unset),
+        merged(options.merged_env, image),
+        options.env,
+        home=home,
+        hostname=hostname,
+        tty=options.tty,
+        unset=unset,
+    )
 
 
 def without(variables: Iterable[str], unset: Iterable[str]) -> list[str]:
@@ -157,7 +176,7 @@ def checked(text: str, what: str) -> str:
 
 
 def process_section(process: Process, options: RunOptions) -> Json:
-    """Return the JSON object. Raises UsageError for a limit that this process may not set."""
+    """Return the JSON object. Raises RuntimeFailedError for a limit that this process may not set."""
     found = {
         "terminal": process.tty,
         **identity_section(
@@ -170,7 +189,7 @@ def process_section(process: Process, options: RunOptions) -> Json:
         "noNewPrivileges": options.security.no_new_privileges,
     }
     if options.oom_score_adj is not None:
-        found["oomScoreAdj"] = options.oom_score_adj
+        found["oomScoreAdj"] = settable_oom_score(options.oom_score_adj)
     if options.security.apparmor:
         found["apparmorProfile"] = options.security.apparmor
     return found
@@ -183,6 +202,14 @@ def identity_section(user: User, capabilities: Sequence[str], added: Sequence[st
     groups = list(dict.fromkeys((user.gid, *user.groups)))
     numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": umask, "additionalGids": groups}
     return {"user": numbers, "capabilities": capabilities_section(user.uid, capabilities, added)}
+
+
+def settable_oom_score(wanted: int) -> int:
+    """Return *wanted*, or this process's own value if that is higher and only root may lower it."""
+    if may_raise_limits():
+        return wanted
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        return max(wanted, int(file.read()))
 
 
 def _most_files() -> int:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.options import RunOptions
     from arstore.runtime.spec.resources import DeviceRule, Resources
 
-_CPU_PERIOD = 100_000
+CPU_PERIOD = 100_000
+"""Microseconds; of `--cpus`."""
 
 
 def resources(options: RunOptions, limits: frozenset[str]) -> Json:
@@ -41,7 +42,7 @@ def resources(options: RunOptions, limits: frozenset[str]) -> Json:
         "mems": more.cpuset_mems or None,
     }
     if options.cpus is not None:
-        cpu |= {"quota": max(1000, round(options.cpus * _CPU_PERIOD)), "period": _CPU_PERIOD}
+        cpu |= {"quota": max(1000, round(options.cpus * CPU_PERIOD)), "period": CPU_PERIOD}
     for name, part in {"memory": _memory(options, limits), "cpu": cpu, "blockIO": _block_io(more, limits)}.items():
         given = {key: value for key, value in part.items() if value is not None}
         if given:
@@ -94,6 +95,29 @@ def left_out(options: RunOptions, limits: frozenset[str]) -> list[str]:
         "--blkio-weight-device": ("weight", any(device.kind == "weight" for device in more.block_devices)),
     }
     return [name for name, (needed, is_asked) in asked.items() if is_asked and needed not in limits]
+
+
+def undelegated(options: RunOptions, limits: frozenset[str]) -> list[str]:
+    """Return the options that ask for a limit whose controller is not among *limits*."""
+    more = options.resources
+    throttled = {device.kind for device in more.block_devices} & THROTTLES.keys()
+    asked: Mapping[str, tuple[str, bool]] = {
+        "--memory": ("memory", options.memory is not None),
+        "--memory-reservation": ("memory", more.memory_reservation is not None),
+        "--cpus": ("cpu", options.cpus is not None),
+        "--cpu-shares": ("cpu", more.cpu_shares is not None),
+        "--cpu-period": ("cpu", more.cpu_period is not None),
+        "--cpu-quota": ("cpu", more.cpu_quota is not None),
+        "--cpu-rt-period": ("cpu", more.cpu_rt_period is not None),
+        "--cpu-rt-runtime": ("cpu", more.cpu_rt_runtime is not None),
+        "--cpuset-cpus": ("cpuset", bool(more.cpuset_cpus)),
+        "--cpuset-mems": ("cpuset", bool(more.cpuset_mems)),
+        "--pids-limit": ("pids", options.pids_limit is not None and options.pids_limit > 0),
+        **{f"--{kind.replace('_', '-')}": ("io", True) for kind in sorted(throttled)},
+    }
+    found = [name for name, (needed, is_asked) in asked.items() if is_asked and needed not in limits]
+    found += ["--cgroup-conf"] if any(name.partition(".")[0] not in limits for name, _ in more.unified) else []
+    return found
 
 
 def _rule(rule: DeviceRule) -> Json:

@@ -17,8 +17,8 @@ and a file leaves its place only inside a write transaction that finds it unreco
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,8 @@ class Publication:
     `reused_blobs` and `reused_trees` must already be in the graph. A recorded blob is replaced by the staged one only
     if it is in `replaced`, because its file was found missing or short. A recorded tree is replaced only while its
     record is the one in `distrusted`: any other was made by another process in the meantime, and may be mounted. `lent`
-    are blobs that the images will use in place, in additional stores.
+    are blobs that the images will use in place, in additional stores. `contents` has the files of pages of trees, for
+    the index of contents.
     """
 
     blobs: dict[str, tuple[str, BlobRecord]] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Publication:
     replaced: set[str] = field(default_factory=set)
     distrusted: dict[str, TreeRecord] = field(default_factory=dict)
     sparing: frozenset[str] = frozenset()
+    contents: dict[str, str] = field(default_factory=dict)
 
     def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
         """Add a tree built at *path*; *distrusted* is the record that it replaces, or None."""
@@ -137,6 +139,10 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
         _take_back(directories, graph, ingest, replacement, placed)
         raise
     ingest.forget_places()
+    if work.contents:
+        from arstore.store.contents.shelf import Shelf
+
+        Shelf(directories.contents).add({key: path for key, path in work.contents.items() if key in work.trees})
     return moved
 
 
@@ -229,7 +235,7 @@ def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replace
         if not replaced.isdisjoint(record.members) and (key not in work.trees or work.trees[key][1] != record):
             change.delete("trees", key)
             path = directories.tree(key)
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 ingest.take(path, f"replaced-{os.path.basename(path)}")
             reached("publish.run-dropped")
 
@@ -255,13 +261,13 @@ def _take_back(
 ) -> None:
     """Undo replacements, and move placed files back into the ingest, unless another process has recorded them."""
     # Files that stay are unrecorded, and garbage. Errors are ignored here: the first error is the one to report.
-    with contextlib.suppress(ArstoreError, OSError), graph.write() as change:
+    with suppress(ArstoreError, OSError), graph.write() as change:
         replacement.undo(change)
         for number, path in enumerate(placed):
             kind, _, name = path.removeprefix(directories.root + "/").partition("/")
             known = change.blob(name.replace("/", ":")) if kind == "blobs" else _tree_of_hex(change, name)
             if known is None:
-                with contextlib.suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     ingest.take(path, f"taken-back-{number}")
         reached("publish.taken-back")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from arstore.disk import granted_ids
 from arstore.disk.claims import Claims
 from arstore.disk.staging import Ingest
 from arstore.errors import WRONG_CONTENT, ArstoreError, HostError, MissingBlobError, is_no_space
@@ -46,6 +47,7 @@ class Place(Protocol):
     directories: Directories
     graph: Graph
     fit: Callable[[Need, Sequence[str]], None] | None
+    file_digests: str
 
     @property
     def clearance(self) -> Clearance:
@@ -99,6 +101,8 @@ class Taking:
         """See `Store.take`."""
         store = self._store
         store.graph.verify()
+        if self._forms:
+            granted_ids.record(store.directories.root)
         attempts = 0
         store.clearance.make()
         with Claims(store.directories.claims) as claims:
@@ -114,6 +118,7 @@ class Taking:
                         self._spool,
                         self._limits,
                         self._kept,
+                        store.file_digests,
                     )
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):

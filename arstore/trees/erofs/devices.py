@@ -6,12 +6,10 @@ occurrence means the member's tar, the second one its index, for content that is
 
 from __future__ import annotations
 
-import re
-
 from arstore.trees.erofs.superblock import damaged, devices
 from arstore.trees.forms import INDEX, TAR
 
-TAG = re.compile(rb"[0-9a-f]{64}")
+_TAG_LENGTH = 64
 
 
 def device_files(fd: int, what: str) -> list[str]:
@@ -22,7 +20,7 @@ def device_files(fd: int, what: str) -> list[str]:
     seen: set[bytes] = set()
     files = []
     for device in devices(fd, what):
-        if TAG.fullmatch(device.tag) is None:
+        if len(device.tag) != _TAG_LENGTH or device.tag.strip(b"0123456789abcdef"):
             damaged(what, "has a device that does not belong to a tree")
         files.append(f"../{device.tag.decode()}/{INDEX if device.tag in seen else TAR}")
         seen.add(device.tag)

@@ -332,8 +332,8 @@ def test_an_error_at_any_rename_leaves_the_store_as_it_was(store, full, tmp_path
     stores.verify_layout(store)
 
 
-def test_an_error_at_the_very_last_rename_leaves_an_old_index_alone(store, full, tmp_path):
-    assert calls_of(store, tmp_path, ["rename"]) == 6, "the test above misses some"
+def test_an_error_at_the_rename_of_the_index_leaves_the_old_one(store, full, tmp_path):
+    assert calls_of(store, tmp_path, ["rename"]) == 7, "the test above misses some"
     with pytest.MonkeyPatch.context() as patch:
         Failing(patch, ["rename"], 6)
         with pytest.raises(OSError, match="Input/output"):
@@ -344,6 +344,14 @@ def test_an_error_at_the_very_last_rename_leaves_an_old_index_alone(store, full,
     assert [finding.repaired for finding in repair(store, findings)] == [True]
     stores.verify_layout(store)
     stores.verify_clean(store)
+
+
+def test_an_error_at_the_last_rename_leaves_only_the_index_of_contents(store, full):
+    with pytest.MonkeyPatch.context() as patch:
+        Failing(patch, ["rename"], 7)
+        stores.bring(store, shared(2))
+    stores.verify_clean(store)
+    stores.verify_layout(store)
 
 
 @pytest.mark.parametrize("number", range(1, 8))

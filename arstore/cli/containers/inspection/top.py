@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.command import command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import RAW, argument
 from arstore.cli.terminal.output import write_json, write_table
 from arstore.errors import ImageConfigError, NotFoundError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError)
+@needing(Need.ENTRY)
 @command("top", interspersed=False)
 @argument("container_id", metavar="ID")
 @argument("words", metavar="[COLUMN]...", nargs=-1, type=RAW)
@@ -80,8 +82,8 @@ def _names(store: Store, container: Container) -> Names:
     from arstore.cli.containers.inspection.top_columns import Names
     from arstore.runtime.copying.root import opened_root
     from arstore.runtime.inspection.processes import uptime
+    from arstore.runtime.spec.identity.users import group_names, user_names
     from arstore.runtime.spec.image_files import RootDirectory
-    from arstore.runtime.spec.users import group_names, user_names
 
     users: Mapping[int, str] = {}
     groups: Mapping[int, str] = {}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import short_hash
 from arstore.disk.rmtree import remove_tree
-from arstore.errors import ImageConfigError, NotFoundError, UsageError, naming
+from arstore.errors import ImageConfigError, NotFoundError, PermissionDeniedError, UsageError, naming
 from arstore.linux.files.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.ownership import give_tree
@@ -146,8 +146,11 @@ def _fill(home: str, volume: Volume, root: RootDirectory) -> bool:
         return True
     place = volume.destination
     about = root.stat(place)
-    if about is None or not volume.copies:
+    if about is None:
         return False
+    if not volume.copies and stat.S_ISDIR(about.st_mode):
+        _take_owner(home, about)
+        return True
     if not stat.S_ISDIR(about.st_mode):
         raise ImageConfigError(f"volume {volume.name}", f"{place} is not a directory in the image")
     partial = f"{home}/{_PARTIAL}"
@@ -162,6 +165,17 @@ def _fill(home: str, volume: Volume, root: RootDirectory) -> bool:
     return True
 
 
+def _take_owner(home: str, about: os.stat_result) -> None:
+    """Give the new volume in *home* the owner and mode of the image's directory, without its content; as in podman."""
+    fd = os.open(f"{home}/{DATA}", DIRECTORY)
+    try:
+        os.fchown(fd, about.st_uid, about.st_gid)
+        os.fchmod(fd, stat.S_IMODE(about.st_mode))
+    finally:
+        os.close(fd)
+    _settle(home)
+
+
 def give_new(homes: Sequence[str], owner: tuple[int, int]) -> None:
     """Make *owner* (uid and gid) the owner of new volumes, which are then new no longer. Raises OSError."""
     for home in homes:
@@ -174,11 +188,19 @@ def give_new(homes: Sequence[str], owner: tuple[int, int]) -> None:
 
 
 def give_volumes(volumes: Sequence[Volume], owner: tuple[int, int]) -> None:
-    """Give the volumes with `U` to *owner* (uid and gid), with everything in them. Raises OSError."""
+    """Give the volumes with `U` to *owner* (uid and gid), with everything in them.
+
+    Raises OSError; PermissionDeniedError for files of other users, which an ordinary user cannot give away.
+    """
     for volume in volumes:
         if volume.chown and volume.source:
-            with naming(f"volume {volume.name or volume.source}"):
-                give_tree(volume.source, *owner)
+            what = f"volume {volume.name or volume.source}"
+            try:
+                with naming(what):
+                    give_tree(volume.source, *owner)
+            except PermissionError as error:
+                why = "option U: this user may not change the owner of all files in it"
+                raise PermissionDeniedError(what, why, "they belong to another user; leave out U") from error
 
 
 def _settle(home: str) -> None:

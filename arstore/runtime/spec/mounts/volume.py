@@ -7,21 +7,22 @@ Its source is a host path, a named volume of the store, or an image (`--mount ty
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
+from arstore.pattern import pattern
 from arstore.runtime.spec.mounts.mount_point import clean_destination
 from arstore.runtime.spec.sizes import refused, shown
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Literal
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave")
 NAME_RULE = "a volume's name has letters, digits, `_`, `.` and `-`, and begins with a letter or digit"
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+_NAME = pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 _EXCLUSIVE = (
     ("ro", "rw"),
     ("exec", "noexec"),
@@ -129,6 +130,17 @@ def with_options(volume: Volume, words: Sequence[str], text: str) -> Volume:
         temporary=volume.temporary or "O" in words,
         copies=volume.copies and "nocopy" not in words,
     )
+
+
+def granting(volume: Volume) -> Volume:
+    """Return the host path *volume* as `run` mounts it: set-user-ID programs and devices in it count, as in podman.
+
+    Options that say otherwise are kept.
+    """
+    if volume.kind != "bind":
+        return volume
+    words = (word for word in ("suid", "dev") if f"no{word}" not in volume.options and word not in volume.options)
+    return volume._replace(options=(*volume.options, *words))
 
 
 def require_different(places: Iterable[str]) -> None:
