@@ -119,9 +119,10 @@ def _planned(store: Store, snapshot: Snapshot, goal: Goal, wanted: int) -> Trim:
         if key in held or key not in again:
             continue
         chosen.append(key)
-        count += freed(store.directories, places_of((), [key])).total
-        if wanted and count >= wanted:
-            break
+        if wanted:
+            count += freed(store.directories, places_of((), [key])).total
+            if count >= wanted:
+                break
     chosen += _runs_over(snapshot, frozenset(chosen), held)
     # Only all together: a file with names in two trees is freed with the second one.
     count = freed(store.directories, places_of((), chosen)).total
