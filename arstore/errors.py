@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN_FAILED = 125
-"""Exit status of `run` when arstore or the runtime failed before the container's command was started."""
+"""Exit status of `run` when arstore failed before the container's command was started."""
 RUN_CANNOT_INVOKE = 126
-"""Exit status of `run` when the container's command exists but cannot be invoked."""
+"""Exit status of `run` when the runtime failed, or the container's command exists but cannot be invoked."""
 RUN_NOT_FOUND = 127
 """Exit status of `run` when the container's command does not exist."""
+RUN_TIMED_OUT = 255
+"""Exit status of `run` when the container did not end within its --timeout: podman's."""
 READER_GONE = 141
 """Exit status when the reader of stdout has gone: the status that a shell reports for a program ended by SIGPIPE."""
 

@@ -47,6 +47,7 @@ PAGES: dict[str, dict[str, str]] = {
         "encryption.md": "How to encrypt layers for certain readers, and decrypt them",
         "interop.md": "Which tool reads which files of which tool, with the same digests",
         "configuration.md": "How to set defaults for a user or the whole host: all keys, and files that are refused",
+        "find.md": "How to find which images have a file or a content, and what is stored more than once",
         "completion-and-man.md": "",
         "cli.md": "All commands with all options, as `--help` prints them",
         "design/exit-statuses.md": "What each exit status means",
@@ -56,6 +57,7 @@ PAGES: dict[str, dict[str, str]] = {
         "library.md": "How to use a store from Python: `import arstore`",
     },
     "For maintainers": {
+        "design/tests.md": "What runs by default, what only with `--long`, and what a new test may cost",
         "design/style.md": "The rules for texts, and the meaning of each word",
         "design/house.md": "The packages, and where new code belongs",
         "design/rootless.md": "How commands enter a user namespace, and what trees look like there",

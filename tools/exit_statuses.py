@@ -52,9 +52,10 @@ def document() -> str:
     """The whole text of the file."""
     rows = [_row(one.exit_code, one.__name__.removesuffix("Error"), one.__doc__) for one in errors.error_classes()]
     run = {
-        errors.RUN_FAILED: "arstore or the OCI runtime failed before the command was started",
-        errors.RUN_CANNOT_INVOKE: "the command exists but cannot be invoked",
+        errors.RUN_FAILED: "arstore failed before the command was started",
+        errors.RUN_CANNOT_INVOKE: "the OCI runtime failed, or the command exists but cannot be invoked",
         errors.RUN_NOT_FOUND: "the command does not exist",
+        errors.RUN_TIMED_OUT: "the command did not end within `--timeout`",
     }
     rows.append(
         f"| {errors.READER_GONE} | | the reader of stdout has closed it, and nothing was changed; without a message |\n"

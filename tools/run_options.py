@@ -27,48 +27,32 @@ TARGET = CHECKOUT / "docs" / "design" / "run-options.md"
 HELP = CHECKOUT / "tests" / "cli" / "containers" / "podman_run_help.txt"
 _OPTION = re.compile(r"^ {2,6}(?:(-[a-zA-Z]), )?(--[a-z0-9-]+)(?: .*)?$")
 
-_HEALTH = "the last five results are kept with the container; `container inspect` shows them"
-_USERS = "containers have no user namespace, so no ids are mapped"
 _PODS = "there are no pods"
-_STARTUP = "there is one check; `--health-start-period` is for the time after the start"
 
 OTHER_NAMES: dict[str, tuple[str, str]] = {}
 """The name here, and a note, of an option that is called differently."""
 
 REASONS = {
-    "--chrootdirs": "for programs that change their root inside the container; `-v` mounts the files there",
-    "--conmon-pidfile": "there is no conmon; `ps --json` has the process",
-    "--disable-content-trust": "has no effect in podman either",
-    "--gidmap": _USERS,
-    "--gpus": "needs CDI, which is a registry of vendors' files; `--device` and `-v` give a container a GPU",
-    "--health-log-destination": _HEALTH,
-    "--health-max-log-count": _HEALTH,
-    "--health-max-log-size": _HEALTH,
-    "--health-startup-cmd": _STARTUP,
-    "--health-startup-interval": _STARTUP,
-    "--health-startup-retries": _STARTUP,
-    "--health-startup-success": _STARTUP,
-    "--health-startup-timeout": _STARTUP,
     "--network-alias": "there are no named networks, and so no names of containers in one",
     "--pod": _PODS,
     "--pod-id-file": _PODS,
-    "--requires": "for units that podman generates; `wait` and `start` order containers in a script",
-    "--retry": "pulls are retried, and a pull that was cut short continues",
-    "--retry-delay": "pulls are retried, and a pull that was cut short continues",
     "--rootfs": "containers are made from images; `import --rootfs` makes an image of a root file system",
-    "--seccomp-policy": "an image cannot choose its profile; `--security-opt seccomp=FILE` does",
     "--secret": "there is no store of secrets; use `--env-file`, or `-v FILE:/run/secrets/NAME:ro`",
-    "--shm-size-systemd": "belongs to --systemd, of which only `false` is here",
-    "--subgidname": _USERS,
-    "--subuidname": _USERS,
-    "--uidmap": _USERS,
 }
 """Why an option of podman is not here."""
 
 DIFFERENCES = {
+    "--conmon-pidfile": "the number of the launcher, since there is no conmon",
+    "--disable-content-trust": "has no effect, as in podman",
+    "--gpus": "of nvidia.com/gpu, by CDI files, as in podman",
+    "--health-log-destination": "local or a directory",
+    "--health-max-log-count": "at most 100",
+    "--health-max-log-size": "at most 10000",
+    "--retry": "5 by default",
+    "--seccomp-policy": "default only: an image cannot choose its profile",
+    "--shm-size-systemd": "has no effect, since --systemd can only be false",
     "--blkio-weight": "left out with a warning where the kernel has no weights, as in podman",
     "--cgroup-parent": "a path of control groups; slices of systemd are refused",
-    "--cgroupns": "private by default, with version 1 of control groups too",
     "--cgroups": "enabled or disabled: there is no conmon to split from",
     "--cidfile": "a symlink is not followed",
     "--hooks-dir": "no directory is read by default",
@@ -90,10 +74,11 @@ DIFFERENCES = {
     "--sdnotify": "ignore only",
     "--security-opt": "label is accepted without effect; apparmor needs a host with AppArmor, as in podman",
     "--systemd": "false only",
-    "--timeout": "the stop signal comes first; the exit status is 125, podman's 255",
-    "--userns": "host only",
+    "--timeout": "the stop signal comes first",
+    "--uidmap": "for containers without a network; needs Linux 6.15, and root",
+    "--userns": "host only; see --uidmap",
     "--uts": "private or host",
-    "--volume": "paths are nosuid and nodev unless suid or dev is given; shared, idmap and upperdir are refused",
+    "--volume": "paths of `load` are nosuid and nodev by default; shared, idmap and upperdir are refused",
     "--volumes-from": "a container that lends private volumes stays until the other one is removed",
 }
 """How an option that is here differs from podman's."""

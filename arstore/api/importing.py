@@ -63,7 +63,7 @@ def import_into(
     from arstore.transport.skipped import SkippedTop
 
     if options.tree not in {"", AUTO} and options.tree not in store.forms:
-        known = ", ".join(sorted(FORMS))
+        known = ", ".join(sorted(FORMS.keys() & store.forms.keys()))
         raise UsageError(f"--tree {options.tree}", "this arstore does not have that tree format", f"it has: {known}")
     skipped = SkippedTop()
     moved, cleared = len(store.moved), store.cleared

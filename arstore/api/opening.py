@@ -93,7 +93,8 @@ def opened(
 ) -> Iterator[Store]:
     """Open the store, with its *additional* stores, and close it at the end of the context.
 
-    *settings* are those of the configuration: the format of new trees, the size of the store, protected images.
+    *settings* are those of the configuration: the format of new trees and the digests of their files, the size of the
+    store, protected images.
 
     With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
     successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
@@ -116,6 +117,7 @@ def opened(
         store.give_up = partial(_give_up_trees, store)
         if settings is not None:
             store.tree = settings.tree or store.tree
+            store.file_digests = settings.file_digests or store.file_digests
             store.protects = settings.protects
             set_budget(store, settings, settings.max_size)
         if create:

@@ -13,6 +13,7 @@ from arstore import errors
 from arstore.cli.namespace import Need, enter
 from arstore.cli.parameter import Choice, Option, option
 from arstore.cli.session import PROGRESS_KINDS
+from arstore.trees.contents import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +134,16 @@ class Command(Declared):
         return [(0, "success"), *sorted(found.items())]
 
 
-_CANNOT_INVOKE = "the command cannot be invoked, its user, group or directory does not exist, or a port is in use"
+_CANNOT_INVOKE = (
+    "the OCI runtime or a network helper failed, the command cannot be invoked, its user, group or directory does not "
+    "exist, or a port is in use"
+)
+_CANNOT_INVOKE_ERRORS = (
+    errors.CommandNotExecutableError,
+    errors.IdentityError,
+    errors.PortInUseError,
+    errors.RuntimeFailedError,
+)
 
 
 class ContainerCommand(Command):
@@ -143,10 +153,12 @@ class ContainerCommand(Command):
 
     def status_of(self, error: ArstoreError) -> int:
         """Return 125 to 127, as other container tools do; an interrupt keeps its status."""
-        if isinstance(error, errors.CommandNotExecutableError | errors.IdentityError | errors.PortInUseError):
+        if isinstance(error, _CANNOT_INVOKE_ERRORS):
             return errors.RUN_CANNOT_INVOKE
         if isinstance(error, errors.CommandNotFoundError):
             return errors.RUN_NOT_FOUND
+        if isinstance(error, errors.PipelineTimeoutError):
+            return errors.RUN_TIMED_OUT
         return error.exit_code if isinstance(error, errors.InterruptedByUserError) else errors.RUN_FAILED
 
     def own_statuses(self) -> list[tuple[int, str]]:
@@ -159,12 +171,14 @@ class ContainerCommand(Command):
         late = "the command ended with 0, but its output could not be written"
         if detaching:
             late += "; with --detach: it was started, but the container's id could not be printed"
+        timed_out = [(errors.RUN_TIMED_OUT, "the command did not end within --timeout")]
         return [
             (errors.HostError.exit_code, late),
-            (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` has the reason"),
+            (errors.RUN_FAILED, "arstore failed; with --json, `kind` has the reason"),
             (errors.RUN_CANNOT_INVOKE, _CANNOT_INVOKE),
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),
             (errors.InterruptedByUserError.exit_code, "interrupted before the command was started"),
+            *(timed_out if self.has_option("--timeout") else []),
         ]
 
 
@@ -230,6 +244,10 @@ def _set_max_size(session: Session, value: str) -> None:
     session.most = parse_size(value)
 
 
+def _set_file_digests(session: Session, value: str) -> None:
+    session.file_digests = value
+
+
 def _set_progress(session: Session, value: str) -> None:
     session.progress_kind = value
 
@@ -273,6 +291,17 @@ def max_size_option(function: F) -> F:
         metavar="SIZE",
         apply=_set_max_size,
         help="Let the whole store take at most SIZE, such as 20g: cached trees are given up, or nothing is stored.",
+    )(function)
+
+
+def file_digests_option(function: F) -> F:
+    """Add `--file-digests` to a command; the value is in the session."""
+    return option(
+        "--file-digests",
+        type=Choice(MODES),
+        apply=_set_file_digests,
+        help="Digests of files for `find` and `du --duplicates`: by default auto, SHA-256 of small files and BLAKE3 of "
+        "others; sha256 for all files, which takes longer; off for none.",
     )(function)
 
 

@@ -99,6 +99,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "The store": {
         "info": CommandEntry("upkeep.info", "info", "Show versions, kernel features, paths, and allowed actions."),
         "du": CommandEntry("upkeep.du", "du", "Show disk usage."),
+        "find": CommandEntry("upkeep.find", "find", "Find which images and layers have a file."),
         "gc": CommandEntry("upkeep.gc_check", "gc", "Remove everything that is not in use."),
         "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
         "prune": CommandEntry("upkeep.prune", "prune", "Remove images that were not used for a time."),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from arstore.linux.isolation.user_namespace import IdMaps
 
 HOST_HINT = "docs/rootless.md shows what a host has to permit"
-UNSHARE = "run it in `arstore unshare`, which holds mounts until it ends"
+UNSHARE = "run it in `arstore unshare`, which holds mounts until it ends; `arstore unpack` needs no mount"
 
 
 class Need(Enum):

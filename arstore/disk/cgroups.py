@@ -28,7 +28,7 @@ _ATTEMPTS = 50
 _PAUSE = 0.002
 _LONGER_PAUSE = 0.02
 _DEPTH = 64
-_FREEZE = "cgroup.freeze"
+_FREEZE, _CONTROLLERS = "cgroup.freeze", "cgroup.controllers"
 
 
 def cgroups_path(directory: str) -> str:

@@ -104,6 +104,11 @@ class Directories(NamedTuple):
         return f"{os.path.realpath(self.runroot)}/mounts"
 
     @property
+    def contents(self) -> str:
+        """The directory of the index of contents (`store.contents`)."""
+        return f"{self.graph}/contents"
+
+    @property
     def claims(self) -> str:
         """The file of claims (`claims`)."""
         return f"{self.graph}/claims"

@@ -30,6 +30,7 @@ from arstore.store.images import chain_of as chain_of
 from arstore.store.images import hint, indexes_of, lookup, members_of
 from arstore.store.images import images_of as images_of
 from arstore.store.presence import is_nothing, make_directories, require
+from arstore.trees.contents import AUTO
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Store:
         self._forms: dict[str, TreeFormat] = {}
         self.tree = "auto"
         """The form of new trees where nothing else is asked for: the name of a form, or `auto`."""
+        self.file_digests = AUTO
+        """The digests of files that imports compute: one of `trees.contents.MODES`."""
         self.dropped: Dropped | None = None
         """Extended attributes that could not be kept in the trees of the images taken in."""
 
@@ -485,8 +488,13 @@ class Store:
         taking = Taking(self, blobs, forms, progress, spool, again, limits, own_trees)
         return taking.take(images, indexes, attachments, hints or {})
 
-    def count_dropped(self, dropped: Dropped) -> None:
-        """Add up extended attributes that trees lack."""
+    def note_taken(self, moved: Mapping[str, str], names: Mapping[str, str], dropped: Dropped) -> None:
+        """Note what was published: *names* with the digests that they have now, and had before if they *moved*.
+
+        *dropped* are the extended attributes that trees lack.
+        """
+        self.has_taken = True
+        self.moved += [MovedName(name, was, names[name]) for name, was in moved.items()]
         if self.dropped is None:
             self.dropped = dropped
         else:

@@ -56,7 +56,8 @@ def test_every_error_has_its_status(capsys, cls):
 @pytest.mark.parametrize("cls", errors.error_classes())
 def test_run_and_exec_have_their_own(capsys, cls, command):
     special = {errors.CommandNotExecutableError: 126, errors.IdentityError: 126, errors.CommandNotFoundError: 127}
-    special |= {errors.PortInUseError: 126, errors.InterruptedByUserError: 130}
+    special |= {errors.PortInUseError: 126, errors.RuntimeFailedError: 126}
+    special |= {errors.InterruptedByUserError: 130, errors.PipelineTimeoutError: 255}
     status, err = told(capsys, cls("what", "why"), command, as_json=True)
     assert status == special.get(cls, 125)
     assert json.loads(err)["error"]["exit_code"] == status

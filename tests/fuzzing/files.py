@@ -25,8 +25,8 @@ from arstore.graph.records import (
     TreeRecord,
 )
 from arstore.mounts import record as mountrecord
+from arstore.runtime.spec.identity.users import LARGEST_ID, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.users import LARGEST_ID, resolve_user
 from arstore.store.ingest.layer_pass import LayerOutcome
 from arstore.trees.directory import checksums as listing
 from arstore.trees.format import Needs, TreeStat

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from support.images import device, directory, file, symlink
+from support.images import device, directory, fifo, file, symlink
 
 from hostile.case import FORMS, NAME, Case, up
 from hostile.hosts import ANY, BROKEN, bring_box
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hostile.trial import Trial
 
 TRUE = (NAME, "true")
+MAPPED = ("--uidmap", "0:100000:65536")
 
 
 def _nothing(_out: str) -> list[images.Member]:
@@ -190,6 +191,65 @@ ROWS: dict[str, Callable[[Trial], None]] = {
         "echo x >> /etc/passwd; echo x >> /etc/group",
         make=lambda out: [directory("etc"), symlink("etc/passwd", f"{out}/precious"), file("etc/group", b"")],
     ),
+    "--user without an entry, and a FIFO for passwd": _run(
+        BROKEN, "-u", "1234", *TRUE, make=lambda _: [directory("etc"), fifo("etc/passwd")]
+    ),
+    "--user without an entry, and a device for group": _run(
+        BROKEN, "-u", "1234:1234", *TRUE, make=lambda _: [directory("etc"), device("etc/group", "c", 1, 5, 0o666)]
+    ),
+    "--passwd-entry with a group beyond all": _run(
+        (0,), "-u", "5", "--passwd-entry", f"a:b:5:{'9' * 4000}:c:/:/", *TRUE, make=lambda _: [directory("etc")]
+    ),
+    "--workdir in a volume, through links": _run(
+        ANY, "-v", "v:/v", "-w", "/v/l/escaped", *TRUE, before=_filled(_LINKS)
+    ),
+    "--workdir in a volume, through links up": _run(
+        ANY, "-v", "v:/v", "-w", "/v/up/escaped", *TRUE, before=_filled(_LINKS)
+    ),
+    "--chrootdirs at a symlink": _run(ANY, "--chrootdirs", "/w", *TRUE, make=_way),
+    "--chrootdirs at a symlink up": _run(ANY, "--chrootdirs", "/u", *TRUE, make=_way),
+    "--chrootdirs up": _run(ANY, "--chrootdirs", "/../../../{out}", *TRUE),
+    "the marker of a container is a symlink": _run(
+        ANY, *TRUE, make=lambda out: [directory("run"), symlink("run/.containerenv", f"{out}/precious")]
+    ),
+    "the directory of the marker is a symlink": _run(ANY, *TRUE, make=lambda out: [symlink("run", out)]),
+    "the marker of a container is a directory": _run(
+        (0,), *TRUE, make=lambda _: [directory("run"), directory("run/.containerenv")]
+    ),
+    "--conmon-pidfile that is a symlink": _run(
+        BROKEN, "--conmon-pidfile", "{here}/l", *TRUE, before=_link("l", "{out}/precious")
+    ),
+    "--health-log-destination with a link": _run(
+        (0,),
+        *("--name", "box", "--health-cmd", "true", "--health-log-destination", "{here}", NAME, "sleep", "1"),
+        before=_link("box-healthcheck.log", "{out}/precious"),
+    ),
+    "--health-log-destination with a link for the new file": _run(
+        (0,),
+        *("--name", "box", "--health-cmd", "true", "--health-log-destination", "{here}", NAME, "sleep", "1"),
+        before=_link("box-healthcheck.log.new", "{out}/precious"),
+    ),
+    "--health-startup-cmd that ends everything": _run(
+        ANY, "--health-cmd", "true", "--health-startup-cmd", "kill -9 -1; kill -9 1", NAME, "sleep", "1"
+    ),
+    "--requires a path": _run(BROKEN, "--requires", "../../../{out}", *TRUE),
+    "--env with a star": _run((0,), "-e", "*", NAME, "env"),
+    "--uidmap with a volume through a symlink": _run(ANY, *MAPPED, "-v", "v:/w/escaped", *TRUE, make=_way),
+    "--uidmap with the host's private files": _run(
+        (1, 126), *MAPPED, "-v", "{out}:/o:ro", NAME, "cat", "/o/private/key"
+    ),
+    "--uidmap with devices": _run(
+        (1, 2, 126), *MAPPED, NAME, "sh", "-c", "cat < /zero", make=lambda _: [device("zero", "c", 1, 5, 0o666)]
+    ),
+    "--uidmap with a link for passwd": _run(
+        ANY,
+        *MAPPED,
+        *("-u", "1234:1234", NAME, "sh", "-c", "echo x >> /etc/passwd"),
+        make=lambda out: [directory("etc"), symlink("etc/passwd", f"{out}/precious"), file("etc/group", b"")],
+    ),
+    "--uidmap of two users to one": _run(BROKEN, "--uidmap", "0:100000:2,1:300000:1", *TRUE),
+    "--uidmap beyond all": _run(BROKEN, "--uidmap", "0:4294967290:100", *TRUE),
+    "--subuidname of a path": _run(BROKEN, "--subuidname", "../{out}", *TRUE),
     "--passwd-entry of two lines": _run(BROKEN, "--passwd-entry", "a:b:0:0:c:/:/\nx:y:0:0:z:/:/", *TRUE),
     "--preserve-fd of a file that is not open": _run(BROKEN, "--preserve-fd", "700", *TRUE),
     "--device-cgroup-rule of another kind": _run(BROKEN, "--device-cgroup-rule", "a *:* rwmx", *TRUE),

@@ -29,6 +29,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(REPOSITORY)}")
     parser.add_argument("--only", metavar="PATTERN", default="", help="only the rows whose THEME: NAME match")
     parser.add_argument("--arstore", metavar="DIR", type=Path, default=REPOSITORY, help="the checkout that is compared")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="run N rows at a time (1)")
     parser.add_argument("--verbose", action="store_true", help="also print what each program writes to stderr")
     options = parser.parse_args(words)
     if options.write and options.only:
@@ -36,7 +37,7 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="arstore-compared-", dir="/var/tmp") as place:
         system = System(Path(place), options.peers, options.arstore.resolve())
         try:
-            verdicts = _run(system, options.only, options.verbose)
+            verdicts = _run(system, options.only, options.verbose, options.jobs)
         except CannotError as error:
             print(f"run-comparison: {error}", file=sys.stderr)
             return 2
@@ -48,15 +49,21 @@ def main(words: list[str] | None = None) -> int:
     return int(verdict.ratio(verdicts) < WANTED)
 
 
-def _run(system: System, only: str, verbose: bool) -> list[verdict.Verdict]:
+def _run(system: System, only: str, verbose: bool, jobs: int) -> list[verdict.Verdict]:
+    """Run the rows and print each verdict; return the verdicts in the order of the rows."""
+    lines = []
+    for line in system.rows(only, jobs):
+        lines.append(line)
+        print(f"ran {line.row.key}", file=sys.stderr, flush=True)
+    [first] = (line for line in lines if line.row == BASELINE)
+    baseline = verdict.differences(first.ours, first.theirs)
+    places = {row.key: number for number, row in enumerate(system.order)}
     verdicts: list[verdict.Verdict] = []
-    baseline: list[verdict.Difference] = []
-    for line in system.rows(only):
+    for line in sorted(lines, key=lambda one: places[one.row.key]):
         if line.row == BASELINE:
-            baseline = verdict.differences(line.ours, line.theirs)
             judged = verdict.judge_baseline(*line)
         else:
-            judged = [verdict.judge(*line, baseline)]
+            judged = [verdict.judge(*line, baseline, system.missing)]
         for one in judged:
             print(f"{one.verdict:15} {one.row.key}{' -- ' if one.why else ''}{one.why}", flush=True)
         if verbose:

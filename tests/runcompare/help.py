@@ -33,6 +33,15 @@ def options(text: str) -> list[Option]:
     return found
 
 
+_OURS = re.compile(r"^  (?:-\w, )?(--[a-z0-9-]+(?:, --[a-z0-9-]+)*)", re.M)
+
+
+def ours(text: str) -> set[str]:
+    """Return the long options in the help of a command of arstore, without dashes."""
+    names = (name for match in _OURS.finditer(text.partition("\nOptions:\n")[2]) for name in match[1].split(", "))
+    return {name.removeprefix("--") for name in names}
+
+
 def version(text: str) -> str:
     """Return the version in the first line of `podman --version`."""
     return text.partition("\n")[0].rpartition(" ")[2]

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 MESSAGE = "(a message of the program)"
 _PROGRAM = re.compile(r'^(Error|Warning|WARN|arstore|warning)\b.*|^time="|^\{"msg"|^\[conmon|^Usage|^Try |^See ')
-_NO_OPTION = re.compile(r"^arstore: .*no such option '?(?P<option>--?[\w-]+)", re.M)
 _ID = re.compile(r"\b(?:libpod-|arstore-|ar-)?(?:[0-9a-f]{64}|[0-9a-f]{12})\b(?:\.scope)?")
 _INIT = re.compile(r"\b(podman|arstore)-init\b")
 _GENERATED = re.compile(r"(?<=^127\.0\.0\.1 )(\S+) [a-z]+_[a-z]+$")
+_OWN_NAME = re.compile(r"(?<=^127\.0\.0\.1 )ID ID$")
+_GROUP = re.compile(r"(?<=/)(?:(?:libpod_parent|arstore)/)?ID(?:-[0-9a-f]{8})?$")
+_ENGINE = re.compile(r"^container=(podman|oci)$")
 _CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -65,18 +67,13 @@ _SIZES = re.compile(r"^(size|mode|uid|gid|nr_inodes)=")
 _STATES = {"stopped": "exited", "configured": "created", "dead": "exited"}
 
 
-def no_such_option(stderr: str) -> str:
-    """Return the option that arstore does not have, or ""."""
-    match = _NO_OPTION.search(stderr)
-    return match["option"] if match else ""
-
-
 class Scrub:
-    """Replaces a program's place by PLACE, its port by PORT, and ids by ID."""
+    """Replaces a program's place by PLACE, its port by PORT, ids by ID, and the engine in `container` by ENGINE."""
 
     def __init__(self, place: str, script: str = "", port: str = "") -> None:
         self._place = place
-        self._script = script
+        # A mask is the runtime's own mount, wherever the script wants it.
+        self._script = re.sub(r"mask=\S+", "", script)
         self._port = port
 
     def text(self, line: str) -> str:
@@ -84,7 +81,7 @@ class Scrub:
         line = line.replace(self._place, "PLACE")
         if self._port:
             line = line.replace(self._port, "PORT")
-        return _INIT.sub("INIT", _ID.sub("ID", line))
+        return _ENGINE.sub("container=ENGINE", _INIT.sub("INIT", _ID.sub("ID", line)))
 
     def names(self, place: str) -> bool:
         """Return whether the script names *place*."""
@@ -120,8 +117,10 @@ def sections(stdout: str, scrub: Scrub) -> dict[str, list[str]]:
         elif normalise:
             lines = normalise(lines)
         lines = [scrub.text(line) for line in lines]
+        if name == "control groups":
+            lines = [_GROUP.sub("GROUP", line) for line in lines]
         if name == "network":
-            lines = [_GENERATED.sub(r"\1 NAME", line) for line in lines]
+            lines = [_OWN_NAME.sub("ID", _GENERATED.sub(r"\1 ID", line)) for line in lines]
         found[name] = lines if name in {"stdout", "users"} else sorted(lines)
     return found
 

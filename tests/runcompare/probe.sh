@@ -45,7 +45,8 @@ cat /etc/hosts /etc/resolv.conf 2>/dev/null
 section users
 cat /etc/passwd /etc/group 2>/dev/null
 section devices
-find /dev ! -path '/dev/pts/*' -exec stat -c '%n %A %u %g %t:%T' {} +
+# /dev/pts and /dev/shm may be the host's, whose content changes meanwhile.
+find /dev ! -path '/dev/pts/*' ! -path '/dev/shm/*' -exec stat -c '%n %A %u %g %t:%T' {} +
 section places
 cut -d ' ' -f 5 /proc/self/mountinfo | grep -vE '^/(proc|sys|dev)(/|$)' | sort -u | while read -r place; do
     stat -c '%n %A %u %g' "$place" 2>&1

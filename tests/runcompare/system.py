@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from support import programs as host
 
@@ -45,26 +47,51 @@ class System:
         self._peers = peers
         self._checkout = checkout
         self.versions: Sequence[str] = ()
+        self.missing: Sequence[str] = ()
+        """podman's options that arstore does not have, without dashes; known with the first row, as the order is."""
+        self.order: Sequence[Row] = ()
 
-    def rows(self, only: str = "") -> Iterator[Line]:
-        """Run the rows whose keys match *only*, and the baseline, which is the first.
+    def rows(self, only: str = "", jobs: int = 1) -> Iterator[Line]:
+        """Run the rows whose keys match *only*, and the baseline; yield *jobs* rows at a time, as they end.
 
         Raises CannotError.
         """
         python = self._prepare()
-        command = [*self._prefix(), python, "-m", "runcompare.inside", str(self._place), "--only", only]
+        found: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        with ThreadPoolExecutor(jobs) as threads:
+            running = [threads.submit(self._run, python, only, part, jobs, found) for part in range(jobs)]
+            while jobs:
+                document = found.get()
+                if document is None:
+                    jobs -= 1
+                elif "versions" in document:
+                    self.versions, self.missing = document["versions"], document["missing"]
+                    self.order = [Row(*row) for row in document["rows"]]
+                else:
+                    yield Line(Row(*document["row"]), *(Outcome(*one) for one in document["outcomes"]))
+        for one in running:
+            if status := one.result():
+                raise CannotError(f"the runner ended with status {status}")
+
+    def _run(self, python: str, only: str, part: int, parts: int, found: queue.Queue[dict[str, Any] | None]) -> int:
+        """Run a part of the rows, with its own stores; put its lines and then None into *found*; return its status."""
+        place = self._place / f"part-{part}"
+        place.mkdir()
+        (place / "images").symlink_to(self._place / "images")
+        words = [str(place), "--only", only, "--part", str(part), "--parts", str(parts)]
+        command = [*self._prefix(), python, "-m", "runcompare.inside", *words]
         environment = {**os.environ, "PEERS_BIND": f"{self._checkout}:{self._place}", "PYTHONDONTWRITEBYTECODE": "1"}
         environment["PYTHONPATH"] = f"{REPOSITORY}:{REPOSITORY}/tests"
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                document = json.loads(line)
-                if "versions" in document:
-                    self.versions = document["versions"]
-                    continue
-                yield Line(Row(*document["row"]), *(Outcome(*one) for one in document["outcomes"]))
-        if process.returncode:
-            raise CannotError(f"the runner ended with status {process.returncode}")
+        try:
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY
+            ) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    found.put(json.loads(line))
+            return process.returncode
+        finally:
+            found.put(None)
 
     def _prefix(self) -> list[str]:
         return [str(REPOSITORY / "tools/peers"), "run", self._peers] if self._peers else []

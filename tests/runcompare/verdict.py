@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from runcompare import known, normal
+from runcompare import known
 from runcompare.row import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from runcompare.running import Outcome
 
@@ -63,11 +63,16 @@ def beyond(found: Sequence[Difference], baseline: Sequence[Difference]) -> list[
     return rest
 
 
-def judge(row: Row, ours: Outcome, theirs: Outcome, baseline: Sequence[Difference] = ()) -> Verdict:
-    """Return the verdict on a row."""
-    option = normal.no_such_option(ours.stderr)
-    if option and option.lstrip("-") in row.script.replace("no-such-option", ""):
-        return Verdict(row, MISSING, option)
+def judge(
+    row: Row,
+    ours: Outcome,
+    theirs: Outcome,
+    baseline: Sequence[Difference] = (),
+    missing: Collection[str] = (),
+) -> Verdict:
+    """Return the verdict on a row; *missing* are the options, without dashes, that arstore does not have."""
+    if lacking := sorted(row.options.intersection(missing)):
+        return Verdict(row, MISSING, f"--{lacking[0]}")
     found = beyond(differences(ours, theirs), baseline)
     if not found:
         return Verdict(row, EQUAL)

@@ -135,6 +135,7 @@ def test_what_a_container_changed_comes_back_with_its_owners_and_devices(user, r
     assert not any(DEVICE in dict(one.xattrs) for one in found.values())
 
 
+@pytest.mark.long
 def test_export_and_diff_give_back_devices(user):
     brought(user)
     assert user.inside(CHANGES).returncode == 0
@@ -152,6 +153,7 @@ def test_export_and_diff_give_back_devices(user):
     }
 
 
+@pytest.mark.long
 def test_unpack_keeps_owners(user):
     brought(user)
     target = user.place / "copy"
@@ -163,6 +165,7 @@ def test_unpack_keeps_owners(user):
     assert user.inside(f"rm -r {target}").returncode == 0
 
 
+@pytest.mark.long
 def test_every_command_that_removes_works_and_leaves_nothing(user):
     brought(user)
     user.ok("check")
@@ -203,6 +206,7 @@ def test_the_record_of_a_mount_ends_with_its_namespace(user):
     assert not os.listdir(user.runroot / "mounts")
 
 
+@pytest.mark.long
 def test_check_finds_what_was_changed(user):
     brought(user)
     (place,) = (user.root / "trees").glob("*/files-user/far")
@@ -231,6 +235,7 @@ def test_an_owner_without_an_id_is_named(user):
     assert os.listdir(user.root / "trees") == []
 
 
+@pytest.mark.long
 def test_a_store_of_other_ids_is_not_used(user):
     brought(user)
     ids = json.loads((user.root / "ids.json").read_text())
@@ -250,6 +255,7 @@ def test_a_namespace_of_root_is_not_the_hosts_root(user):
     assert found["paths"]["runroot"] == outside["paths"]["runroot"]
 
 
+@pytest.mark.long
 def test_mounting_in_a_namespace_of_unshare(user):
     brought(user)
     words = user.words("mount", "app:1")[len(user.prefix) :]
@@ -267,6 +273,7 @@ def test_unshare_ends_as_its_command_does(user):
     assert user.program(*user.words("unshare", "id", "-u")[len(user.prefix) :]).stdout == "0\n"
 
 
+@pytest.mark.long
 def test_trees_of_root_and_of_a_namespace_are_not_mixed(tmp_path):
     """Root's trees in a store that a user was given are built again, in the user's form."""
     if why := ordinary.why_no_namespace():
@@ -283,6 +290,13 @@ def test_trees_of_root_and_of_a_namespace_are_not_mixed(tmp_path):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
 
-def test_stores_of_others_can_be_read_only(user, root_store):
-    archive = brought(user)
-    root_store.ok("import", archive)
+@pytest.mark.long
+def test_a_store_of_root_is_used_as_an_additional_one(user):
+    archive = images.write_oci_archive(user.place.parent / "app.tar", PICTURE)
+    shared = Arstore(user.place.parent / "shared", user.place.parent / "run")
+    shared.ok("import", archive)
+    subprocess.run(["chmod", "-R", "go+rX,go-w", shared.root], check=True)
+    # Inside, root's files have no known owner: they were looked at before.
+    done = user.inside("ls $(ar mount app:1)/new", ARSTORE_ADDITIONAL_STORES=str(shared.root))
+    assert done.returncode == 0, done.stderr
+    assert {one["form"] for one in user.json("layers")} == {"user-directory"}

@@ -161,12 +161,25 @@ def test_what_differs_without_options_is_counted_once():
 
 
 def test_an_option_that_arstore_does_not_have():
-    said = "arstore: run: no such option '--user'. Did you mean x?; see `arstore run --help`"
-    found = verdict.judge(ROW, outcome(said, status=["2"]), outcome(status=["2"]))
+    same = outcome(status=["125"])
+    found = verdict.judge(ROW, same, same, (), ["pod", "user"])
     assert (found.verdict, found.why) == (verdict.MISSING, "--user")
     row = Row("statuses", "unknown option", "run --no-such-option plain true")
-    said = "arstore: run: no such option '--no-such-option'"
-    assert verdict.judge(row, outcome(said, status=["2"]), outcome(status=["125"])).verdict == verdict.DIFFERENT
+    assert verdict.judge(row, same, same, (), ["user"]).verdict == verdict.EQUAL
+
+
+def test_the_options_in_our_help():
+    text = "Usage: --not\n\nOptions:\n  -a, --one, --two X   Text --three\n  --four / --no\n                 --five\n"
+    assert helps.ours(text) == {"one", "two", "four"}
+
+
+def test_names_by_nature():
+    text = (
+        "== network\n127.0.0.1 box happy_name\n127.0.0.1 " + "a" * 12 + " silly_name\n== environment\ncontainer=oci\n"
+    )
+    found = normal.sections(text, SCRUB)
+    assert found["network"] == ["127.0.0.1 ID", "127.0.0.1 box ID"]
+    assert found["environment"] == ["container=ENGINE"]
 
 
 def test_a_known_difference_is_explained_and_not_equal(monkeypatch):

@@ -51,6 +51,7 @@ def settings(
         "runroot": _directory("runroot", directories[1], given.runroot, "ARSTORE_RUNROOT", origins),
         "runtime": of("runtime", configured and configured.runtime, None),
         "tree": of("tree", configured and configured.tree, "auto"),
+        "file-digests": of("file-digests", configured and configured.file_digests, "auto"),
         "policy": of("policy", configured and configured.policy, None),
         "log-level": of("log-level", configured and configured.log_level, "info"),
         "max-size": of("max-size", configured and (configured.max_size or None), None),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.state import RunState
     from arstore.store.containers import Container
+
+
+_KILLED = 128 + signal.SIGKILL
 
 
 def _state(container: Container) -> RunState | None:
@@ -111,9 +116,14 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     with session.store() as store:
         containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
     for container in containers:
+        began = time.monotonic()
         # The container may have ended by itself.
         with suppress(NotFoundError):
-            stop_container(container.path, seconds)
+            state = stop_container(container.path, seconds)
+            grace = state.stop_timeout if seconds is None else seconds
+            if state.exit_code == _KILLED and 0 < grace <= time.monotonic() - began:
+                why = f"did not end within {grace:g} s after signal {state.stop_signal}, and was killed"
+                session.warn(f"container {container.id} {why}")
         if not session.json:
             write_line(container.id)
     if session.json:

@@ -12,7 +12,7 @@ from arstore.cli.command import MOUNT_ERRORS, command, exit_statuses, json_optio
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json
-from arstore.errors import UsageError
+from arstore.errors import InUseError, UsageError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arstore.runtime.copying.copy import Place
     from arstore.runtime.copying.entries import Copied
     from arstore.runtime.copying.target import Owners
+    from arstore.runtime.inspection.about import About
     from arstore.store.containers import Container
     from arstore.store.store import Store
     from arstore.trees.metadata import SkippedEntries
@@ -142,6 +143,8 @@ def _copy(
     from arstore.runtime.inspection.about import About
 
     source, target = found
+    if target is not None:
+        _require_unmapped(About(store, target))
     user = About(store, target).user if target is not None and source is None and not keep else None
     with ExitStack() as stack:
         roots: dict[str, int] = {}
@@ -153,6 +156,13 @@ def _copy(
             for word, one in zip(words, found, strict=True)
         ]
         return _between(places[0], places[1], user, stack, skipped, overwrite=overwrite)
+
+
+def _require_unmapped(about: About) -> None:
+    """Raise InUseError for a container that runs with mapped ids: most owners of files are not mapped."""
+    if about.options.isolation.uids and about.state is not None and about.state.is_running:
+        why = "runs with mapped ids, so files cannot be copied into it"
+        raise InUseError(f"container {about.container.id}", why, "stop it first, or mount a directory with -v")
 
 
 def _between(
@@ -180,8 +190,8 @@ def _between(
 
 def _owners(source: Place, target: Place, user: str | None) -> Owners:
     from arstore.runtime.copying.target import Owners
+    from arstore.runtime.spec.identity.users import resolve_user
     from arstore.runtime.spec.image_files import RootDirectory
-    from arstore.runtime.spec.users import resolve_user
 
     if not target.is_container:
         return Owners((os.geteuid(), os.getegid()), trusted=False)

@@ -109,14 +109,14 @@ def _lines(text: str) -> int | None:
 
 
 def _wanted(tail: str, since: str, until: str) -> Wanted:
-    from arstore.cli.containers.moments import parse_moment
+    from arstore.runtime.spec.moments import parse_moment
     from arstore.runtime.stdio.log_reader import Wanted
     from arstore.runtime.stdio.logs import log_time
 
     return Wanted(
         _lines(tail),
-        log_time(parse_moment(since, "--since")) if since else "",
-        log_time(parse_moment(until, "--until")) if until else "",
+        log_time(parse_moment(since, "--since ")) if since else "",
+        log_time(parse_moment(until, "--until ")) if until else "",
     )
 
 

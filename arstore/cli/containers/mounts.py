@@ -87,6 +87,8 @@ def mount(
     container's id and an image's name, it means the container, unless --rw asks for a new one. NAME:TAG always means
     the image.
 
+    An ordinary user mounts in `arstore unshare`, which holds the mounts until it ends.
+
     Images are untrusted: set-user-ID programs and device nodes are disabled unless --suid or --dev is given. If other
     users can reach TARGET, they can read what the modes in the image allow.
 

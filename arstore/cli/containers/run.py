@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from arstore.cli.containers.options.stream import attach_of, attach_option, deta
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
-from arstore.errors import ArstoreError, UsageError
+from arstore.errors import RUN_TIMED_OUT, ArstoreError, PipelineTimeoutError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,8 +86,14 @@ def run(
     how = attach_of(attach, detach_keys, sig_proxy)
     with session.store(create=creates_store(image, words), makes=True) as store:
         request = requested(session, store, image, args, words)
+        if words["tty"] and words["interactive"] and not os.isatty(0):
+            session.warn("--tty: standard input is not a terminal; --interactive alone passes it on")
+        if request.options.requires:
+            from arstore.cli.containers.start import start_required
+
+            start_required(session, store, request.options.requires)
         if not detach:
-            keep = keep or request.options.restarts
+            keep = keep or (request.options.restarts and not words["remove"])
             request = request._replace(keep=keep, remove=not keep, attach=how)
             made: list[str] = []
             with _cidfile(words["cidfile"], keep) as write_id:
@@ -97,7 +104,13 @@ def run(
                     if how.streams == ("stdin",):
                         write_line(container_id)
 
-                ended = containers.run(store, request, created)
+                try:
+                    ended = containers.run(store, request, created)
+                except PipelineTimeoutError as error:
+                    if session.json:
+                        raise
+                    session.debug(str(error))
+                    return RUN_TIMED_OUT
             if ended.oom_killed:
                 session.warn(out_of_memory(request.image.label, request.options.memory))
             if rmi:

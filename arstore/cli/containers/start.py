@@ -18,6 +18,8 @@ from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.runtime.lifecycle.state import RunState
@@ -184,6 +186,7 @@ def started(session: Session, store: Store, container: Container, request: RunRe
         if state is not None and state.is_running:
             return
         request = request or request_of(session, store, container)
+        start_required(session, store, request.options.requires)
         try:
             start_again(store, container, request)
         except InUseError:
@@ -195,6 +198,12 @@ def started(session: Session, store: Store, container: Container, request: RunRe
             time.sleep(_LOOK_AGAIN)
         else:
             return
+
+
+def start_required(session: Session, store: Store, names: Sequence[str]) -> None:
+    """Start the containers that another one requires, unless they are running. Raises the errors of `started`."""
+    for name in names:
+        started(session, store, store.containers.find(name))
 
 
 def _is_contended(container: Container) -> bool:
@@ -218,6 +227,7 @@ def _attached(session: Session, store: Store, container: Container, how: Attach)
         store.release()
         return attached_status_of(session, container.name, attach(container.path, how))
     request = request_of(session, store, container)._replace(attach=how)
+    start_required(session, store, request.options.requires)
     ended = run_again(store, container, request)
     if ended.oom_killed:
         session.warn(out_of_memory(container.id, request.options.memory))

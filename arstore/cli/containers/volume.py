@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, json_option, needing
+from arstore.cli.containers.volume_filters import FILTERS, matching
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
-from arstore.cli.terminal.output import utc_time, write_json, write_line, write_table
+from arstore.cli.terminal.listing import Item, ListingWords, Table, listing_options, require_valid, write_listing
+from arstore.cli.terminal.output import utc_time, write_json, write_line
+from arstore.cli.terminal.spans import rfc_time
 from arstore.errors import ArstoreError, ConflictError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
+    from typing import Unpack
 
     from arstore.cli.session import Session
     from arstore.store.store import Store
     from arstore.store.volumes import StoredVolume
 
-_FILTERS = ("name", "label", "label!", "driver", "dangling", "until", "since", "opt", "scope")
+SORTS = ("created", "name")
+HEADINGS = {"Name": "VOLUME NAME", "CreatedAt": "CREATED AT", "NeedsCopyUp": "NEEDS COPY UP"}
+_HEAD = ("NAME", "CREATED", "CONTAINERS")
 _MODULE = "containers.volume"
 
 
@@ -87,30 +93,34 @@ def create(session: Session, name: str, label: tuple[str, ...], ignore: bool, dr
 
 @exit_statuses()
 @command("ls")
-@option("-f", "--filter", "filters", metavar="KEY=V", multiple=True, help="List only some volumes; see below.")
-@option("-q", "--quiet", "quiet", is_flag=True, help="Print the names only.")
+@listing_options(SORTS, FILTERS)
 @json_option
-def ls(session: Session, filters: tuple[str, ...], quiet: bool) -> None:
+def ls(session: Session, **words: Unpack[ListingWords]) -> None:
     """List the volumes.
 
     Filters are name=TEXT (a part of the name), label=K[=V], label!=K[=V], dangling=true|false (whether no container
-    uses it), until=TIME and since=TIME (created before or after; an age such as 24h, or seconds since 1970).
+    uses it), until=TIME and since=TIME (created before or after; a time such as 2026-01-31, or how long ago, such as
+    24h). In Go templates, the fields have podman's names.
 
-    Example:
+    Examples:
 
     arstore volume ls --filter dangling=true
+
+    arstore volume ls --format '{{.Name}} {{.Mountpoint}}'
     """
+    require_valid(session, "volume ls", words, SORTS)
     with session.store() as store:
         users = store.volumes.users()
-        found = _chosen(_all(session, store), users, filters)
-    if session.json:
-        write_json([_about(one, users.get(one.name, ())) for one in found])
-    elif quiet:
-        for one in found:
-            write_line(one.name)
-    else:
-        rows = [(one.name, utc_time(one.created), ", ".join(users.get(one.name, ())) or "-") for one in found]
-        write_table(("NAME", "CREATED", "CONTAINERS"), rows)
+        found = matching(_all(session, store), users, words["filters"])
+        items = [_item(one, users.get(one.name, ())) for one in found]
+    write_listing(session, words, items, Table(_HEAD, HEADINGS))
+
+
+def _item(one: StoredVolume, users: Sequence[str]) -> Item:
+    fields = _about(one, users)
+    cells = (one.name, utc_time(one.created), ", ".join(users) or "-")
+    keys = {"name": one.name, "created": one.created}
+    return Item(one.name, cells, fields, {**fields, "CreatedAt": rfc_time(one.created)}, keys)
 
 
 @exit_statuses(errors.NotFoundError)
@@ -188,7 +198,7 @@ def prune(session: Session, force: bool, filters: tuple[str, ...]) -> None:
     """
     with session.store() as store:
         users = store.volumes.users()
-        found = _chosen(_all(session, store), users, filters)
+        found = matching(_all(session, store), users, filters)
         doomed = [one.name for one in found if one.name not in users]
         _apply(session, store, doomed, set(), not force)
     if not force and doomed:
@@ -255,60 +265,3 @@ def _label(text: str) -> tuple[str, str]:
     if not name:
         raise UsageError(text, "a label needs a name")
     return name, value
-
-
-def _chosen(
-    volumes: Iterable[StoredVolume], users: Mapping[str, Sequence[str]], filters: Sequence[str]
-) -> list[StoredVolume]:
-    """Return the volumes that all *filters* match; of several filters with one key, one has to match."""
-    wanted: dict[str, list[str]] = {}
-    for text in filters:
-        key, equals, value = text.partition("=")
-        if not equals or key not in _FILTERS:
-            from arstore.oci.document import shown
-
-            raise UsageError(shown(text), "not a filter of volumes", f"use one of {', '.join(_FILTERS)}")
-        wanted.setdefault(key, []).append(value)
-    return [
-        one
-        for one in volumes
-        if all(any(_matches(one, users, key, value) for value in values) for key, values in wanted.items())
-    ]
-
-
-def _matches(one: StoredVolume, users: Mapping[str, Sequence[str]], key: str, value: str) -> bool:
-    if key == "name":
-        return value in one.name
-    if key in {"label", "label!"}:
-        name, equals, text = value.partition("=")
-        has = name in one.labels and (not equals or one.labels[name] == text)
-        return has == (key == "label")
-    if key == "dangling":
-        if value not in {"true", "false"}:
-            raise UsageError(f"dangling={value}", "is neither true nor false")
-        return (one.name not in users) == (value == "true")
-    if key in {"until", "since"}:
-        return (one.created < _moment(value)) == (key == "until")
-    return key != "opt" and value == "local"
-
-
-def _moment(text: str) -> float:
-    """Return seconds since 1970 for a time, or for an age such as 24h. Raises UsageError."""
-    import re
-    import time
-
-    age = re.fullmatch(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?", text)
-    if text and age is not None:
-        hours, minutes, seconds = (int(part or 0) for part in age.groups())
-        return time.time() - (hours * 3600 + minutes * 60 + seconds)
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    from datetime import UTC, datetime
-
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(text, "neither a time nor an age", "write for example 24h or 2026-11-29T12:00") from None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()

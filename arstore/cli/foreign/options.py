@@ -270,7 +270,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (frozenset({"create"}), "--rmi", "", "use `arstore rm` afterwards"),
     (
         _CREATES,
-        "--conmon-pidfile --pod-id-file",
+        "--pod-id-file",
         "",
         "`arstore run --detach` prints the id; choose it with --name",
     ),
@@ -282,7 +282,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     ),
     (
         _RUN,
-        "--volume-driver --chrootdirs",
+        "--volume-driver",
         "",
         "use -v SRC:DST, or --tmpfs PATH",
     ),
@@ -297,8 +297,7 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     (_RUN, "--kernel-memory", "", "use --memory N, which includes the kernel's"),
     (_RUN, "--io-maxbandwidth", "", "use --device-read-bps and --device-write-bps"),
     (_RUN, "--io-maxiops", "", "use --device-read-iops and --device-write-iops"),
-    (_RUN, "--gpus", "", "use --device PATH for each device"),
-    (_RUN, "--uidmap --gidmap --subuidname --subgidname", "containers have no user namespaces", ""),
+    (frozenset({"load"}), "--gpus", "", "use --device PATH for each device"),
     (
         frozenset({"load"}),
         "--no-healthcheck --health-cmd --health-interval --health-on-failure --health-retries --health-start-period "
@@ -308,23 +307,15 @@ OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
     ),
     (
         _RUN,
-        "--health-log-destination --health-max-log-count --health-max-log-size",
-        "the last results are kept with the container",
-        "`arstore container inspect ID` shows them",
-    ),
-    (
-        _RUN,
-        "--health-start-interval --health-startup-cmd --health-startup-interval --health-startup-retries "
-        "--health-startup-success --health-startup-timeout",
-        "there are no other checks at the start",
-        "see `arstore run --health-start-period`",
+        "--health-start-interval",
+        "",
+        "see `arstore run --health-startup-interval`",
     ),
     (frozenset({"prune"}), "-a --all -f --force", "it asks nothing, and removes by last use", "use --unused-for AGE"),
-    (_RUN, "--pod --requires --use-api-socket", "a container runs by itself", ""),
+    (_RUN, "--pod --use-api-socket", "a container runs by itself", ""),
     (frozenset({"load"}), "--systemd --sdnotify", "a container runs by itself", ""),
-    (_RUN, "--seccomp-policy", "", "use --security-opt seccomp=FILE"),
     (frozenset({"load"}), "--read-only-tmpfs", "", "use --tmpfs PATH"),
-    (_RUN, "--shm-size-systemd --storage-opt", "", "use --tmpfs PATH, or --shm-size N"),
+    (_RUN, "--storage-opt", "", "use --tmpfs PATH, or --shm-size N"),
     # buildah run.
     (_RUN, "--workingdir", "", "see `arstore run --workdir`"),
     (_RUN, "--terminal", "", "see `arstore run --tty`"),

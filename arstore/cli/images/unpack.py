@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **words: Unpack[PolicyWords]) -> None:
     """Copy an image's root file system to a directory.
 
-    DIR is created, or must be empty. No mount is needed. An ordinary user gets everything except owners, devices and
-    privileged attributes.
+    DIR is created, or must be empty. No mount is needed. An ordinary user gets everything except devices and privileged
+    attributes. With subordinate ids, owners are kept, and `arstore unshare rm -r DIR` removes the copy; without them,
+    all files belong to the user.
 
     Prints nothing; entries that could not be copied exactly are reported on stderr.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.images.encryption import DecryptionWords, decryption_keys, decryption_option
-from arstore.cli.parameter import Choice, option
+from arstore.cli.parameter import Choice, Range, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules, require_admitted
 from arstore.errors import NotFoundError, PlatformError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
     from arstore.oci.platform import Platform
+    from arstore.registry.access import RegistryOptions
     from arstore.store.store import Store, StoredImage
 
     F = TypeVar("F", bound="Callable[..., Any]")
@@ -27,6 +28,8 @@ class PullWords(AccessWords, DecryptionWords, PolicyWords):
     """The options of `pull_options` as they were typed."""
 
     pull: str | None
+    retry: int | None
+    retry_delay: str
 
 
 def pull_options(function: F) -> F:
@@ -38,7 +41,9 @@ def pull_options(function: F) -> F:
         "name contains a registry.",
     )
     quiet = option("-q", "--quiet", is_flag=True, apply=_set_quiet, help="Show no progress of the pull.")
-    return pull(quiet(decryption_option(policy_options(registry_options(function)))))
+    tries = option("--retry", metavar="N", type=Range(int, min=0), help="Repeat a request N times; 5 by default.")
+    delay = option("--retry-delay", metavar="TIME", default="", help="Time before the first repetition, such as 2s.")
+    return pull(quiet(tries(delay(decryption_option(policy_options(registry_options(function)))))))
 
 
 def _set_quiet(session: Session, _: object) -> None:
@@ -70,7 +75,7 @@ def found_or_pulled(
                 raise
     from arstore.api.store import Store as Library
 
-    access = registry_access(session, words)
+    access = _patient(registry_access(session, words), words)
     session.tell_confinement()
     keys, rules = decryption_keys(session, words), policy_rules(session, words)
     chosen = "" if platform is None else str(platform)
@@ -78,6 +83,19 @@ def found_or_pulled(
         library = Library.over(store, session.settings, rules)
         library.pull(text, platform=chosen, limits=session.limits(()), registries=access, keys=keys, progress=progress)
     return store.find_image(text, platform)
+
+
+def _patient(access: RegistryOptions, words: PullWords) -> RegistryOptions:
+    """Return *access* with the tries that the user wants. Raises UsageError."""
+    from arstore.runtime.spec.moments import parse_duration
+
+    patience = access.patience
+    if words["retry"] is not None:
+        patience = patience._replace(tries=words["retry"] + 1)
+    if words["retry_delay"]:
+        first = parse_duration(words["retry_delay"])
+        patience = patience._replace(first=first, longest=max(patience.longest, first))
+    return access._replace(patience=patience)
 
 
 def _admitted(session: Session, store: Store, text: str, words: PullWords, platform: Platform | None) -> StoredImage:

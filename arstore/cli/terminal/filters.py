@@ -11,11 +11,6 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ns|us|ms|s|m|h|d|w))+")
-_PART = re.compile(r"([0-9.]+)(ns|us|ms|s|m|h|d|w)")
-_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
 
 class Filter(NamedTuple):
     """A filter as it was given; *negated* for `KEY!=VALUE`."""
@@ -71,20 +66,7 @@ def truth(found: Filter) -> bool:
 
 
 def moment(found: Filter) -> float:
-    """Return a time in seconds since the epoch: RFC 3339, a number of seconds, or a span before now such as 1h30m.
+    """Return a time in seconds since the epoch (`parse_moment`). Raises UsageError."""
+    from arstore.runtime.spec.moments import parse_moment
 
-    Raises UsageError.
-    """
-    import time
-    from datetime import UTC, datetime
-
-    text = found.value
-    if _DURATION.fullmatch(text):
-        return time.time() - sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
-    try:
-        if _NUMBER.fullmatch(text):
-            return float(text)
-        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        raise UsageError(found.text, "is not a time", "write 2026-01-31T12:00:00Z, or a span such as 24h") from None
+    return parse_moment(found.value, found.text.removesuffix(found.value))

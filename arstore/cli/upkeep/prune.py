@@ -38,15 +38,15 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
 
     arstore prune --unused-for 30d
     """
-    from arstore.cli.upkeep.trim import parse_age
     from arstore.maintenance.prune import plan_prune
     from arstore.maintenance.prune import prune as remove
     from arstore.maintenance.records_bound import removal_bound
+    from arstore.runtime.spec.moments import parse_duration
 
     if age is None:
         hint = "`arstore gc` removes images without a name, and everything else that is not in use"
         raise errors.UsageError("prune", "needs --unused-for", hint)
-    moment = time.time() - parse_age(age)
+    moment = time.time() - parse_duration(age)
     with session.store() as store:
         names = {str(image.digest): list(image.names) for image in store.images()}
         done = plan_prune(store, moment) if dry_run else remove(store, moment)
@@ -96,7 +96,7 @@ def protect(session: Session, images: tuple[str, ...]) -> None:
 def unprotect(session: Session, images: tuple[str, ...]) -> None:
     """End the protection of images.
 
-    Images that the key `protect` of the configuration protects stay protected, and are told of on stderr.
+    Images that the key `protect` of the configuration protects stay protected; a line on stderr names each.
 
     Prints the digests of those that were protected.
 
@@ -108,16 +108,16 @@ def unprotect(session: Session, images: tuple[str, ...]) -> None:
 
     with session.store() as store:
         digests = give_up(store, images)
-        _tell_of_patterns(session, store, images)
+        _warn_of_patterns(session, store, images)
     session.done = "the images are not protected any more"
     _write(session, "unprotected", digests)
 
 
-def _tell_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
-    """Tell of those of *images* that patterns protect."""
+def _warn_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
+    """Print a warning for each of *images* that a pattern protects."""
     if not store.protects:
         return
-    from arstore.store.protection import protected
+    from arstore.store.collect.protected import protected
 
     with store.graph.read() as snapshot:
         kept = protected(snapshot, store.protects)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,6 @@ from arstore.cli.upkeep.plans import write_bound, write_freed
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.maintenance.trim import Goal
-
-_AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @exit_statuses(errors.BudgetError)
@@ -73,6 +69,7 @@ def trim(session: Session, total: str | None, freed: str | None, age: str | None
 
 def _goal(total: str | None, freed: str | None, age: str | None) -> Goal:
     from arstore.maintenance.trim import Goal
+    from arstore.runtime.spec.moments import parse_duration
     from arstore.runtime.spec.sizes import parse_size
 
     if total is not None and freed is not None:
@@ -80,13 +77,5 @@ def _goal(total: str | None, freed: str | None, age: str | None) -> Goal:
     return Goal(
         None if total is None else parse_size(total),
         None if freed is None else parse_size(freed),
-        None if age is None else time.time() - parse_age(age),
+        None if age is None else time.time() - parse_duration(age),
     )
-
-
-def parse_age(text: str) -> float:
-    """Return the seconds in `90s`, `45m`, `12h`, `30d` or `2w`. Raises UsageError."""
-    match = _AGE.fullmatch(text)
-    if match is None:
-        raise errors.UsageError(text, "is not an age", "write for example 12h, 30d or 2w")
-    return float(match[1]) * _SECONDS[match[2]]

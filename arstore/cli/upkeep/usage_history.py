@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from arstore.cli.containers.moments import parse_moment
 from arstore.cli.terminal.output import human_size, short_time, utc_time, write_json, write_line, write_table
 from arstore.errors import NotFoundError
 from arstore.maintenance.usage_log import Entry, entries, entry_of
+from arstore.runtime.spec.moments import parse_moment
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -20,7 +20,7 @@ _HINT = "`arstore du` notes the totals, at most once an hour"
 
 def write_history(session: Session, directories: Directories, since: str | None) -> None:
     """Print what the log has, oldest first, from the moment *since* on. Raises UsageError."""
-    start = 0.0 if since is None else parse_moment(since, "--since")
+    start = 0.0 if since is None else parse_moment(since, "--since ")
     found = [entry for entry in entries(directories) if entry.time >= start]
     if session.json:
         write_json([_document(entry) for entry in found])
@@ -43,7 +43,7 @@ def write_change(session: Session, directories: Directories, usage: Usage, since
 
     Raises UsageError, and NotFoundError if there is no entry.
     """
-    moment = parse_moment(since, "--since")
+    moment = parse_moment(since, "--since ")
     assert usage.basis is not None
     now = entry_of(usage, len(usage.basis.shares.images), time.time())
     found = entries(directories)

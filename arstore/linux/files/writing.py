@@ -25,8 +25,9 @@ def replace_file(
     durable: bool = False,
     dir_fd: int | None = None,
     written: Callable[[], object] = lambda: None,
+    mode: int = 0o600,
 ) -> None:
-    """Replace the file *path* by one with *data* and mode 0600, through *temporary*, on the same file system.
+    """Replace the file *path* by one with *data* and *mode*, through *temporary*, on the same file system.
 
     At every moment *path* has the old or the new content. *durable* syncs the new file before the rename, but not the
     directory; *written* is called in between. Paths are relative to *dir_fd*, if given. After an error *temporary* is
@@ -36,7 +37,7 @@ def replace_file(
     try:
         fd = os.open(temporary, flags, 0o600, dir_fd=dir_fd)
         try:
-            os.fchmod(fd, 0o600)
+            os.fchmod(fd, mode)
             write_all(fd, data)
             if durable:
                 os.fdatasync(fd)

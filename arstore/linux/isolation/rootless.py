@@ -17,7 +17,8 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ADD_IDS = "as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER` grants some"
+_FIRST, _MANY = 100_000, 65_536
+"""The first subordinate id that hosts grant, and how many a user gets; useradd(8) has the same defaults."""
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SETTINGS = (
     ("user.max_user_namespaces", "0"),
@@ -63,8 +64,8 @@ def available() -> Ids:
     found = {kind: granted(kind, uid, name) for kind in FILES}
     for kind, ranges in found.items():
         if not ranges:
-            who = name or f"user {uid}"
-            return Ids(own, None, f"{who} has no subordinate ids in /etc/{FILES[kind]}", _ADD_IDS.replace("USER", who))
+            why = f"{name or f'user {uid}'} has no subordinate ids in /etc/{FILES[kind]}"
+            return Ids(own, None, why, _how_to_grant(name or str(uid)))
     return Ids(maps_for(uid, gid, found["uid"], found["gid"]), programs)
 
 
@@ -148,6 +149,14 @@ def _fall_back(ids: Ids, error: MapperError) -> Ids:
         why = f"{error.program} failed ({error.said}), and so did a map of one id: {_text(again)}"
         raise RefusedError(why) from again
     return Ids(user_namespace.current(), None, f"{error.program} failed: {error.said}")
+
+
+def _how_to_grant(user: str) -> str:
+    """Return how root grants *user* ids that no other user has."""
+    from arstore.linux.isolation.subordinate import first_free
+
+    first = first_free(_FIRST)
+    return f"as root, add the line {user}:{first}:{_MANY} to /etc/subuid and /etc/subgid"
 
 
 def _mappers() -> tuple[tuple[str, str] | None, str]:

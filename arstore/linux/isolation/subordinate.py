@@ -31,6 +31,20 @@ def granted(kind: str, uid: int, name: str, etc: str = "/etc") -> list[tuple[int
         return []
 
 
+def first_free(least: int, etc: str = "/etc") -> int:
+    """Return the first id from *least* on behind all ids that are granted to users."""
+    for name in FILES.values():
+        try:
+            with open(f"{etc}/{name}", encoding="utf-8", errors="surrogateescape") as file:
+                for line in file:
+                    fields = line.strip().split(":")
+                    for first, count in _range(*fields[1:]) if len(fields) == 3 else ():
+                        least = max(least, first + count)
+        except OSError:
+            continue
+    return least
+
+
 def _rows(lines: Iterable[str], owners: set[str]) -> Iterator[tuple[int, int]]:
     for line in lines:
         fields = line.strip().split(":")

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, ConflictError, InUseError, NotFoundError
 from arstore.linux.files.filelock import lock_byte, wait_for_byte
-from arstore.runtime.health.state import UNHEALTHY, HealthState, Result, after, health_state, write_health
+from arstore.runtime.health.state import (
+    UNHEALTHY,
+    HealthState,
+    Result,
+    after,
+    check_now,
+    copy_out,
+    health_state,
+    write_health,
+)
 from arstore.runtime.lifecycle import control
 from arstore.runtime.lifecycle.child import close_others
 from arstore.runtime.lifecycle.exec import exec_in
@@ -25,8 +34,6 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.health import HealthCheck
 
 _LOCK = "health.lock"
-_LONGEST_OUTPUT = 500
-"""Characters of a check's output that are kept, podman's number."""
 _CHUNK = 1 << 16
 _FAILED = 1
 
@@ -42,14 +49,18 @@ def run_check(directory: str, check: HealthCheck, *, waits: bool = True) -> tupl
         raise NotFoundError(f"container {state.id}", "is not running")
     with _alone(directory, state.id, waits):
         start = time.time()
-        code, output = _executed(directory, check)
-        text = output.decode("utf-8", "replace")[:_LONGEST_OUTPUT]
+        before = health_state(directory) or HealthState()
+        now = check_now(check, before)
+        code, output = _executed(directory, now, 4 * check.log.size)
+        text = output.decode("utf-8", "replace")[: check.log.size]
         result = Result(start, time.time(), 0 if code == 0 else _FAILED, text)
-        health = after(health_state(directory) or HealthState(), result, check, start - state.started)
+        health = after(before, result, check, start - state.started)
         if status(directory).keeper == state.keeper:
             write_health(directory, health)
+            with suppress(OSError):
+                copy_out(directory, health, check.log)
     if health.status == UNHEALTHY:
-        _act(directory, check.on_failure)
+        _act(directory, now.on_failure)
     return result, health
 
 
@@ -76,8 +87,8 @@ def _alone(directory: str, container_id: str, waits: bool) -> Iterator[None]:
         os.close(fd)
 
 
-def _executed(directory: str, check: HealthCheck) -> tuple[int, bytes]:
-    """Return the exit status and the beginning of the output; a check that takes too long is killed, and has failed."""
+def _executed(directory: str, check: HealthCheck, most: int) -> tuple[int, bytes]:
+    """Return the exit status and up to *most* bytes of output; one that takes too long is killed, and has failed."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -85,7 +96,7 @@ def _executed(directory: str, check: HealthCheck) -> tuple[int, bytes]:
     os.close(writing)
     deadline = time.monotonic() + check.timeout
     try:
-        output, is_late = _output(reading, deadline)
+        output, is_late = _output(reading, deadline, most)
     finally:
         os.close(reading)
     if is_late:
@@ -96,7 +107,7 @@ def _executed(directory: str, check: HealthCheck) -> tuple[int, bytes]:
     return (_FAILED if is_late else code), output
 
 
-def _output(fd: int, deadline: float) -> tuple[bytes, bool]:
+def _output(fd: int, deadline: float, most: int) -> tuple[bytes, bool]:
     """Read up to the end, which means that the command has ended; return whether the *deadline* came first."""
     found = b""
     while True:
@@ -106,7 +117,7 @@ def _output(fd: int, deadline: float) -> tuple[bytes, bool]:
         data = os.read(fd, _CHUNK)
         if not data:
             return found, False
-        found = (found + data)[: 4 * _LONGEST_OUTPUT]
+        found = (found + data)[:most]
 
 
 def _be_executor(directory: str, args: tuple[str, ...], output: int) -> None:

@@ -26,14 +26,14 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from arstore.runtime.spec.health import HealthCheck
+    from arstore.runtime.spec.health import HealthCheck, HealthLog
 
 HEALTH_NAME = "health.json"
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 
-_KEPT = 5
-"""Results that are kept, podman's number."""
-_LIMIT = 1 << 16
+_LIMIT = 16 << 20
+_LOG_MODE = 0o700
+"""podman's."""
 _SHORTEST = 0.1
 """Seconds between the starts of two checks, whatever the interval is."""
 
@@ -53,6 +53,13 @@ class HealthState(NamedTuple):
     status: str = STARTING
     failing: int = 0
     log: tuple[Result, ...] = ()
+    startup: int = 0
+    """How often the startup check still has to succeed before the other one is made."""
+
+
+def check_now(check: HealthCheck, health: HealthState | None) -> HealthCheck:
+    """Return the check to make: the startup check, until it has succeeded."""
+    return check.startup if check.startup is not None and health is not None and health.startup else check
 
 
 def health_state(directory: str) -> HealthState | None:
@@ -60,7 +67,7 @@ def health_state(directory: str) -> HealthState | None:
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         fields: dict[str, Any] = json.loads(read_start(f"{directory}/{HEALTH_NAME}", _LIMIT))
         log = tuple(Result(**one) for one in fields["log"])
-        return HealthState(str(fields["status"]), int(fields["failing"]), log)
+        return HealthState(str(fields["status"]), int(fields["failing"]), log, int(fields.get("startup", 0)))
     return None
 
 
@@ -69,6 +76,21 @@ def write_health(directory: str, health: HealthState) -> None:
     fields = health._asdict() | {"log": [one._asdict() for one in health.log]}
     path = f"{directory}/{HEALTH_NAME}"
     replace_file(path, json.dumps(fields).encode(), f"{path}.new")
+
+
+def copy_out(directory: str, health: HealthState, log: HealthLog) -> None:
+    """Write *health* in podman's form to the directory of --health-log-destination, if there is one. Raises OSError."""
+    if not log.directory:
+        return
+    from arstore.runtime.stdio.logs import log_time
+
+    results = [
+        {"Start": log_time(one.start), "End": log_time(one.end), "ExitCode": one.exit_code, "Output": one.output}
+        for one in health.log
+    ]
+    fields = {"Status": health.status, "FailingStreak": health.failing, "Log": results or None}
+    path = f"{log.directory}/{os.path.basename(directory)}-healthcheck.log"
+    replace_file(path, json.dumps(fields, separators=(",", ":")).encode(), f"{path}.new", mode=_LOG_MODE)
 
 
 def begin(directory: str, check: HealthCheck | None) -> None:
@@ -80,18 +102,32 @@ def begin(directory: str, check: HealthCheck | None) -> None:
         if check is None:
             os.unlink(f"{directory}/{HEALTH_NAME}")
         else:
-            write_health(directory, HealthState())
+            health = HealthState(startup=check.successes if check.startup is not None else 0)
+            write_health(directory, health)
+            copy_out(directory, health, check.log)
 
 
 def after(health: HealthState, result: Result, check: HealthCheck, age: float) -> HealthState:
     """Return the health after *result*, in a container that was started *age* seconds before."""
-    log = (*health.log, result)[-_KEPT:]
+    log = (*health.log, result)[-check.log.results :]
+    if check.startup is not None and health.startup:
+        return _after_startup(health._replace(log=log), result, check.startup)
     if result.exit_code == 0:
         return HealthState(HEALTHY, 0, log)
     if health.status == STARTING and age < check.start_period:
         return health._replace(log=log)
     failing = health.failing + 1
     return HealthState(UNHEALTHY if failing >= check.retries else health.status, failing, log)
+
+
+def _after_startup(health: HealthState, result: Result, check: HealthCheck) -> HealthState:
+    """Return the health after *result* of the startup check: no number of failures makes a container unhealthy, unless
+    it is then started again.
+    """
+    if result.exit_code == 0:
+        return health._replace(failing=0, startup=health.startup - 1)
+    failing = health.failing + 1
+    return health._replace(failing=failing, status=UNHEALTHY if 0 < check.retries <= failing else health.status)
 
 
 class Schedule:
@@ -111,7 +147,8 @@ class Schedule:
 
     def started(self) -> None:
         """The container has started: the first check is due."""
-        if self._check is not None and self._check.interval > 0:
+        check = self._check
+        if check is not None and (check if check.startup is None else check.startup).interval > 0:
             self.due = time.monotonic()
 
     def perform(self) -> None:
@@ -119,7 +156,11 @@ class Schedule:
         check = self._check
         if check is None or self.due is None:
             return
-        self.due = max(self.due + max(check.interval, _SHORTEST), time.monotonic())
+        interval = check.interval
+        if check.startup is not None:
+            # Where checks are not made at an interval, the health is looked at all the same, until they are.
+            interval = check_now(check, health_state(self._directory)).interval or check.startup.interval
+        self.due = max(self.due + max(interval, _SHORTEST), time.monotonic())
         middle = os.fork()
         if middle == 0:
             try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import (
     ArstoreError,
+    CommandNotFoundError,
     ImageConfigError,
     InvalidReferenceError,
     NotFoundError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from arstore.runtime.health.state import HealthState
     from arstore.runtime.lifecycle.request import Request
     from arstore.runtime.lifecycle.state import RunState
+    from arstore.runtime.spec.health import HealthCheck
     from arstore.runtime.spec.options import RunOptions, Volume
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
@@ -127,7 +129,7 @@ class About:
         """Its host name."""
         if self.options.hostname:
             return self.options.hostname
-        if self.options.network == "host":
+        if self.options.network == "host" or self.options.isolation.uts == "host":
             return os.uname().nodename[:_LONGEST_HOST_NAME] or "localhost"
         return self.container.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
 
@@ -139,7 +141,7 @@ class About:
         if self.config is not None:
             from arstore.runtime.spec.command import container_args
 
-            with suppress(ImageConfigError):
+            with suppress(ImageConfigError, CommandNotFoundError):
                 return container_args(self.config, self.options)
         return self.options.args
 
@@ -160,13 +162,13 @@ class About:
     @property
     def env(self) -> tuple[str, ...]:
         """The environment of its first process, without HOME unless that is set explicitly."""
-        from arstore.runtime.spec.process import environment
+        from arstore.runtime.spec.process import container_environment
 
-        sources = (() if self.config is None else self.config.env, self.options.env)
+        image = () if self.config is None else self.config.env
         with suppress(ImageConfigError):
-            found = environment(*sources, home="", hostname=self.hostname, tty=self.options.tty)
+            found = container_environment(image, self.options, home="", hostname=self.hostname)
             return tuple(variable for variable in found if variable != "HOME=")
-        return (*sources[0], *sources[1])
+        return (*image, *self.options.env)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -184,6 +186,13 @@ class About:
     def working_dir(self) -> str:
         """The working directory."""
         return self.options.workdir or ("" if self.config is None else self.config.working_dir) or "/"
+
+    @property
+    def health_check(self) -> HealthCheck | None:
+        """Its health check, from the options and the image; None for none."""
+        from arstore.runtime.spec.health import health_check
+
+        return health_check(None if self.config is None else self.config.healthcheck, self.options.health)
 
     @property
     def stop_signal(self) -> str:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from arstore.runtime.lifecycle.launch import OwnClient
     from arstore.runtime.lifecycle.launcher import Ended
     from arstore.runtime.spec.health import HealthCheck
+    from arstore.runtime.spec.isolation import Isolation
     from arstore.runtime.spec.options import RunOptions
     from arstore.runtime.stdio.attach import Attach
     from arstore.store.container_uses import Uses
@@ -253,7 +254,7 @@ def _settled(store: Store, request: RunRequest) -> RunRequest:
         from arstore.runtime.networking.settle_ports import settled_network
 
         request = request._replace(options=settled_network(request.options, store.config(request.image)))
-    if not request.options.volumes and not request.options.volumes_from:
+    if not (request.options.volumes or request.options.volumes_from or request.options.requires):
         return request
     from arstore.runtime.lifecycle.settle import settled
 
@@ -409,7 +410,8 @@ def _launch(
     with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in found if lower.origin is not None]
         overlay = Overlay(found, container.upper, container.work, volatile=volatile, nodev=True)
-        options, mount_rootfs = request.options, _mounting(store, container, overlay, stack)
+        options = request.options
+        mount_rootfs = _mounting(store, container, overlay, stack, options.isolation)
         if options.volumes:
             from arstore.runtime.lifecycle.volume_mounts import with_volumes
 
@@ -440,7 +442,9 @@ def _run_check(directory: str, check: HealthCheck) -> None:
     run_check(directory, check, waits=False)
 
 
-def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
+def _mounting(
+    store: Store, container: Container, overlay: Overlay, stack: ExitStack, isolation: Isolation | None = None
+) -> Callable[[str], None]:
     """Return a function that mounts *overlay* in the launcher's mount namespace, where our open directories cannot be
     layers.
 
@@ -451,17 +455,25 @@ def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitS
         # While this is done, no other process may check whether the upper directory is in use (`upper_in_use`).
         with store.graph.write():
             require_unused(container.upper, f"container {container.id}")
-            mount_fd = detached(overlay)
+            mount_fd = _made_mount(overlay, isolation)
     except MountForbiddenError:
         raise
     except MountError:
         # Layers without a path are detached mounts: so the kernel is new enough, and its error is the real one.
-        if not all(lower.path for lower in overlay.lowers):
+        if not all(lower.path for lower in overlay.lowers) or (isolation is not None and isolation.uids):
             raise
         return lambda target: _perform_reopened(overlay, target)
     stack.callback(os.close, mount_fd)
     reached("run.mounted")
     return lambda target: attach(mount_fd, target)
+
+
+def _made_mount(overlay: Overlay, isolation: Isolation | None) -> int:
+    if isolation is None or not isolation.uids:
+        return detached(overlay)
+    from arstore.mounts.mapped import detached_mapped
+
+    return detached_mapped(overlay, isolation.uids, isolation.gids)
 
 
 def _perform_reopened(overlay: Overlay, target: str) -> None:

@@ -34,6 +34,7 @@ from arstore.runtime.lifecycle.launcher import Ended, outer_process
 from arstore.runtime.lifecycle.signals import FORWARDED, held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN, Bundle
+from arstore.runtime.spec.identity.users import require_mapped, require_plain_files, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.options import ExecOptions
 from arstore.runtime.spec.process import (
@@ -44,7 +45,6 @@ from arstore.runtime.spec.process import (
     identity_section,
     working_directory,
 )
-from arstore.runtime.spec.users import require_mapped, require_plain_files, resolve_user
 from arstore.runtime.stdio.streams import Detached, Stdio
 from arstore.runtime.stdio.terminal import raw_mode, window_size
 

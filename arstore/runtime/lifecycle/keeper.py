@@ -49,6 +49,8 @@ class Errand(NamedTuple):
     console: str = ""
     preserved: tuple[int, ...] = ()
     """Descriptors above 2 that the runtime, and so the process, gets."""
+    seen: int = -1
+    """A pipe that ends when the launcher has looked up the process, which must not be reaped before; -1 for none."""
     is_32_bit: bool = False
     """Whether the process sees a 32-bit machine: older runtimes ignore `linux.personality`, but pass on their own."""
 
@@ -103,6 +105,8 @@ class Keeper:
         streams.start()
         for number in self._early:
             self._deliver(number)
+        if errand.seen >= 0:
+            os.read(errand.seen, 1)
         status = reaper.wait_for(pid)
         self._pid, self._ended = 0, True
         code = exit_status(status)

@@ -6,6 +6,7 @@ Out of scope: processes, see `launcher`.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,12 @@ from arstore.errors import ImageConfigError, PermissionDeniedError, RuntimeMissi
 from arstore.linux.isolation import capability, user_namespace
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import defaults
-from arstore.runtime.spec.accounts import account_files
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
 from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec
 from arstore.runtime.spec.health import health_check
+from arstore.runtime.spec.identity.accounts import account_files, append_in, as_added
+from arstore.runtime.spec.identity.users import added_groups, require_mapped, require_plain_files, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.mounts.filesystems import memory_volume
 from arstore.runtime.spec.mounts.private import private_volumes, volume_places
@@ -28,18 +30,15 @@ from arstore.runtime.spec.options import check_hostname
 from arstore.runtime.spec.process import (
     Process,
     check_working_directory,
-    environment,
+    container_environment,
     has_home,
     home_of,
     make_working_directory,
-    merged,
-    without,
     working_directory,
 )
 from arstore.runtime.spec.resource_section import undelegated
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import UNCONFINED
-from arstore.runtime.spec.users import added_groups, require_mapped, require_plain_files, resolve_user
 from arstore.runtime.stdio.streams import STREAMS
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.bundle import Bundle
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.health import HealthCheck
+    from arstore.runtime.spec.isolation import Isolation
     from arstore.runtime.spec.mounts.volume import Volume
     from arstore.runtime.spec.options import RunOptions
 
@@ -139,10 +139,13 @@ class Launch(NamedTuple):
 
     @property
     def hostname(self) -> str:
-        """The user's host name, the host's if the network is shared, or the start of the id. Raises UsageError."""
+        """The user's host name, the host's if that or the network is shared, or the start of the id.
+
+        Raises UsageError.
+        """
         if self.options.hostname:
             return check_hostname(self.options.hostname)
-        if self.options.network == "host":
+        if self.options.network == "host" or self.options.isolation.uts == "host":
             return os.uname().nodename[:_LONGEST_HOST_NAME] or "localhost"
         return self.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
 
@@ -181,7 +184,8 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
         anonymous = {root.canonical(one.destination): one for one in options.volumes if one.is_anonymous}
         given = tuple(one for one in options.volumes if not one.is_anonymous)
         places = volume_places((*anonymous, *declared), (volume.destination for volume in given), root)
-        process, owner = _process(launch, bundle, root)
+        with _acting(options.isolation):
+            process, owner = _process(launch, bundle, root)
         mounted = (*places, *(volume.destination for volume in given))
         check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
         private = private_volumes(launch.directory, places, root)
@@ -191,11 +195,14 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
 
             give_new(new, owner)
             give_volumes(volumes, owner)
+        with _acting(options.isolation):
+            files = _files(launch, bundle, root, process)
         around = Surroundings(
+            rootfs=bundle.reachable_rootfs if options.isolation.uids else "rootfs",
             hostname=launch.hostname,
             cgroups_path=cgroups_path(launch.directory) if launch.runtime.cgroups else "",
             limits=delegated(),
-            files=_files(launch, bundle, root, process),
+            files=files,
             volumes=volumes,
             seccomp=_seccomp(launch),
             init=(options.init_path or find_init()) if options.init else "",
@@ -209,15 +216,20 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
     bundle.write_spec(spec)
 
 
+def _acting(isolation: Isolation) -> AbstractContextManager[None]:
+    """Return a context in which files are made as the container's root, if its ids are mapped."""
+    if not isolation.uids:
+        return nullcontext()
+    from arstore.linux.isolation.mapping import acting_as, host_id
+
+    return acting_as(host_id(isolation.uids, 0), host_id(isolation.gids, 0))
+
+
 def _with_sources(
     launch: Launch, bundle: Bundle, root: RootDirectory, stack: ExitStack
 ) -> tuple[Launch, Sequence[str]]:
     """Return *launch* with volumes that can be mounted as they are, and the new volumes that need an owner."""
     options = launch.options
-    if options.timezone:
-        from arstore.runtime.spec.timezone import set_timezone
-
-        set_timezone(options.timezone, root)
     if not options.volumes:
         return launch, ()
     from arstore.runtime.spec.mounts.sources import fill_new, placed
@@ -237,10 +249,28 @@ def _files(launch: Launch, bundle: Bundle, root: RootDirectory, process: Process
     """Write the files of the bundle that the container sees; return them by the container's path."""
     options = launch.options
     found = bundle.etc_files(root, _texts(launch, root))
+    for name in ("/etc/hosts", "/etc/resolv.conf"):
+        found.update({place + name: found[name] for place in options.chroot_dirs if name in found})
+    if options.timezone:
+        from arstore.runtime.spec.timezone import PLACE, set_timezone
+
+        zone = set_timezone(options.timezone, root)
+        if zone is not None and _takes_file(PLACE, root):
+            found[PLACE] = bundle.write("localtime", zone)
+    if _takes_file(defaults.MARKER, root):
+        found[defaults.MARKER] = bundle.write("containerenv", "")
     for path, text in account_files(options.accounts, process.user, home_of(process.user, process.cwd), root).items():
-        if not any(path == one.destination or path.startswith(f"{one.destination}/") for one in options.volumes):
+        if any(path == one.destination or path.startswith(f"{one.destination}/") for one in options.volumes):
+            continue
+        if options.read_only or not append_in(root, path, text):
             found[path] = bundle.write(os.path.basename(path), text)
     return found
+
+
+def _takes_file(path: str, root: RootDirectory) -> bool:
+    """Whether a file can be mounted at *path*: nothing else is in its place or above it."""
+    above, about = root.stat(os.path.dirname(path)), root.stat(path)
+    return (above is None or stat.S_ISDIR(above.st_mode)) and (about is None or stat.S_ISREG(about.st_mode))
 
 
 def _texts(launch: Launch, root: RootDirectory) -> dict[str, str]:
@@ -283,10 +313,15 @@ def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> tuple[Proce
     with RootDirectory(bundle.rootfs, volumes) if volumes else nullcontext(root) as view:
         process = resolve_process(launch, view)
         owner = process.user.uid, process.user.gid
+        if uids := launch.options.isolation.uids:
+            from arstore.runtime.spec.identity.id_maps import outside
+
+            owner = outside(uids, owner[0]), outside(launch.options.isolation.gids, owner[1])
         if not launch.options.workdir:
             make_working_directory(process.cwd, view, owner)
-        else:
+        elif not any(process.cwd.startswith(f"{place}/") for place, _ in volumes) or view.stat(process.cwd) is not None:
             check_working_directory(launch.options.workdir, process.cwd, view)
+        # The runtime makes one that is missing in a volume, as in podman.
     for path in launch.options.owned:
         _hand_over(path, owner)
     if has_home(launch.config.env, launch.options.env):
@@ -323,20 +358,15 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     if not options.workdir:
         config.require("WorkingDir")
     require_plain_files(root)
-    user = resolve_user(config.user if options.user is None else options.user, root)
+    text = config.user if options.user is None else options.user
+    user = resolve_user(text, root)
+    if options.accounts.passwd_entry and not user.name:
+        user = as_added(user, options.accounts, has_group=":" in text)
     user = require_mapped(user, added_groups(options.groups, root) if options.groups else ())
     cwd = working_directory(options.workdir or config.working_dir, root)
-    home = home_of(user, cwd)
-    env = environment(
-        options.inherited_env,
-        without(config.env, options.unset),
-        merged(options.merged_env, config.env),
-        options.env,
-        home=home,
-        hostname=launch.hostname,
-        tty=options.tty,
-        unset=options.unset,
-    )
+    # As in podman, a user that gets no entry has no home either.
+    home = home_of(user, cwd) if options.accounts.adds or user.name else ""
+    env = container_environment(config.env, options, home=home, hostname=launch.hostname)
     return Process(launch.args, env, cwd, user, options.tty, options.ulimits)
 
 

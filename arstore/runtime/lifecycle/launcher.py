@@ -182,6 +182,7 @@ class _Watch:
         self.oom_killed = False
         self.unwritten: Unwritten | None = None
         self._lost = 0
+        self._seen = -1
 
     def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
         """Supervise from the fork to the last clean-up; return the exit status, None if the keeper was killed.
@@ -191,9 +192,15 @@ class _Watch:
         launch = self._launch
         # Signals are blocked during the fork, so that none is lost between the fork and the handlers.
         with contextlib.ExitStack() as stack:
+            seen = -1
             with held_back():
-                child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
+                if launch.options.pid_file:
+                    seen, self._seen = os.pipe()
+                    stack.callback(self._has_seen)
+                child = spawn(lambda report: _keep(launch, stdio, report, seen), None, signal.SIGKILL)
                 self._child = child
+                if seen >= 0:
+                    os.close(seen)
                 if stdio.detached is not None:
                     # The keeper has them now: a socket is connected as long as one process has it.
                     for fd in stdio.detached.inherited:
@@ -203,14 +210,24 @@ class _Watch:
                     stack.enter_context(passing_on(self._pass_on))
             state = self._first_state(child)
             self._file = StateFile(self._launch.directory, state)
+            if launch.options.launcher_pid_file:
+                from arstore.runtime.lifecycle.id_files import write_id_file
+
+                write_id_file(launch.options.launcher_pid_file, str(os.getpid()))
             self._life.begin(self._file)
             self._begin_checks()
             stack.callback(self._close)
             reached("run.starting")
             child.let_go()
             if self._kept is not None:
-                close_others(child.events.fd, child.go_fd, *self._kept)
+                close_others(child.events.fd, child.go_fd, self._seen, *self._kept)
             return self._follow(child, state, on_start)
+
+    def _has_seen(self) -> None:
+        """Let the keeper reap the container's process, whose number has been looked up."""
+        if self._seen >= 0:
+            os.close(self._seen)
+            self._seen = -1
 
     def _begin_checks(self) -> None:
         """Make the schedule of health checks, and remove the results of an earlier run."""
@@ -254,6 +271,7 @@ class _Watch:
                     from arstore.runtime.lifecycle.id_files import write_id_file
 
                     write_id_file(self._launch.options.pid_file, str(state.process.pid))
+                self._has_seen()
                 on_start(event)
                 if self._checks is not None:
                     self._checks.started()
@@ -436,17 +454,19 @@ def _joined(launch: Launch) -> int:
     return open_namespace(launch.options)
 
 
-def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
-    """Do the keeper's work."""
+def _keep(launch: Launch, stdio: Stdio, report: Sender, seen: int = -1) -> None:
+    """Do the keeper's work. *seen* is a pipe that ends when the launcher has looked up the container's process."""
     os.setsid()
     session = Keeper(stdio, report)
     session.catch_signals()
     bundle = Bundle(launch.directory)
     joined = _joined(launch)
     bundle.enter(launch.mount_rootfs)
+    if launch.options.isolation.uids:
+        bundle.make_reachable(tuple(one.source for one in launch.options.volumes if one.source))
     reached("run.rootfs-placed")
     kept = () if stdio.detached is None else stdio.detached.descriptors
-    close_others(report.fd, *kept, joined, *launch.options.preserved_fds)
+    close_others(report.fd, *kept, joined, seen, *launch.options.preserved_fds)
     prepare(launch, bundle)
     if launch.options.network not in {"none", "host"}:
         from arstore.runtime.networking.network import connect
@@ -464,9 +484,10 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
             what=launch.args[0],
             console="run/console",
             preserved=launch.options.preserved_fds,
+            seen=seen,
             is_32_bit=launch.options.isolation.personality == "LINUX32",
         )
     )
-    if launch.options.hooks_dirs:
+    if launch.options.hooks_dirs or launch.options.device_hooks:
         # The runtime runs the hooks of the stage `poststop` when it deletes the container.
         session.run_to_end(launch.runtime.delete(bundle.place, launch.id))

@@ -30,17 +30,18 @@ def settled(store: Store, options: RunOptions) -> tuple[RunOptions, Uses]:
     Raises NotFoundError for a container of `--volumes-from` or an image that does not exist, UsageError,
     InvalidReferenceError, and the errors of `Volumes.ensure`.
     """
-    if not options.volumes and not options.volumes_from:
+    if not options.volumes and not options.volumes_from and not options.requires:
         return options, Uses()
+    required = _different(store.containers.find(name).id for name in options.requires)
     inherited, containers = _inherited(store, options)
     volumes = tuple(_settled(store, volume) for volume in (*options.volumes, *inherited))
     uses = Uses(
         volumes=_different(volume.name for volume in volumes if volume.kind == "volume" and volume.name),
         images=_different(volume.name for volume in volumes if volume.kind == "image"),
-        containers=containers,
+        containers=_different((*containers, *required)),
         mounts=tuple(tuple(volume) for volume in volumes if not volume.is_anonymous),
     )
-    return options._replace(volumes=volumes, volumes_from=()), uses
+    return options._replace(volumes=volumes, volumes_from=(), requires=required), uses
 
 
 def _different(names: Iterable[str]) -> tuple[str, ...]:

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import HostError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, unshare
-from arstore.linux.mounting.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE, mount
+from arstore.linux.mounting.mount import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE, mount
 from arstore.runtime.driver import StatePlace
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.image_files import RootDirectory
@@ -36,6 +36,7 @@ HOME_IS_GIVEN = "home-is-given"
 """An empty file in the bundle of a container whose HOME is set by the image or the user; `exec` then keeps HOME."""
 
 _TMPFS = "mode=0700,size=64m"
+_PLACES = ("/mnt", "/media", "/srv", "/opt", "/home")
 
 
 class Bundle(NamedTuple):
@@ -79,13 +80,32 @@ class Bundle(NamedTuple):
         os.makedirs("run/state", 0o700)
         mount_rootfs(self.rootfs)
 
-    def write(self, name: str, text: str) -> str:
+    def make_reachable(self, sources: Sequence[str]) -> None:
+        """Mount the bundle a second time, for a container whose ids are mapped: its root may enter few directories.
+
+        The place is a directory of the host that every user may enter, and that none of the *sources* of volumes is in;
+        it is covered in this mount namespace only. Raises HostError if there is none, OSError.
+        """
+        os.chmod(self.path, 0o711)
+        for place in _PLACES:
+            if _is_open(place) and not any(_overlap(place, source) for source in sources):
+                mount(self.path, place, flags=MS_BIND | MS_REC)
+                os.symlink(place, os.path.join(self.run, "reachable"))
+                return
+        raise HostError(self.directory, f"its ids cannot be mapped: none of {', '.join(_PLACES)} can be used")
+
+    @property
+    def reachable_rootfs(self) -> str:
+        """The root file system at the place that `make_reachable` has chosen."""
+        return os.path.join(os.readlink(os.path.join(self.run, "reachable")), "rootfs")
+
+    def write(self, name: str, text: str | bytes) -> str:
         """Write one file, readable by everyone like files in /etc; return its path."""
         path = os.path.join(self.path, name)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with open(fd, "wb") as file:
             os.fchmod(file.fileno(), 0o644)
-            file.write(text)
+            file.write(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
         return path
 
     def has(self, name: str) -> bool:
@@ -134,3 +154,16 @@ def require_text(path: str) -> None:
         why = "is not valid UTF-8, which OCI runtimes require of paths"
         hint = "bind-mount it at a path that is, and use that path"
         raise HostError(path, why, hint) from None
+
+
+def _is_open(place: str) -> bool:
+    """Whether *place* is a directory, not a symlink, that every user may enter."""
+    try:
+        about = os.lstat(place)
+    except OSError:
+        return False
+    return stat.S_ISDIR(about.st_mode) and about.st_mode & 0o001 != 0
+
+
+def _overlap(place: str, path: str) -> bool:
+    return os.path.commonpath([place, os.path.realpath(path)]) in {place, os.path.realpath(path)}

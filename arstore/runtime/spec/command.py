@@ -12,7 +12,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from arstore.errors import CommandNotExecutableError, CommandNotFoundError, ImageConfigError
+from arstore.errors import CommandNotExecutableError, CommandNotFoundError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def container_args(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
     """Return the argument vector: entrypoint, then arguments or CMD.
 
     As in docker, an entrypoint in *options* clears the image's CMD, and an image's entrypoint of one empty word is
-    ignored. Raises ImageConfigError if nothing is left, or if the image's part cannot be read.
+    ignored. Raises CommandNotFoundError if nothing is left, ImageConfigError if the image's part cannot be read.
     """
     if options.entrypoint is not None:
         args = tuple(options.entrypoint) + options.args
@@ -47,7 +47,8 @@ def container_args(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
         entrypoint = () if config.entrypoint == ("",) else config.entrypoint
         args = tuple(entrypoint) + (options.args or tuple(config.cmd))
     if not args:
-        raise ImageConfigError("command", "neither the image nor the command line names one", "add it after the image")
+        why = "neither the image nor the command line names one"
+        raise CommandNotFoundError("command", why, "add it after the image")
     return args
 
 

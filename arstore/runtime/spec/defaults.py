@@ -6,6 +6,7 @@ read-only paths are documented by docker and containerd. The values are JSON; ca
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 Json = dict[str, Any]
@@ -38,8 +39,15 @@ _CHARACTER_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5
 TTY_GROUP = 5
 """The group `tty`, to which terminals belong."""
 
-SHM_SIZE = 64 << 20
-"""Bytes of /dev/shm."""
+SHM_SIZE = 64_000 << 10
+"""Bytes of /dev/shm: podman's number."""
+
+MARKER = "/run/.containerenv"
+"""An empty file that marks a container, as podman and buildah write it."""
+VARIABLES = ("container=oci",)
+"""Variables that mark it too: systemd's Container Interface has this word for a runtime of the OCI."""
+
+_PING_GROUPS = "net.ipv4.ping_group_range"
 
 
 def mounts(shm_size: int = SHM_SIZE, privileged: bool = False) -> list[Json]:
@@ -63,6 +71,14 @@ def mounts(shm_size: int = SHM_SIZE, privileged: bool = False) -> list[Json]:
             "options": [*quiet, "mode=1777", f"size={shm_size}"],
         },
     ]
+
+
+def sysctls() -> dict[str, str]:
+    """Return the kernel parameters of a container with its own network: its root can send echo requests, as in podman.
+
+    Empty if the kernel does not have it.
+    """
+    return {_PING_GROUPS: "0 0"} if os.path.exists(f"/proc/sys/{_PING_GROUPS.replace('.', '/')}") else {}
 
 
 def device_rules() -> list[Json]:

@@ -56,6 +56,10 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
         found = hooks(options.hooks_dirs, Occasion(process.args[0], document["annotations"], binds))
         if found:
             document["hooks"] = found
+    for hook in options.device_hooks:
+        entry: Json = {"path": hook.path, "args": list(hook.args), "env": list(hook.env)}
+        entry |= {} if hook.timeout is None else {"timeout": hook.timeout}
+        document.setdefault("hooks", {}).setdefault(hook.stage, []).append(entry)
     return document
 
 
@@ -106,10 +110,14 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
         section["devices"] = devices
     if around.seccomp is not None:
         section["seccomp"] = around.seccomp
-    if options.isolation.sysctls:
-        section["sysctl"] = dict(options.isolation.sysctls)
+    own = {} if options.network in {"host", "ns"} else defaults.sysctls()
+    if sysctls := own | dict(options.isolation.sysctls):
+        section["sysctl"] = sysctls
     if options.isolation.personality:
         section["personality"] = {"domain": options.isolation.personality}
+    for name, ranges in (("uidMappings", options.isolation.uids), ("gidMappings", options.isolation.gids)):
+        if ranges:
+            section[name] = [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
     if options.resources.rdt_class:
         section["intelRdt"] = {"closID": options.resources.rdt_class}
     return section

@@ -6,7 +6,6 @@ Syntax and defaults are podman's. Out of scope: running a check, see `lifecycle.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import UsageError
@@ -25,8 +24,30 @@ _NO_CHECK = ("NONE",)
 _SECOND = 1_000_000_000
 _LONGEST = 1_000_000_000.0
 """Seconds: more than thirty years."""
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ns|us|µs|ms|s|m|h)"
+
+
+MOST_RESULTS, KEPT_RESULTS = 100, 5
+MOST_OUTPUT, KEPT_OUTPUT = 10_000, 500
+"""Results, and characters of each one's output, that can be kept; and those that are, podman's numbers."""
+
+
+class StartupOptions(NamedTuple):
+    """A check that is made until it has succeeded, before the other one; *test* None is for none. Times in seconds."""
+
+    test: tuple[str, ...] | None = None
+    interval: float = INTERVAL
+    timeout: float = TIMEOUT
+    retries: int = 0
+    """Failures in a row after which the container is started again; 0 for never."""
+    successes: int = 1
+
+
+class HealthLog(NamedTuple):
+    """How many results are kept, and how much of each; and the host's directory for a copy of them, "" for none."""
+
+    directory: str = ""
+    results: int = KEPT_RESULTS
+    size: int = KEPT_OUTPUT
 
 
 class HealthOptions(NamedTuple):
@@ -39,6 +60,13 @@ class HealthOptions(NamedTuple):
     start_period: float | None = None
     retries: int | None = None
     on_failure: str = NONE
+    startup: StartupOptions = StartupOptions()
+    log: HealthLog = HealthLog()
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a failed check may start the container again."""
+        return self.on_failure == RESTART or (self.startup.test is not None and self.startup.retries > 0)
 
 
 class HealthCheck(NamedTuple):
@@ -51,6 +79,10 @@ class HealthCheck(NamedTuple):
     """Time after the start in which failures do not count."""
     retries: int = RETRIES
     on_failure: str = NONE
+    startup: HealthCheck | None = None
+    """The check that is made until it has succeeded *successes* times; its *retries* are 0 for no limit."""
+    successes: int = 0
+    log: HealthLog = HealthLog()
 
 
 def health_check(image: Mapping[str, Any] | None, options: HealthOptions) -> HealthCheck | None:
@@ -67,7 +99,18 @@ def health_check(image: Mapping[str, Any] | None, options: HealthOptions) -> Hea
         _seconds(image.get("StartPeriod"), 0.0) if options.start_period is None else options.start_period,
         _retries(image.get("Retries")) if options.retries is None else options.retries,
         options.on_failure,
+        _startup(options.startup),
+        options.startup.successes if options.startup.test is not None else 0,
+        options.log,
     )
+
+
+def _startup(options: StartupOptions) -> HealthCheck | None:
+    args = _args(options.test)
+    if not args:
+        return None
+    on_failure = RESTART if options.retries else NONE
+    return HealthCheck(args, options.interval, options.timeout, 0.0, options.retries, on_failure)
 
 
 def _args(test: object) -> tuple[str, ...]:
@@ -107,16 +150,10 @@ def parse_test(text: str) -> tuple[str, ...]:
     return tuple(words) if words[0] in {"CMD", "CMD-SHELL", "NONE"} else ("CMD", *words)
 
 
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration as Go writes it, such as `1m30s`, `500ms` or `0`. Raises UsageError."""
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
-    if (text != "0" and re.fullmatch(f"(?:{_PART})+", text) is None) or seconds > _LONGEST:
-        raise _refused(text, "not a duration", "write for example 30s, 1m30s or 500ms")
-    return seconds
-
-
 def parse_interval(text: str) -> float:
     """Return the seconds of `--health-interval`; 0 for `disable`. Raises UsageError."""
+    from arstore.runtime.spec.moments import parse_duration
+
     return 0.0 if text == "disable" else parse_duration(text)
 
 

@@ -17,6 +17,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from arstore.linux.isolation.mapping import IdRange
     from arstore.runtime.spec.defaults import Json
 
 _SHARED_MEMORY = ("shmall", "shmmax", "shmmni", "shm_rmid_forced")
@@ -38,6 +39,9 @@ class Isolation(NamedTuple):
     """The control group above the container's, an absolute path; "" for arstore's own."""
     personality: str = ""
     """An execution domain of personality(2): LINUX or LINUX32."""
+    uids: tuple[IdRange, ...] = ()
+    """The users of the container's own user namespace; () for the host's namespace."""
+    gids: tuple[IdRange, ...] = ()
 
 
 def parse_namespace(name: str, text: str, kinds: Iterable[str]) -> str:
@@ -57,7 +61,8 @@ def parse_namespace(name: str, text: str, kinds: Iterable[str]) -> str:
     if kind in {"container", "ns", "pod"}:
         raise refused(f"{name}={text}", "is not supported: a container cannot join another one's namespaces")
     if name == "--userns":
-        raise refused(f"{name}={text}", "is not supported: containers have no user namespace", "use --userns=host")
+        why = "is not supported: a container's ids are those of the host, or as --uidmap says"
+        raise refused(f"{name}={text}", why, "use --userns=host, or --uidmap")
     raise refused(f"{name}={text}", "not a kind of namespace", f"use one of {', '.join(taken)}")
 
 
@@ -118,6 +123,8 @@ def namespaces(network: str, isolation: Isolation | None = None, joined: str = "
         kinds.append("uts")
     if network != "host":
         kinds.append("network")
+    if how.uids:
+        kinds.append("user")
     if how.cgroup != "host" and os.path.exists("/proc/self/ns/cgroup"):
         kinds.append("cgroup")
     found: list[Json] = [{"type": kind} for kind in kinds]

@@ -9,11 +9,12 @@ import re
 import resource
 from typing import TYPE_CHECKING
 
+from arstore.errors import RuntimeFailedError
 from arstore.runtime.spec.sizes import refused as _refused
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from arstore.runtime.spec.defaults import Json
 
@@ -49,10 +50,27 @@ def parse_ulimit(text: str) -> Ulimit:
     return limit
 
 
+def parse_ulimits(texts: Iterable[str]) -> tuple[Ulimit, ...]:
+    """Return the limits of `--ulimit`; `host` stands for all those of this process, and later words win.
+
+    Raises UsageError.
+    """
+    found: list[Ulimit] = []
+    for text in texts:
+        found += _own_limits() if text == "host" else [parse_ulimit(text)]
+    return tuple(found)
+
+
+def _own_limits() -> Iterator[Ulimit]:
+    for kind in sorted(_KINDS):
+        soft, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{kind.upper()}"))
+        yield Ulimit(kind, *(_UNLIMITED if one == resource.RLIM_INFINITY else one for one in (soft, hard)))
+
+
 def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
     """Return the `process.rlimits` of config.json; *most_files* is the limit of open files unless *limits* has one.
 
-    Raises UsageError for a limit that this process may not set.
+    Raises RuntimeFailedError for a limit that this process may not set, and so no runtime either.
     """
     found = {"nofile": Ulimit("nofile", most_files, most_files)}
     for limit in limits:
@@ -60,7 +78,7 @@ def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
         _, own = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.kind.upper()}"))
         if own != resource.RLIM_INFINITY and limit.hard > own and not may_raise_limits():
             text = f"{limit.kind}={_shown_number(limit.soft)}:{_shown_number(limit.hard)}"
-            raise _refused(text, f"this process may set at most {own}")
+            raise RuntimeFailedError(text, f"this process may set at most {own}")
     return [{"type": f"RLIMIT_{one.kind.upper()}", "hard": one.hard, "soft": one.soft} for one in found.values()]
 
 

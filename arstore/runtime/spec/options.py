@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
-from arstore.runtime.spec.accounts import Accounts
 from arstore.runtime.spec.defaults import SHM_SIZE
-from arstore.runtime.spec.health import RESTART, HealthOptions
+from arstore.runtime.spec.health import HealthOptions
+from arstore.runtime.spec.identity.accounts import Accounts
 from arstore.runtime.spec.isolation import Isolation
 from arstore.runtime.spec.mounts.volume import Volume as Volume
 from arstore.runtime.spec.nets.values import Link, NameFiles
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.mounts.filesystems import Tmpfs
     from arstore.runtime.spec.nets.kinds import Network
+    from arstore.runtime.spec.rights.cdi import Hook
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
@@ -51,6 +52,8 @@ class RunOptions(NamedTuple):
     volumes: tuple[Volume, ...] = ()
     volumes_from: tuple[str, ...] = ()
     """Containers whose volumes are mounted too, each with `:ro` if need be; none once a request is settled."""
+    requires: tuple[str, ...] = ()
+    """Containers that are started before this one; ids once a request is settled."""
     memory: int | None = None
     """Bytes."""
     cpus: float | None = None
@@ -85,7 +88,7 @@ class RunOptions(NamedTuple):
     annotations: Mapping[str, str] = MappingProxyType({})
     """Annotations of config.json for runtimes and hooks; these override those from labels."""
     inherited_env: tuple[str, ...] = ()
-    """`NAME=VALUE` that those of the image override: of `--env-host` and `--http-proxy`."""
+    """`NAME=VALUE` that those of the image override: of `--http-proxy`."""
     merged_env: tuple[str, ...] = ()
     """`NAME=VALUE` with references to the image's variables, such as `PATH=${PATH}:/x`."""
     unset: tuple[str, ...] = ()
@@ -101,19 +104,27 @@ class RunOptions(NamedTuple):
     init_path: str = ""
     """The host's program for `init`; "" for the first one that is installed."""
     hooks_dirs: tuple[str, ...] = ()
+    device_hooks: tuple[Hook, ...] = ()
+    """Programs of the host that devices need."""
+    chroot_dirs: tuple[str, ...] = ()
+    """Directories in the container that get the files of names in their /etc too."""
     log: LogOptions = LogOptions()
     """Where the output of a detached container goes."""
     preserved_fds: tuple[int, ...] = ()
     """Descriptors of the caller that the container's process gets under the same numbers."""
+    id_file: str = ""
+    """An absolute path that has got the container's id."""
     pid_file: str = ""
     """An absolute path that gets the number of the container's process while it runs."""
+    launcher_pid_file: str = ""
+    """An absolute path that gets the number of the container's launcher."""
     restart: Restart = Restart()
     health: HealthOptions = HealthOptions()
 
     @property
     def restarts(self) -> bool:
         """Whether the launcher may start the container again after its end."""
-        return self.restart.is_active or self.health.on_failure == RESTART
+        return self.restart.is_active or self.health.restarts
 
     def capabilities(self, available: int) -> tuple[str, ...]:
         """Return the container's capabilities, out of the bit mask *available*.

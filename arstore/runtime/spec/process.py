@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from arstore.runtime.spec.defaults import Json
+    from arstore.runtime.spec.identity.users import User
     from arstore.runtime.spec.image_files import RootDirectory
     from arstore.runtime.spec.limits import Ulimit
     from arstore.runtime.spec.options import RunOptions
-    from arstore.runtime.spec.users import User
 
 
 EVERY = "*"
@@ -75,6 +75,25 @@ def environment(
             found[name] = value
     found.setdefault("HOME", home)
     return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def container_environment(image: Iterable[str], options: RunOptions, *, home: str, hostname: str) -> tuple[str, ...]:
+    """Return the environment of a container's own process, from the variables of its *image* and its options.
+
+    Raises ImageConfigError.
+    """
+    image, unset = tuple(image), options.unset
+    return environment(
+        without(defaults.VARIABLES, unset),
+        options.inherited_env,
+        without(image, unset),
+        merged(options.merged_env, image),
+        options.env,
+        home=home,
+        hostname=hostname,
+        tty=options.tty,
+        unset=unset,
+    )
 
 
 def without(variables: Iterable[str], unset: Iterable[str]) -> list[str]:
@@ -157,7 +176,7 @@ def checked(text: str, what: str) -> str:
 
 
 def process_section(process: Process, options: RunOptions) -> Json:
-    """Return the JSON object. Raises UsageError for a limit that this process may not set."""
+    """Return the JSON object. Raises RuntimeFailedError for a limit that this process may not set."""
     found = {
         "terminal": process.tty,
         **identity_section(

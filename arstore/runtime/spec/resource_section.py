@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.options import RunOptions
     from arstore.runtime.spec.resources import DeviceRule, Resources
 
-_CPU_PERIOD = 100_000
+CPU_PERIOD = 100_000
+"""Microseconds; of `--cpus`."""
 
 
 def resources(options: RunOptions, limits: frozenset[str]) -> Json:
@@ -41,7 +42,7 @@ def resources(options: RunOptions, limits: frozenset[str]) -> Json:
         "mems": more.cpuset_mems or None,
     }
     if options.cpus is not None:
-        cpu |= {"quota": max(1000, round(options.cpus * _CPU_PERIOD)), "period": _CPU_PERIOD}
+        cpu |= {"quota": max(1000, round(options.cpus * CPU_PERIOD)), "period": CPU_PERIOD}
     for name, part in {"memory": _memory(options, limits), "cpu": cpu, "blockIO": _block_io(more, limits)}.items():
         given = {key: value for key, value in part.items() if value is not None}
         if given:

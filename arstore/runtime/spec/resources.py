@@ -9,7 +9,7 @@ import os
 import re
 import stat
 
-from arstore.errors import NotFoundError
+from arstore.errors import NotFoundError, RuntimeFailedError
 from arstore.runtime.spec.sizes import LARGEST, parse_size, refused, shown
 from arstore.values import NamedTuple
 
@@ -73,10 +73,10 @@ class Resources(NamedTuple):
 
 
 def parse_memory(text: str) -> int:
-    """Return a memory limit in bytes, at least LEAST_MEMORY. Raises UsageError."""
+    """Return a memory limit in bytes. Raises UsageError; RuntimeFailedError for one in which no runtime works."""
     size = parse_size(text)
     if size < LEAST_MEMORY:
-        raise refused(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
+        raise RuntimeFailedError(shown(text), f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
     return size
 
 

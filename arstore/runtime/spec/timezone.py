@@ -1,8 +1,8 @@
 """`--tz`: the time zone of a container.
 
-Its /etc/localtime becomes a link to the image's description of the zone, as in podman, or a copy of the host's if the
-image has none. Both are written to the container, not mounted: the image's /etc/localtime is usually a link itself, and
-a mount would cover its target.
+Its /etc/localtime becomes a link to the image's description of the zone, as in podman. If the image has none, a copy of
+the host's is mounted there; where the image's /etc/localtime is a link, the copy is written to the container instead,
+because a mount would cover the link's target.
 """
 
 from __future__ import annotations
@@ -35,30 +35,40 @@ def check_timezone(name: str) -> str:
     return name
 
 
-def set_timezone(name: str, root: RootDirectory) -> None:
+def set_timezone(name: str, root: RootDirectory) -> bytes | None:
     """Set the time zone with this checked *name* in *root*; do nothing if it has no /etc.
 
-    Raises UsageError, HostError, OSError.
+    Return the content of a file to be mounted at PLACE, if that is necessary. Raises UsageError, HostError, OSError.
     """
     about = root.stat("/etc")
     if about is None or not stat.S_ISDIR(about.st_mode):
-        return
+        return None
     target = "" if name == LOCAL else f"{_ZONES}/{name}"
     known = root.stat(target) is not None if target else False
     data = b"" if known else zone_file(name)
     directory = root.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
+        if not known and not _is_link("localtime", directory):
+            return data
         with suppress(FileNotFoundError):
             os.unlink("localtime", dir_fd=directory)
         if known:
             os.symlink(f"..{target}", "localtime", dir_fd=directory)
-            return
+            return None
         fd = os.open("localtime", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directory)
         with open(fd, "wb") as file:
             os.fchmod(fd, 0o644)
             file.write(data)
+        return None
     finally:
         os.close(directory)
+
+
+def _is_link(name: str, directory: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def zone_file(name: str) -> bytes:

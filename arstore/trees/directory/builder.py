@@ -51,6 +51,15 @@ class DirectoryBuilder:
         self._opaque = opaque
         self._extraction = Extraction(self._root, metadata, recorder=self._recorder, allowance=allowance, room=room)
 
+    @property
+    def latest(self) -> int:
+        """See `TreeBuilder`."""
+        return self._extraction.latest
+
+    @latest.setter
+    def latest(self, inode: int) -> None:
+        self._extraction.latest = inode
+
     def answer_links(self, answer: Callable[[Entry], bool]) -> None:
         """See `TreeBuilder`."""
         self._extraction.answer_links(answer)

@@ -55,6 +55,8 @@ class Extraction(Placement):
         self.descriptors = Descriptors(self._unlink, self.count_inode)
         self._room = room
         self._recorder = recorder
+        self.latest = -1
+        """The inode number of the last regular file that was recorded."""
         _end_inheritance(root_fd)
 
     def count_inode(self) -> None:
@@ -130,6 +132,7 @@ class Extraction(Placement):
             recorder.add_attributed(node, name, kind, entry, data, os.fstat(fd), fd)
         else:
             recorder.add(node, name, kind, entry, entry.size, data)
+        self.latest = os.fstat(fd).st_ino
 
     def _record_name(
         self, node: DirectoryNode, name: bytes, kind: bytes, entry: Entry, size: int = 0, data: bytes = b""

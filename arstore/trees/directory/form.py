@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from arstore.linux.isolation.user_namespace import IdMaps
     from arstore.tar.steps import Steps
+    from arstore.trees.contents.row import Row
     from arstore.trees.directory.builder import DirectoryBuilder
     from arstore.trees.folders import Folder
     from arstore.trees.format import Made
@@ -46,7 +47,11 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class DirectoryFormat:
     """Trees of extracted files, in the form *properties*; *maps* are the ids of a user namespace, None for the host."""
 
-    modules: tuple[str, ...] = ("arstore.trees.directory.builder", "arstore.trees.directory.mapped")
+    modules: tuple[str, ...] = (
+        "arstore.trees.directory.builder",
+        "arstore.trees.directory.contents",
+        "arstore.trees.directory.mapped",
+    )
 
     def __init__(self, properties: Properties = DIRECTORY, maps: IdMaps | None = None) -> None:
         self.name = properties.name
@@ -113,6 +118,12 @@ class DirectoryFormat:
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def rows(self, tree_fd: int) -> Iterator[Row]:
+        """Yield a row for each name in the tree. Raises OSError."""
+        from arstore.trees.directory.contents import rows
+
+        return rows(tree_fd)
 
     def folders(self, tree_fd: int) -> Folder:
         """Return the root directory, with the bytes of the files in each directory. Raises OSError."""

@@ -36,7 +36,7 @@ def archive(tmp_path_factory):
 def program(tmp_path, archive):
     made = Arstore(tmp_path / "root", tmp_path / "run")
     assert made.run("import", archive).status == 0
-    if made.run("run", "box:1", "true").status == 125:
+    if made.run("run", "box:1", "true").status in {125, 126}:
         pytest.skip("containers do not run here")
     yield made
     for one in made.run("ps", "--all", "--json").json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ from support import programs
 from support.cli import Arstore
 from support.waiting import eventually
 
-from arstore.cli.containers.moments import parse_moment
-from arstore.errors import UsageError
 from arstore.runtime.stdio.logs import log_time
 
 
@@ -36,26 +33,6 @@ def running(box):
     yield Arstore(box.root, box.runroot)
     for one in box.ok("ps", "-a", "--json").json:
         box("container", "rm", "--force", "-t", "0", one["id"])
-
-
-def test_moments():
-    now = time.time()
-    assert parse_moment("1700000000.25", "--since") == 1700000000.25
-    assert parse_moment("2023-11-14T22:13:20Z", "--since") == 1700000000
-    assert parse_moment("2023-11-14T23:13:20.123456789+01:00", "--since") == pytest.approx(1700000000.123456)
-    assert parse_moment("2023-11-14", "--since") < 1700000000 + 86400
-    assert now - 5401 < parse_moment("1h30m", "--since") < now - 5390
-    assert now - 1 < parse_moment("300ms", "--since") < now + 1
-    assert parse_moment("-1h", "--until") > now + 3500
-
-
-@pytest.mark.parametrize("text", ["", "abc", "10", "1x", "m", "2023-13-01", "1h-3m", "\x1b[1m"])
-def test_moments_that_are_none(text):
-    if text == "10":
-        assert parse_moment(text, "--since") == 10
-        return
-    with pytest.raises(UsageError, match="--since"):
-        parse_moment(text, "--since")
 
 
 def test_which_lines(box, written):

@@ -234,7 +234,7 @@ class TestContainers:
 
     def test_a_timeout(self, box):
         result = box("run", "--json", "--timeout", "0.3", "--stop-timeout", "0.5", "box:1", "sleep", "60")
-        assert result.status == 125
+        assert result.status == 255
         assert result.error["kind"] == "PipelineTimeout"
         assert box.ok("ps", "-a", "--json").json == []
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import glob
 import json
 import os
+import resource
 import subprocess
+import time
 
 import pytest
 
 from arstore.runtime.spec.command import DEFAULT_PATH
 
 ROOT = "root:x:0:0:root:/:/bin/sh\n"
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 OWN = "1234:*:1234:77:container user:/:/bin/sh\n"
 
 
@@ -36,6 +39,15 @@ def ran(program, *words, script, status=0, **variables):
         ((), "echo $http_proxy", "proxy\n"),
         (("-e", "http_proxy=other"), "echo $http_proxy", "other\n"),
         (("--env-host", "-e", "ONE=2"), "echo $ONE $TWO", "2 two\n"),
+        (("-e", "TW*", "-e", "ONE"), "echo $ONE $TWO $http_proxy", "1 two proxy\n"),
+        (("--chrootdirs", "/empty"), "grep -c localhost /empty/etc/hosts", "2\n"),
+        (("--seccomp-policy=default", "--disable-content-trust", "--shm-size-systemd", "1m"), "echo yes", "yes\n"),
+        (("--ulimit", "nofile=50", "--ulimit", "host"), "ulimit -n", f"{FILES}\n"),
+        ((), "echo $container; cat /run/.containerenv; cat /proc/sys/net/ipv4/ping_group_range", "oci\n0\t0\n"),
+        (("--unsetenv", "container"), "echo $container", "\n"),
+        (("--read-only",), "echo x 2>/dev/null >/etc/hosts || echo no", "no\n"),
+        (("-v", "/tmp:/empty/new", "-w", "/empty/new/"), "pwd", "/empty/new\n"),
+        (("-u", "5", "--passwd-entry", "me:x:5:6::/data:/bin/sh"), "id -g; echo $HOME", "6\n/data\n"),
         (("-u", "1234:77"), "cat /etc/passwd; id -u; id -g", f"{ROOT}{OWN}1234\n77\n"),
         (("-u", "1234", "--passwd=false"), "cat /etc/passwd", ROOT),
         (("--ipc", "none"), "ls /dev/shm 2>/dev/null; echo $?", "1\n"),
@@ -64,7 +76,8 @@ def test_namespaces_of_the_host(program):
         own = os.readlink(f"/proc/self/ns/{kind}")
         option = {"cgroup": "cgroupns"}.get(kind, kind)
         assert ran(program, f"--{option}", "host", script=f"ls -l /proc/self/ns/{kind}").strip().endswith(own)
-        assert not ran(program, script=f"ls -l /proc/self/ns/{kind}").strip().endswith(own)
+        private = ("--cgroupns", "private") if kind == "cgroup" else ()
+        assert not ran(program, *private, script=f"ls -l /proc/self/ns/{kind}").strip().endswith(own)
     assert ran(program, "--uts", "host", script="hostname") == f"{os.uname().nodename}\n"
 
 
@@ -81,6 +94,39 @@ def test_files_for_ids(program, tmp_path):
         assert "symbolic link" in program.run("run", option, tmp_path / "link", "box:1", "true").err
     assert cid.read_text() == "one"
     assert [one["id"] for one in program.run("ps", "--all", "--json").json] == ["one"]
+
+
+def test_the_number_of_a_process_that_ends_at_once(program, tmp_path):
+    words = ("--pidfile", tmp_path / "pid", "--conmon-pidfile", tmp_path / "launcher")
+    assert program.run("run", *words, "box:1", "true").status == 0
+    assert int((tmp_path / "pid").read_text()) > 0
+    assert int((tmp_path / "launcher").read_text()) > 0
+
+
+def test_set_user_id_counts_in_paths_of_run_unless_it_is_refused(program, tmp_path):
+    for options, expected in (("", False), (":nosuid,nodev", True)):
+        done = ran(program, "-v", f"{tmp_path}:/empty{options}", script="grep ' /empty ' /proc/self/mountinfo")
+        assert ("nosuid,nodev" in done) == expected
+
+
+def test_a_container_starts_those_that_it_requires(program):
+    program.run("create", "--name", "one", "box:1", "sleep", "60")
+    assert program.run("run", "--requires", "nothing", "box:1", "true").status == 125
+    program.run("create", "--name", "two", "--requires", "one", "box:1", "sleep", "60")
+    assert program.run("ps", "--json").json == []
+    assert program.run("container", "rm", "one").status == 7
+    assert program.run("start", "two").status == 0
+    assert sorted(one["id"] for one in program.run("ps", "--json").json) == ["one", "two"]
+
+
+def test_a_startup_check_starts_the_container_again(program):
+    check = ("--health-cmd", "true", "--health-startup-cmd", "false", "--health-startup-interval", "100ms")
+    words = ("--health-startup-retries", "1", "--stop-timeout", "0", "--name", "one")
+    program.run("run", "-d", *check, *words, "box:1", "sleep", "60")
+    until = time.monotonic() + 30
+    while not program.run("ps", "--all", "--json").json[0]["restarts"] and time.monotonic() < until:
+        time.sleep(0.1)
+    assert program.run("ps", "--all", "--json").json[0]["restarts"]
 
 
 def test_a_container_is_replaced(program):

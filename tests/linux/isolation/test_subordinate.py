@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from arstore.linux.isolation.subordinate import granted
+from arstore.linux.isolation.subordinate import first_free, granted
 
 
 @pytest.fixture
@@ -65,3 +65,9 @@ def test_a_service_is_asked(etc, tmp_path, monkeypatch):
 def test_without_the_program_the_files_count(etc, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert granted("uid", 1000, "ann", etc(subuid="ann:1:1\n", nsswitch_conf="subid: sss\n")) == [(1, 1)]
+
+
+def test_the_first_free_id(etc, tmp_path):
+    assert first_free(100_000, str(tmp_path)) == 100_000
+    place = etc(subuid="ann:100000:65536\nbob:7:1\nbad:x:1\nshort:1\n", subgid="ann:300000:10\n")
+    assert first_free(100_000, place) == 300_010

@@ -129,6 +129,11 @@ def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
     return prepare
 
 
+def _trimmed(box: Box) -> None:
+    _with("big")(box)
+    box.ok("trim")
+
+
 def _with_volume(box: Box) -> None:
     box.ok("volume", "create", "data")
     (box.root / "volumes/data/data/file").write_bytes(_noise(5000, 9))
@@ -298,6 +303,8 @@ def scenarios() -> list[Scenario]:
     runs = {"needs_runtime": True, "atomic": False}
     repair: Words = ("check", "--repair")
     mount_rw: Words = ("mount", "--rw", "--name", "work", "app:1")
+    # Trees of the images that are there have to go for this one, and enough of them can.
+    in_budget: Words = ("import", "--max-size", "2600k", _archive("signed"))
     load: Words = ("load", "-i", "{place}/archives/pipeline.tar.gz")
     found = [
         Scenario("import", ("import", _archive("big"))),
@@ -311,7 +318,12 @@ def scenarios() -> list[Scenario]:
         Scenario("import-plain", ("import", "{place}/archives/docker.tar")),
         Scenario("trim", ("trim",), _with("big", "docker"), atomic=False),
         Scenario("trim-to-size", ("trim", "--free", "1k"), _with("big", "docker"), atomic=False, goes_on=True),
-        Scenario("build-trimmed", ("mount", "app:1"), _with("big"), (("trim",),), (_UMOUNT,), **mounted),
+        Scenario("prune", ("prune", "--unused-for", "0s"), _with("big", "next", "signed"), (("protect", "app:2"),)),
+        Scenario("protect", ("protect", "app:1"), _with("big")),
+        Scenario("unprotect", ("unprotect", "app:1"), _with("big"), (("protect", "app:1"),)),
+        Scenario("import-joined", ("import", "{place}/archives/docker.tar"), _with("big")),
+        Scenario("import-in-budget", in_budget, _with("big", "docker"), atomic=False),
+        Scenario("build-trimmed", ("mount", "app:1"), _trimmed, ending=(_UMOUNT,), **mounted),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
         Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),

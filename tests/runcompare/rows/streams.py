@@ -109,6 +109,7 @@ def _variables() -> list[Row]:
         "--init --pid host",
     )
     cases = (
+        ("the default network", "bare --rm plain probe"),
         ("rich", "run rich"),
         ("rich with arguments", "run rich one 'two three'"),
         ("rich with --entrypoint", "run --entrypoint echo rich one"),

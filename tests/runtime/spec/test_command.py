@@ -123,5 +123,5 @@ def test_a_command_that_cannot_be_read_is_not_guessed():
 def test_no_command_at_all():
     config = ImageConfig(b"", Platform("linux", "amd64"), (), entrypoint=("e",))
     for options in (RunOptions(entrypoint=()),):
-        with pytest.raises(ImageConfigError):
+        with pytest.raises(CommandNotFoundError):
             container_args(config, options)

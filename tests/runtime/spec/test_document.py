@@ -9,13 +9,13 @@ from arstore.errors import ArstoreError, ImageConfigError
 from arstore.oci.config import ImageConfig
 from arstore.oci.platform import Platform
 from arstore.runtime.spec.document import Surroundings, build_spec, image_annotations
+from arstore.runtime.spec.identity.users import User
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.mounts.section import image_volumes
 from arstore.runtime.spec.options import RunOptions, Volume
 from arstore.runtime.spec.process import Process, environment, working_directory
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import Security
-from arstore.runtime.spec.users import User
 
 ALICE = User(1000, 1001, (50,), "alice", "/home/alice")
 

@@ -10,7 +10,6 @@ from arstore.runtime.spec.health import (
     HealthOptions,
     health_check,
     no_check,
-    parse_duration,
     parse_interval,
     parse_test,
 )
@@ -37,19 +36,6 @@ def test_commands(text, test):
 def test_commands_that_are_none(text):
     with pytest.raises(UsageError):
         parse_test(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("1m30s", 90), ("1.5h", 5400), ("500ms", 0.5), ("0", 0), ("0s", 0)]
-)
-def test_durations(text, seconds):
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "3", "3x", "-1s", "s", "1s 2s", "999999999999h", "nan"])
-def test_durations_that_are_none(text):
-    with pytest.raises(UsageError):
-        parse_duration(text)
 
 
 def test_intervals():

@@ -16,6 +16,7 @@ from arstore.runtime.spec import limits, users
 from arstore.runtime.spec import process as processes
 from arstore.runtime.spec.devices import HostDevice, parse_device
 from arstore.runtime.spec.document import Surroundings, build_spec
+from arstore.runtime.spec.identity.users import User, require_mapped
 from arstore.runtime.spec.isolation import Isolation
 from arstore.runtime.spec.limits import parse_ulimit, rlimits
 from arstore.runtime.spec.nets import ports
@@ -24,7 +25,6 @@ from arstore.runtime.spec.process import Process, settable_oom_score
 from arstore.runtime.spec.resource_section import undelegated
 from arstore.runtime.spec.resources import DeviceNumber, Resources
 from arstore.runtime.spec.rights.security import Security
-from arstore.runtime.spec.users import User, require_mapped
 
 MANY = maps_for(1000, 1000, [(100000, 65536)], [(100000, 65536)])
 SINGLE = maps_for(1000, 1000, (), ())

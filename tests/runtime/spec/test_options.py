@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arstore.errors import ArstoreError, UsageError
+from arstore.errors import ArstoreError, RuntimeFailedError, UsageError
 from arstore.runtime.spec.mounts.mount_option import parse_mount
 from arstore.runtime.spec.mounts.volume import parse_volume
 from arstore.runtime.spec.options import check_hostname, parse_env
@@ -45,7 +45,7 @@ def test_any_text_gives_a_value_or_an_error_of_ours(text):
 
 def test_memory_has_a_floor():
     assert parse_memory("6m") == 6 << 20
-    with pytest.raises(UsageError):
+    with pytest.raises(RuntimeFailedError):
         parse_memory("6")
 
 

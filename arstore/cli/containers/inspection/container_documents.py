@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from arstore.cli.containers.inspection.host_config import exposed_ports, host_config, mount_words, plain, port_map
 from arstore.cli.containers.inspection.ps import summary
 from arstore.cli.containers.inspection.ps_fields import podmans_status
 from arstore.cli.terminal.formats.values import Fields, Twofold
@@ -15,10 +16,9 @@ from arstore.cli.terminal.spans import go_time, rfc_time
 
 if TYPE_CHECKING:
     from arstore.runtime.inspection.about import About, Mounted
-    from arstore.runtime.spec.mounts.filesystems import Tmpfs
+    from arstore.runtime.spec.health import HealthCheck
 
 _BILLION = 1_000_000_000
-_PERIOD = 100_000
 
 
 def document(about: About, size: int | None = None) -> dict[str, Any]:
@@ -64,17 +64,20 @@ def document(about: About, size: int | None = None) -> dict[str, Any]:
         "read_only": options.read_only,
     }
     found["mounts"] = [one._asdict() for one in about.mounts]
-    found["devices"] = [_plain(one) for one in options.devices]
+    found["devices"] = [plain(one) for one in options.devices]
     found["network"] = options.network
+    found["ports"] = [one._asdict() for one in options.link.ports]
+    found["names"] = {
+        "hosts": list(options.names.hosts),
+        "servers": list(options.names.servers),
+        "searches": list(options.names.searches),
+        "options": list(options.names.options),
+    }
     found["can_be_started"] = request is not None
     found["health_log"] = [] if about.health is None else [one._asdict() for one in about.health.log]
     if size is not None:
         found["size"] = size
     return found
-
-
-def _plain(value: object) -> object:
-    return dict(value._asdict()) if hasattr(value, "_asdict") else value
 
 
 def fields(about: About, size: int | None = None) -> Fields:
@@ -101,8 +104,8 @@ def fields(about: About, size: int | None = None) -> Fields:
         MountLabel="",
         ProcessLabel="",
         AppArmorProfile="",
-        EffectiveCaps=[f"CAP_{name}" for name in map(_bare, about.effective_capabilities)],
-        BoundingCaps=[f"CAP_{name}" for name in map(_bare, about.effective_capabilities)],
+        EffectiveCaps=[f"CAP_{name}" for name in about.effective_capabilities],
+        BoundingCaps=[f"CAP_{name}" for name in about.effective_capabilities],
         ExecIDs=[],
         GraphDriver=Fields(Name="overlay", Data={"UpperDir": container.upper, "WorkDir": container.work}),
         Mounts=[_mount(one) for one in about.mounts if one.kind != "tmpfs"],
@@ -111,16 +114,12 @@ def fields(about: About, size: int | None = None) -> Fields:
         Namespace="",
         IsInfra=False,
         Config=_config(about),
-        HostConfig=_host_config(about),
+        HostConfig=host_config(about),
     )
     if size is not None:
         found["SizeRw"] = size
         found["SizeRootFs"] = size + (0 if about.image is None else about.image.record.size)
     return found
-
-
-def _bare(name: str) -> str:
-    return name.removeprefix("CAP_")
 
 
 def _time(seconds: float | None) -> Twofold:
@@ -160,6 +159,14 @@ def _health(about: About) -> Fields:
     return Fields(Status=health.status, FailingStreak=health.failing, Log=log)
 
 
+def _check(check: HealthCheck | None) -> Fields | None:
+    if check is None:
+        return None
+    times = {"Interval": check.interval, "Timeout": check.timeout, "StartPeriod": check.start_period}
+    nanoseconds = {name: round(seconds * _BILLION) for name, seconds in times.items()}
+    return Fields(Test=["CMD", *check.args], Retries=check.retries, **nanoseconds)
+
+
 def _exit_code(about: About) -> int:
     if about.state is None or about.state.is_running:
         return 0
@@ -177,7 +184,8 @@ def _cgroup(about: About) -> str:
 
 
 def _mount(one: Mounted) -> Fields:
-    propagation = next((word for word in one.options if "private" in word or "slave" in word), "rprivate")
+    words = mount_words(one)
+    propagation = next(word for word in words if "private" in word or "slave" in word)
     names = {"Name": one.name} if one.kind == "volume" else {}
     return Fields(
         Type=one.kind,
@@ -186,7 +194,7 @@ def _mount(one: Mounted) -> Fields:
         Destination=one.destination,
         Driver="local" if one.kind == "volume" else "",
         Mode="",
-        Options=["nosuid", "nodev", "rbind", *(word for word in one.options if word != propagation)],
+        Options=[word for word in words if word not in {propagation, "ro", "rw"}],
         RW=not one.read_only,
         Propagation=propagation,
     )
@@ -206,7 +214,7 @@ def _network(about: About) -> Fields:
         MacAddress="",
         Bridge="",
         SandboxID="",
-        Ports={},
+        Ports=port_map(about),
         SandboxKey=f"/proc/{pid}/ns/net" if pid else "",
         Networks={network: Fields(NetworkID=network, IPAddress="", Gateway="", MacAddress="")},
     )
@@ -235,84 +243,15 @@ def _config(about: About) -> Fields:
         Labels=about.labels,
         Annotations=dict(options.annotations),
         StopSignal=about.stop_signal,
-        Healthcheck=None if config is None or config.healthcheck is None else dict(config.healthcheck),
+        Healthcheck=_check(about.health_check),
+        StartupHealthCheck=None if about.health_check is None else _check(about.health_check.startup),
+        HealthcheckOnFailureAction=options.health.on_failure,
+        HealthLogDestination=options.health.log.directory or "local",
+        HealthcheckMaxLogCount=options.health.log.results,
+        HealthcheckMaxLogSize=options.health.log.size,
+        ExposedPorts=exposed_ports(about) or None,
         StopTimeout=int(options.stop_timeout),
         Timeout=int((about.request.timeout if about.request is not None else None) or 0),
-        Umask="0022",
+        Umask=f"{options.umask:04o}",
         CreateCommand=None,
     )
-
-
-def _host_config(about: About) -> Fields:
-    options, security = about.options, about.options.security
-    quota = 0 if options.cpus is None else max(1000, round(options.cpus * _PERIOD))
-    return Fields(
-        Binds=[_bind(one) for one in about.mounts if one.kind != "tmpfs"],
-        CgroupMode="private",
-        Cgroups="default" if options.cgroups else "disabled",
-        ContainerIDFile="",
-        LogConfig=Fields(Type="json-file", Config=None, Path=os.path.join(about.container.path, "log"), Size=""),
-        NetworkMode=options.network,
-        PortBindings={},
-        RestartPolicy=Fields(Name=options.restart.policy, MaximumRetryCount=options.restart.most),
-        AutoRemove=about.request is not None and about.request.remove,
-        Annotations=dict(options.annotations),
-        VolumeDriver="",
-        VolumesFrom=None,
-        CapAdd=[f"CAP_{_bare(name)}" for name in security.added],
-        CapDrop=[f"CAP_{_bare(name)}" for name in security.dropped],
-        Dns=list(getattr(options, "dns", ())),
-        DnsOptions=list(getattr(options, "dns_options", ())),
-        DnsSearch=list(getattr(options, "dns_search", ())),
-        ExtraHosts=list(getattr(options, "hosts", ())),
-        GroupAdd=list(options.groups),
-        IpcMode=options.isolation.ipc,
-        PidMode="private",
-        UTSMode=options.isolation.uts,
-        UsernsMode="",
-        OomScoreAdj=options.oom_score_adj or 0,
-        Privileged=security.privileged,
-        PublishAllPorts=False,
-        ReadonlyRootfs=options.read_only,
-        SecurityOpt=_security(about),
-        Tmpfs={one.destination: _tmpfs(one) for one in options.tmpfs},
-        ShmSize=options.shm_size,
-        Runtime="oci",
-        Init=options.init,
-        CpuShares=0,
-        Memory=options.memory or 0,
-        MemorySwap=_swap(about),
-        MemoryReservation=0,
-        MemorySwappiness=-1,
-        NanoCpus=0 if options.cpus is None else round(options.cpus * _BILLION),
-        CpuPeriod=_PERIOD if quota else 0,
-        CpuQuota=quota,
-        CpusetCpus=options.resources.cpuset_cpus,
-        CpusetMems="",
-        Devices=[_plain(one) for one in options.devices],
-        OomKillDisable=False,
-        PidsLimit=about.pids_limit,
-        Ulimits=[Fields(Name=f"RLIMIT_{one.kind.upper()}", Soft=one.soft, Hard=one.hard) for one in options.ulimits],
-    )
-
-
-def _swap(about: About) -> int:
-    given = about.options.resources.memory_swap
-    return given if isinstance(given, int) else 2 * (about.options.memory or 0)
-
-
-def _security(about: About) -> list[str]:
-    security = about.options.security
-    found = ["no-new-privileges"] if security.no_new_privileges else []
-    found += [f"seccomp={security.seccomp}"] if security.seccomp else []
-    found += [f"unmask={':'.join(security.unmasked)}"] if security.unmasked else []
-    return found + ([f"mask={':'.join(security.masked)}"] if security.masked else [])
-
-
-def _bind(one: Mounted) -> str:
-    words = ["ro" if one.read_only else "rw", "rprivate", "nosuid", "nodev", "rbind"]
-    return f"{one.name or one.source}:{one.destination}:{','.join(words)}"
-
-
-def _tmpfs(one: Tmpfs) -> str:
-    return ",".join(one.options)

@@ -84,13 +84,18 @@ def fields_of(about: About, size: int | None, *, whole: bool) -> Fields:
         Pod="",
         PodName="",
         IsInfra=False,
-        CIDFile="",
+        CIDFile=about.options.id_file,
     )
 
 
 def ports(about: About) -> str:
     """Return the published ports, as podman writes them."""
-    return ", ".join(str(port) for port in getattr(about.options, "ports", ()))
+    found = about.options.link.ports
+    if not found:
+        return ""
+    from arstore.runtime.spec.nets.ports import shown_ports
+
+    return shown_ports(found)
 
 
 def entry(about: About, size: int | None) -> dict[str, Any]:

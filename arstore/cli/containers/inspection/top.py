@@ -82,8 +82,8 @@ def _names(store: Store, container: Container) -> Names:
     from arstore.cli.containers.inspection.top_columns import Names
     from arstore.runtime.copying.root import opened_root
     from arstore.runtime.inspection.processes import uptime
+    from arstore.runtime.spec.identity.users import group_names, user_names
     from arstore.runtime.spec.image_files import RootDirectory
-    from arstore.runtime.spec.users import group_names, user_names
 
     users: Mapping[int, str] = {}
     groups: Mapping[int, str] = {}

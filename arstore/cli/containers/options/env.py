@@ -9,7 +9,7 @@ from arstore.cli.parameter import option
 from arstore.errors import UsageError, from_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from arstore.runtime.spec.options import RunOptions
 
@@ -39,10 +39,10 @@ ENV_OPTIONS = (
         "--env",
         metavar="K[=V]",
         multiple=True,
-        help="Set a variable; K alone takes its value from the environment.",
+        help="Set a variable; K alone takes its value from the environment, and K* all that begin with K.",
     ),
     option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP),
-    option("--env-host", is_flag=True, help="Set all variables of the environment; the image's override them."),
+    option("--env-host", is_flag=True, help="Set all variables of the environment; they override the image's."),
     option(
         "--env-merge",
         metavar="K=V",
@@ -65,36 +65,45 @@ def with_environment(options: RunOptions, words: EnvWords) -> RunOptions:
     """Return *options* with the variables. Raises the errors of `variables`."""
     from arstore.runtime.spec.process import EVERY
 
-    inherited = tuple(f"{name}={value}" for name, value in os.environ.items()) if words["env_host"] else ()
-    if words["http_proxy"]:
-        names = (*_PROXIES, *map(str.upper, _PROXIES))
-        inherited += tuple(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+    host = os.environ.items() if words["env_host"] else ()
+    names = (*_PROXIES, *map(str.upper, _PROXIES)) if words["http_proxy"] else ()
+    proxies = (f"{name}={os.environ[name]}" for name in names if name in os.environ)
     for text in words["env_merge"]:
         if not text.partition("=")[0]:
             raise UsageError(text, "an environment variable needs a name")
     unset = (EVERY,) if words["unsetenv_all"] else words["unsetenv"]
     return options._replace(
-        env=variables(words["env_file"], words["env"]),
-        inherited_env=tuple(text for text in inherited if _is_clean(text)),
+        env=(*_clean(f"{name}={value}" for name, value in host), *variables(words["env_file"], words["env"])),
+        inherited_env=_clean(proxies),
         merged_env=tuple(text for text in words["env_merge"] if "=" in text),
         unset=unset,
     )
 
 
-def _is_clean(text: str) -> bool:
-    """Whether a variable of the host can be in config.json, and is not the value of an empty name."""
-    return not text.startswith("=") and not any("\udc80" <= character <= "\udcff" for character in text)
+def _clean(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the variables of the host that can be in config.json, and are not the value of an empty name."""
+    return tuple(
+        text
+        for text in texts
+        if not text.startswith("=") and not any("\udc80" <= character <= "\udcff" for character in text)
+    )
 
 
 def environment(texts: Sequence[str]) -> tuple[str, ...]:
     """Return the variables of `--env`: `K=V`, and for `K` alone the value in the environment, if any.
 
-    Raises UsageError.
+    `K*` stands for all variables whose names begin with K, as in podman. Raises UsageError.
     """
     from arstore.runtime.spec.options import parse_env
 
-    found = (parse_env(text, os.environ) for text in texts)
-    return tuple(text for text in found if text is not None)
+    found: list[str] = []
+    for text in texts:
+        if text.endswith("*") and "=" not in text:
+            start = text.removesuffix("*")
+            found += _clean(f"{name}={value}" for name, value in os.environ.items() if name.startswith(start))
+        elif (one := parse_env(text, os.environ)) is not None:
+            found.append(one)
+    return tuple(found)
 
 
 def variables(paths: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:

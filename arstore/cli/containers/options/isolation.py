@@ -10,6 +10,7 @@ from arstore.errors import UsageError
 if TYPE_CHECKING:
     from typing import Literal
 
+    from arstore.runtime.spec.isolation import Isolation
     from arstore.runtime.spec.options import RunOptions
 
 
@@ -20,6 +21,10 @@ class IsolationWords(TypedDict):
     pid: str
     uts: str
     userns: str
+    uidmap: tuple[str, ...]
+    gidmap: tuple[str, ...]
+    subuidname: str
+    subgidname: str
     cgroupns: str
     cgroup_parent: str | None
     sysctl: tuple[str, ...]
@@ -30,8 +35,19 @@ ISOLATION_OPTIONS = (
     option("--ipc", metavar="KIND", default="", help="private (the default), host, or none for no /dev/shm."),
     option("--pid", metavar="KIND", default="", help="private, which is the only kind."),
     option("--uts", metavar="KIND", default="", help="private (the default), or host for the host's name."),
-    option("--userns", metavar="KIND", default="", help="host, which is the only kind."),
-    option("--cgroupns", metavar="KIND", default="", help="private (the default) or host."),
+    option("--userns", metavar="KIND", default="", help="host: the host's ids, without --uidmap."),
+    option(
+        "--uidmap",
+        metavar="ID:HOSTID[:N]",
+        multiple=True,
+        help="Map N user ids of the container, from ID on, to the host's from HOSTID on; needs Linux 6.15.",
+    ),
+    option("--gidmap", metavar="ID:HOSTID[:N]", multiple=True, help="The same for groups; by default as --uidmap."),
+    option("--subuidname", metavar="NAME", default="", help="Map the user ids that NAME has in /etc/subuid."),
+    option("--subgidname", metavar="NAME", default="", help="Map the group ids that NAME has in /etc/subgid."),
+    option(
+        "--cgroupns", metavar="KIND", default="", help="private or host; by default as in podman, or private for load."
+    ),
     option("--cgroup-parent", metavar="PATH", help="Make the container's control groups below this one."),
     option(
         "--sysctl",
@@ -68,4 +84,24 @@ def with_isolation(options: RunOptions, words: IsolationWords) -> RunOptions:
         "" if personality is None else parse_personality(personality),
     )
     require_own_namespaces(isolation, options.network)
+    if any(words[name] for name in _MAPS):  # type: ignore[literal-required]
+        isolation = _mapped(isolation, options, words)
     return options._replace(isolation=isolation)
+
+
+_MAPS = ("uidmap", "gidmap", "subuidname", "subgidname")
+
+
+def _mapped(isolation: Isolation, options: RunOptions, words: IsolationWords) -> Isolation:
+    """Return *isolation* with the maps of a user namespace. Raises UsageError, NotFoundError, PermissionDeniedError."""
+    from arstore.runtime.spec.identity.id_maps import maps_of
+
+    name = next(name for name in _MAPS if words[name])  # type: ignore[literal-required]
+    if words["userns"]:
+        raise UsageError(f"--{name}", f"excludes --userns={words['userns']}")
+    if options.network != "none":
+        raise UsageError(f"--{name}", "is supported only for containers without a network", "add --network=none")
+    if options.security.privileged:
+        raise UsageError(f"--{name}", "excludes --privileged")
+    uids, gids = maps_of(words["uidmap"], words["gidmap"], words["subuidname"], words["subgidname"])
+    return isolation._replace(uids=uids, gids=gids)

@@ -77,7 +77,10 @@ LIMIT_OPTIONS = (
     option("--device-read-iops", metavar="DEV:N", multiple=True, help="Limit the reads per second."),
     option("--device-write-iops", metavar="DEV:N", multiple=True, help="Limit the writes per second."),
     option(
-        "--ulimit", metavar="KIND=SOFT[:HARD]", multiple=True, help="Set a resource limit, such as nofile=1024:4096."
+        "--ulimit",
+        metavar="KIND=SOFT[:HARD]",
+        multiple=True,
+        help="Set a resource limit, such as nofile=1024:4096; host sets those that arstore has.",
     ),
     option("--shm-size", metavar="N", help="Set the size of /dev/shm; 64m by default."),
     option(
@@ -96,7 +99,7 @@ _OF_CGROUPS = frozenset(LimitWords.__annotations__) - {"ulimit", "shm_size", "cg
 def with_limits(options: RunOptions, words: LimitWords) -> RunOptions:
     """Return *options* with the limits. Raises UsageError, NotFoundError for a device that does not exist."""
     from arstore.runtime.spec.defaults import SHM_SIZE
-    from arstore.runtime.spec.limits import parse_ulimit
+    from arstore.runtime.spec.limits import parse_ulimits
     from arstore.runtime.spec.resources import check_pids_limit, parse_cpus, parse_memory
     from arstore.runtime.spec.sizes import parse_size
 
@@ -108,13 +111,14 @@ def with_limits(options: RunOptions, words: LimitWords) -> RunOptions:
         cpus=None if cpus is None or cpus.strip("0.") == "" else parse_cpus(cpus),
         pids_limit=None if pids is None else check_pids_limit(pids or -1),
         cgroups=words["cgroups"] == "enabled",
-        ulimits=tuple(map(parse_ulimit, words["ulimit"])),
+        ulimits=parse_ulimits(words["ulimit"]),
         shm_size=SHM_SIZE if shm_size is None else parse_size(shm_size),
         resources=_resources(options.resources, words, limit),
     )
 
 
 def _resources(more: Resources, words: LimitWords, memory: int | None) -> Resources:
+    from arstore.disk.delegation import is_version_1
     from arstore.runtime.spec.resources import (
         THROTTLES,
         parse_block_device,
@@ -130,6 +134,8 @@ def _resources(more: Resources, words: LimitWords, memory: int | None) -> Resour
     kinds = {"weight": words["blkio_weight_device"]}
     for kind in THROTTLES:
         kinds[kind] = words[kind]  # type: ignore[literal-required]
+    if words["cgroup_conf"] and is_version_1():
+        raise UsageError("--cgroup-conf", "this host has control groups of version 1, and no such files")
     swap, reservation, swappiness = words["memory_swap"], words["memory_reservation"], words["memory_swappiness"]
     cpus, mems = words["cpuset_cpus"], words["cpuset_mems"]
     return more._replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.containers.options.health import HealthWords, health_options, parse_health
@@ -33,6 +34,7 @@ class NewContainerWords(ContainerWords, SettingWords, HealthWords, LogWords, Pul
     name: str
     replace: bool
     cidfile: str
+    requires: tuple[str, ...]
     timeout: float | None
     runtime_path: str | None
     restart: str
@@ -42,8 +44,19 @@ class NewContainerWords(ContainerWords, SettingWords, HealthWords, LogWords, Pul
 _OPTIONS = (
     option("--name", metavar="ID", type=ANY, default="", help="Set the container's id; by default it is random."),
     option("--replace", is_flag=True, help="With --name: first remove the container that has this name."),
+    option(
+        "--requires",
+        metavar="ID[,ID]",
+        multiple=True,
+        help="Start these containers first, unless they are running. They cannot be removed before this one.",
+    ),
     option("--cidfile", metavar="FILE", default="", help="Write the id to FILE, which is removed with the container."),
-    option("--timeout", metavar="S", type=SECONDS, help="Stop the container after this many seconds."),
+    option(
+        "--timeout",
+        metavar="S",
+        type=SECONDS,
+        help="Stop the container after this many seconds; the status is then 255.",
+    ),
     option("--runtime", "runtime_path", metavar="PATH", help="Use this OCI runtime; by default the first that works."),
     option(
         "--restart",
@@ -77,7 +90,7 @@ def requested(
     options = options_of(args, words)
     warn_of_limits(session, options)
     warn_of_ports(session, words)
-    for file in filter(None, (words["cidfile"], options.pid_file)):
+    for file in filter(None, (words["cidfile"], options.pid_file, options.launcher_pid_file)):
         # A file that cannot be written is reported before anything is started.
         write_id_file(file, "")
     found = found_or_pulled(session, store, image, words, wanted_platform(words))
@@ -156,6 +169,8 @@ def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:
 
     options = with_settings(run_options(words), args, words)
     return options._replace(
+        id_file=os.path.abspath(words["cidfile"]) if words["cidfile"] else "",
+        requires=tuple(name for word in words["requires"] for name in word.split(",")),
         restart=parse_restart(words["restart"]),
         health=parse_health(words),
         log=parse_log(words["log_driver"], words["log_opt"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypedDict
 
 from arstore.cli.parameter import ANY, Range, option
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore.runtime.spec.options import RunOptions
+
+
+_KEEP = "keep-groups"
 
 
 class RightsWords(TypedDict):
@@ -34,7 +38,12 @@ class RightsWords(TypedDict):
 
 RIGHTS_OPTIONS = (
     option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Run the command as this user."),
-    option("--group-add", metavar="GROUP", multiple=True, help="Add the command to this group; repeatable."),
+    option(
+        "--group-add",
+        metavar="GROUP",
+        multiple=True,
+        help="Add the command to this group, or with keep-groups to those of the caller.",
+    ),
     option("--device", metavar="HOST[:PATH][:rwm]", multiple=True, help="Add a device, or a directory of devices."),
     option(
         "--device-cgroup-rule",
@@ -75,8 +84,8 @@ RIGHTS_OPTIONS = (
 
 def with_rights(options: RunOptions, words: RightsWords) -> RunOptions:
     """Return *options* with the container's user and rights. Raises UsageError, NotFoundError."""
-    from arstore.runtime.spec.accounts import Accounts, host_user, parse_entry
     from arstore.runtime.spec.devices import parse_device
+    from arstore.runtime.spec.identity.accounts import Accounts, host_user, parse_entry
     from arstore.runtime.spec.resources import parse_device_rule
     from arstore.runtime.spec.rights.security import parse_security
 
@@ -90,7 +99,7 @@ def with_rights(options: RunOptions, words: RightsWords) -> RunOptions:
     rules = tuple(map(parse_device_rule, words["device_cgroup_rule"]))
     return options._replace(
         user=words["user"],
-        groups=split(words["group_add"]),
+        groups=_groups(split(words["group_add"])),
         security=parse_security(words["security_opt"], added, dropped, words["privileged"]),
         devices=tuple(map(parse_device, words["device"])),
         umask=0o022 if words["umask"] is None else parse_umask(words["umask"]),
@@ -98,6 +107,15 @@ def with_rights(options: RunOptions, words: RightsWords) -> RunOptions:
         accounts=accounts,
         resources=options.resources._replace(device_rules=rules),
     )
+
+
+def _groups(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the groups of --group-add; `keep-groups` stands for those of this process. Raises UsageError."""
+    if _KEEP not in names:
+        return names
+    if len(names) > 1:
+        raise UsageError(f"--group-add={_KEEP}", "excludes other groups")
+    return tuple(map(str, os.getgroups()))
 
 
 def parse_umask(text: str) -> int:

@@ -31,17 +31,24 @@ class SettingWords(TypedDict):
     read_only: bool
     read_only_tmpfs: bool
     hostname: str
+    cgroupns: str
     label: tuple[str, ...]
     label_file: tuple[str, ...]
     annotation: tuple[str, ...]
     stop_signal: str
     tz: str
     hooks_dir: tuple[str, ...]
+    chrootdirs: tuple[str, ...]
+    gpus: str
+    seccomp_policy: str
+    shm_size_systemd: str
+    disable_content_trust: bool
     systemd: str
     sdnotify: str
     preserve_fds: int
     preserve_fd: tuple[str, ...]
     pidfile: str
+    conmon_pidfile: str
     platform: str | None
     os: str
     arch: str
@@ -80,7 +87,28 @@ _OPTIONS = (
         multiple=True,
         help="Run the OCI hooks in DIR, programs of this host with the rights of root. None are run by default.",
     ),
+    option(
+        "--chrootdirs",
+        metavar="DIR",
+        multiple=True,
+        help="Mount /etc/hosts and /etc/resolv.conf in this directory of the container too, for programs that change "
+        "their root to it.",
+    ),
+    option(
+        "--gpus",
+        metavar="GPUS",
+        default="",
+        help="Add GPUs that files in /etc/cdi describe (nvidia.com/gpu): all, or their names.",
+    ),
+    option(
+        "--seccomp-policy",
+        metavar="POLICY",
+        default="default",
+        help="default is the only policy: an image cannot choose its seccomp profile.",
+    ),
     option("--systemd", metavar="MODE", default="false", help="false is the only mode: no set-up for systemd."),
+    option("--shm-size-systemd", metavar="N", default="", help="Without effect: there is no set-up for systemd."),
+    option("--disable-content-trust", is_flag=True, help="Without effect, as in podman; see --policy."),
     option("--sdnotify", metavar="MODE", default="ignore", help="ignore is the only mode: no messages to systemd."),
     option(
         "--preserve-fds",
@@ -91,6 +119,12 @@ _OPTIONS = (
     ),
     option("--preserve-fd", metavar="FD[,FD]", multiple=True, help="Give the command these open files of the caller."),
     option("--pidfile", metavar="FILE", default="", help="Write the number of the container's process to FILE."),
+    option(
+        "--conmon-pidfile",
+        metavar="FILE",
+        default="",
+        help="Write the number of the container's launcher to FILE, the process that attends to it.",
+    ),
     option("--platform", metavar="OS/ARCH[/VARIANT]", help="Choose the image for this platform."),
     option("--os", metavar="OS", default="", help="Choose the image for this operating system."),
     option("--arch", metavar="ARCH", default="", help="Choose the image for this architecture."),
@@ -110,7 +144,10 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
 
     Raises UsageError, NotFoundError, PermissionDeniedError, HostError.
     """
+    from arstore.disk.delegation import is_version_1
     from arstore.runtime.lifecycle.signals import parse_signal
+    from arstore.runtime.spec.mounts.mount_point import clean_destination
+    from arstore.runtime.spec.mounts.volume import granting
     from arstore.runtime.spec.options import check_hostname
     from arstore.runtime.spec.timezone import check_timezone
 
@@ -119,9 +156,17 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
     _refuse_modes(words)
     if words["hostname"] and options.isolation.uts == "host":
         raise UsageError("--hostname", "cannot be set with --uts=host: it would change the host's name")
+    if words["gpus"]:
+        options = _with_gpus(options, words["gpus"])
     entrypoint = words["entrypoint"]
+    isolation = options.isolation
+    if not words["cgroupns"] and is_version_1():
+        # As in podman and docker: there, programs look for their container's id in /proc/self/cgroup.
+        isolation = isolation._replace(cgroup="host")
     return options._replace(
         args=args,
+        isolation=isolation,
+        volumes=tuple(map(granting, options.volumes)),
         entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
         workdir=words["workdir"],
         read_only=words["read_only"],
@@ -134,8 +179,24 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
         stop_signal=words["stop_signal"],
         timezone=check_timezone(words["tz"]) if words["tz"] else "",
         hooks_dirs=tuple(map(_directory, words["hooks_dir"])),
+        chroot_dirs=tuple(clean_destination(path, path) for word in words["chrootdirs"] for path in word.split(",")),
         preserved_fds=_descriptors(words["preserve_fds"], words["preserve_fd"]),
         pid_file=os.path.abspath(words["pidfile"]) if words["pidfile"] else "",
+        launcher_pid_file=os.path.abspath(words["conmon_pidfile"]) if words["conmon_pidfile"] else "",
+    )
+
+
+def _with_gpus(options: RunOptions, text: str) -> RunOptions:
+    """Return *options* with what these GPUs need. Raises the errors of `cdi.edits`."""
+    from arstore.runtime.spec.rights import cdi
+
+    found = cdi.edits(cdi.gpus(text))
+    return options._replace(
+        env=(*found.env, *options.env),
+        devices=(*options.devices, *found.devices),
+        volumes=(*options.volumes, *found.volumes),
+        groups=(*options.groups, *found.groups),
+        device_hooks=found.hooks,
     )
 
 
@@ -167,6 +228,13 @@ def _refuse_modes(words: SettingWords) -> None:
     if words["systemd"] != "false":
         why = "is not supported: arstore makes no set-up for systemd as the container's init"
         raise UsageError(f"--systemd={shown(words['systemd'])}", why, "use --systemd=false")
+    if words["seccomp_policy"] != "default":
+        why = "is not supported: an image cannot choose its seccomp profile"
+        raise UsageError(f"--seccomp-policy={shown(words['seccomp_policy'])}", why, "use --security-opt seccomp=FILE")
+    if words["shm_size_systemd"]:
+        from arstore.runtime.spec.sizes import parse_size
+
+        parse_size(words["shm_size_systemd"])
     if words["sdnotify"] != "ignore":
         why = "is not supported: arstore sends no messages to systemd"
         raise UsageError(f"--sdnotify={shown(words['sdnotify'])}", why, "use --sdnotify=ignore")

@@ -67,7 +67,7 @@ def mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     for tmpfs in (*_implied(options, taken), *options.tmpfs):
         found[tmpfs.destination] = mount_of(tmpfs)
     for destination, source in around.files.items():
-        found[destination] = _bind(source, destination)
+        found[destination] = _bind(source, destination, read_only=options.read_only)
     if around.ids is not None:
         found |= device_binds(options.devices, options.security.privileged)
     volumes: list[Json] = []
@@ -122,8 +122,8 @@ def _implied(options: RunOptions, taken: set[str]) -> Sequence[Tmpfs]:
     return writable_places(taken) if options.read_only and options.read_only_tmpfs else ()
 
 
-def _bind(source: str, destination: str) -> Json:
-    options = ["rbind", "rprivate", "nosuid", "nodev", "rw"]
+def _bind(source: str, destination: str, *, read_only: bool = False) -> Json:
+    options = ["rbind", "rprivate", "nosuid", "nodev", "ro" if read_only else "rw"]
     return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 

@@ -146,8 +146,11 @@ def _fill(home: str, volume: Volume, root: RootDirectory) -> bool:
         return True
     place = volume.destination
     about = root.stat(place)
-    if about is None or not volume.copies:
+    if about is None:
         return False
+    if not volume.copies and stat.S_ISDIR(about.st_mode):
+        _take_owner(home, about)
+        return True
     if not stat.S_ISDIR(about.st_mode):
         raise ImageConfigError(f"volume {volume.name}", f"{place} is not a directory in the image")
     partial = f"{home}/{_PARTIAL}"
@@ -160,6 +163,17 @@ def _fill(home: str, volume: Volume, root: RootDirectory) -> bool:
     _settle(home)
     reached("volume.filled")
     return True
+
+
+def _take_owner(home: str, about: os.stat_result) -> None:
+    """Give the new volume in *home* the owner and mode of the image's directory, without its content; as in podman."""
+    fd = os.open(f"{home}/{DATA}", DIRECTORY)
+    try:
+        os.fchown(fd, about.st_uid, about.st_gid)
+        os.fchmod(fd, stat.S_IMODE(about.st_mode))
+    finally:
+        os.close(fd)
+    _settle(home)
 
 
 def give_new(homes: Sequence[str], owner: tuple[int, int]) -> None:

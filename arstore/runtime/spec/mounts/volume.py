@@ -131,6 +131,17 @@ def with_options(volume: Volume, words: Sequence[str], text: str) -> Volume:
     )
 
 
+def granting(volume: Volume) -> Volume:
+    """Return the host path *volume* as `run` mounts it: set-user-ID programs and devices in it count, as in podman.
+
+    Options that say otherwise are kept.
+    """
+    if volume.kind != "bind":
+        return volume
+    words = (word for word in ("suid", "dev") if f"no{word}" not in volume.options and word not in volume.options)
+    return volume._replace(options=(*volume.options, *words))
+
+
 def require_different(places: Iterable[str]) -> None:
     """Raise UsageError if two of the mount points *places* are the same."""
     seen = set()

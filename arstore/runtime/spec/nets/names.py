@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GATEWAY = "host-gateway"
 LOCALHOST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+_OWN_LINES = ("127.0.0.1\tlocalhost", "::1\tlocalhost")
+"""Lines that are added if the base file does not name localhost: podman's."""
 FILE_LIMIT = 1 << 20
 _MOST_SERVERS = 3
 """MAXNS of the resolver: it ignores the others."""
@@ -40,7 +42,8 @@ def name_files(
         found["hosts"] = _hosts(files, network, link, names, root)
     if not files.no_hostname:
         found["hostname"] = f"{names[0]}\n"
-    if files.servers != ("none",):
+    # Without a network there is nothing to ask, and the image's file stays, as in podman.
+    if files.servers != ("none",) and network != "none":
         found["resolv.conf"] = resolver(files, network, link)
     return found
 
@@ -57,7 +60,7 @@ def _hosts(files: NameFiles, network: str, link: Link, names: tuple[str, ...], r
     known = {name for line in (*lines, *base.splitlines()) for name in line.partition("#")[0].split()[1:]}
     lines += base.rstrip("\n").split("\n")
     if "localhost" not in known:
-        lines += LOCALHOST.rstrip("\n").split("\n")
+        lines += _OWN_LINES
     if gateway and network != "none":
         lines.append(f"{gateway}\t{_HOST_NAMES}")
     own = [name for name in dict.fromkeys(names) if name not in known]
@@ -81,8 +84,6 @@ def _base(hosts_file: str, network: str, root: RootDirectory) -> str:
 
 def resolver(files: NameFiles, network: str, link: Link) -> str:
     """Return the text of /etc/resolv.conf."""
-    if network == "none":
-        return ""
     text = _host_file("/etc/resolv.conf")
     if network not in HELPED and not (files.servers or files.searches or files.options):
         return text

@@ -83,9 +83,12 @@ def parse_security(
             from arstore.oci.document import shown
 
             raise UsageError(shown(text), "not a security option", _HINT)
+    adds, drops = (tuple(dict.fromkeys(map(parse_capability, words))) for words in (added, dropped))
+    if both := set(adds).intersection(drops) - {"ALL"}:
+        raise refused(min(both), "the capability cannot be added and dropped")
     return Security(
-        added=tuple(dict.fromkeys(map(parse_capability, added))),
-        dropped=tuple(dict.fromkeys(map(parse_capability, dropped))),
+        added=adds,
+        dropped=drops,
         privileged=privileged,
         no_new_privileges=no_new_privileges,
         seccomp=seccomp,

@@ -3,7 +3,7 @@
 import pytest
 
 from arstore.errors import NotFoundError, UsageError
-from arstore.runtime.spec.mounts.volume import Volume, check_volume_name, parse_volume, require_different
+from arstore.runtime.spec.mounts.volume import Volume, check_volume_name, granting, parse_volume, require_different
 
 
 def test_what_begins_with_a_slash_or_a_dot_is_a_path(tmp_path, monkeypatch):
@@ -96,3 +96,10 @@ def test_one_place_cannot_have_two_things():
     require_different(["/a", "/b"])
     with pytest.raises(UsageError, match="two things"):
         require_different(["/a", "/b", "/a"])
+
+
+def test_paths_grant_rights_unless_it_is_refused(tmp_path):
+    assert granting(parse_volume(f"{tmp_path}:/x")).options == ("suid", "dev")
+    assert granting(parse_volume(f"{tmp_path}:/x:nosuid,noexec")).options == ("nosuid", "noexec", "dev")
+    assert granting(parse_volume(f"{tmp_path}:/x:suid,dev")).options == ("suid", "dev")
+    assert granting(parse_volume("named:/x")) == parse_volume("named:/x")

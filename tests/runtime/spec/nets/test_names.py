@@ -45,7 +45,6 @@ def test_hosts(tmp_path):
 
 
 def test_resolver():
-    assert resolver(NameFiles(), "none", Link()) == ""
     assert resolver(NameFiles(), "host", Link()) == RESOLV
     assert resolver(NameFiles(), "private", Link()) == (
         "search a.org b.org\nnameserver 10.0.2.3\nnameserver 10.0.0.1\noptions edns0\n"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 
 import pytest
 
 from arstore.errors import ArstoreError, UsageError
 from arstore.runtime.spec.devices import HostDevice, device_section, parse_device
-from arstore.runtime.spec.limits import Ulimit, parse_ulimit, rlimits
+from arstore.runtime.spec.limits import Ulimit, parse_ulimit, parse_ulimits, rlimits
 from arstore.runtime.spec.rights.capabilities import DEFAULT, NAMES, capabilities_section, granted, parse_capability
 from arstore.runtime.spec.rights.seccomp_file import load_profile
 from arstore.runtime.spec.rights.security import Security, parse_security
@@ -323,3 +324,17 @@ def test_a_profile_that_is_too_large_is_not_read(tmp_path):
     path.write_bytes(b" " * (4 << 20) + b'{"defaultAction": "SCMP_ACT_ALLOW"}')
     with pytest.raises(UsageError, match="larger than 4 MiB"):
         load_profile(str(path), ())
+
+
+def test_limits_of_the_caller():
+    own = {one.kind: one for one in parse_ulimits(["host"])}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert own["nofile"] == Ulimit("nofile", soft % 2**64, hard % 2**64)
+    assert parse_ulimits(["host", "core=0"])[-1] == Ulimit("core", 0, 0)
+    assert {one["type"] for one in rlimits(parse_ulimits(["host"]), 5)} >= {"RLIMIT_CORE", "RLIMIT_NPROC"}
+
+
+def test_a_capability_is_added_or_dropped():
+    with pytest.raises(UsageError, match="CHOWN"):
+        parse_security((), ("CHOWN", "KILL"), ("cap_chown",))
+    assert parse_security((), ("ALL",), ("ALL",)).added == ("ALL",)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore.errors import ArstoreError, IdentityError, ImageConfigError
+from arstore.runtime.spec.identity.users import FILE_LIMIT, User, added_groups, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.users import FILE_LIMIT, User, added_groups, resolve_user
 
 PASSWD = b"""root:x:0:0:root:/root:/bin/sh
 # comment:x:9:9::/:
@@ -107,9 +107,9 @@ def test_any_files_and_any_text(tmp_path_factory, passwd, group, text):
 
 
 def test_a_user_in_more_groups_than_the_kernel_takes(root, monkeypatch):
-    monkeypatch.setattr("arstore.runtime.spec.users._MOST_GROUPS", 2)
+    monkeypatch.setattr("arstore.runtime.spec.identity.users._MOST_GROUPS", 2)
     assert resolve_user("alice", root).groups == (50, 60)
-    monkeypatch.setattr("arstore.runtime.spec.users._MOST_GROUPS", 1)
+    monkeypatch.setattr("arstore.runtime.spec.identity.users._MOST_GROUPS", 1)
     with pytest.raises(ImageConfigError, match="more than 1 groups"):
         resolve_user("alice", root)
 

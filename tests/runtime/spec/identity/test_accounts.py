@@ -3,9 +3,9 @@
 import pytest
 
 from arstore.errors import NotFoundError, UsageError
-from arstore.runtime.spec.accounts import Accounts, account_files, host_user, parse_entry
+from arstore.runtime.spec.identity.accounts import Accounts, account_files, append_in, as_added, host_user, parse_entry
+from arstore.runtime.spec.identity.users import User
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.users import User
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 
@@ -41,6 +41,36 @@ def test_entries_of_the_user(files):
     assert found["/etc/passwd"].endswith("\n5:*:5:6:me:/work:/bin/x\n")
     assert found["/etc/group"].endswith("\ng6:x:6:\n")
     assert files(User(5, 6), Accounts(False)) == {}
+
+
+def test_a_user_is_as_the_added_entry_says(files):
+    accounts = Accounts(True, "mine:x:$UID:4322::/work:/bin/sh")
+    user = as_added(User(4321, 0), accounts, has_group=False)
+    assert user == User(4321, 4322, home="/work")
+    assert files(user, accounts) == {"/etc/passwd": f"{PASSWD}mine:x:4321:4322::/work:/bin/sh\n"}
+    assert as_added(User(4321, 7), accounts, has_group=True) == User(4321, 7, home="/work")
+    other = Accounts(True, "mine:x:5:4322::/work:/bin/sh")
+    assert as_added(User(4321, 0), other, has_group=False) == User(4321, 0)
+    assert as_added(User(4321, 0), Accounts(False, "mine:x:4321:1::/:"), has_group=False) == User(4321, 0)
+    for gid in ("many", "99999999999"):
+        odd = Accounts(True, f"mine:x:4321:{gid}::/work:/bin/sh")
+        assert as_added(User(4321, 0), odd, has_group=False) == User(4321, 0, home="/work")
+
+
+def test_entries_are_written_to_regular_files_only(tmp_path):
+    (tmp_path / "etc").mkdir()
+    passwd = tmp_path / "etc/passwd"
+    passwd.write_text(PASSWD)
+    passwd.chmod(0o640)
+    (tmp_path / "etc/group").symlink_to("/etc/passwd")
+    (tmp_path / "etc/shadow").mkdir()
+    with RootDirectory(str(tmp_path)) as root:
+        assert append_in(root, "/etc/passwd", f"{PASSWD}more\n")
+        assert append_in(root, "/etc/group", f"{PASSWD}more\nstill\n")
+        assert not append_in(root, "/etc/shadow", "x")
+        assert not append_in(root, "/etc/nothing", "x")
+    assert passwd.read_text() == f"{PASSWD}more\nstill\n"
+    assert passwd.stat().st_mode & 0o777 == 0o640
 
 
 def test_users_of_the_host(files):

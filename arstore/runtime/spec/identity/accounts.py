@@ -1,24 +1,26 @@
 """/etc/passwd and /etc/group of a container: entries for a user or group that the image does not have.
 
-As in podman, a numeric user without an entry gets one, so that programs find a home and a name. The files are copies
-in the bundle, mounted over the image's, which stay as they are. Out of scope: which user the container runs as
-(`users`).
+As in podman, a numeric user without an entry gets one, so that programs find a home and a name. It is written into the
+container's files, so that programs such as useradd can replace them; if the root is read-only, copies in the bundle are
+mounted over them. Out of scope: which user the container runs as (`users`).
 """
 
 from __future__ import annotations
 
+import os
 import pwd
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
+from arstore.runtime.spec.identity.users import FILE_LIMIT, LARGEST_ID
 from arstore.runtime.spec.sizes import refused
-from arstore.runtime.spec.users import FILE_LIMIT
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from arstore.runtime.spec.identity.users import User
     from arstore.runtime.spec.image_files import RootDirectory
-    from arstore.runtime.spec.users import User
 
 _VARIABLE = re.compile(r"\$(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\b|\$\{(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\}")
 
@@ -57,9 +59,7 @@ def account_files(accounts: Accounts, user: User, home: str, root: RootDirectory
     """
     if not accounts.adds:
         return {}
-    values = {"USERNAME": user.name or str(user.uid), "UID": str(user.uid), "GID": str(user.gid), "HOME": home}
-    values["NAME"] = values["USERNAME"]
-    values["GROUPNAME"] = str(user.gid)
+    values = _values(user, home)
     passwd, group = _text("/etc/passwd", root), _text("/etc/group", root)
     found = {}
     lines = [line for line in accounts.host_users if not _has(passwd, 2, line.split(":")[2])]
@@ -70,9 +70,51 @@ def account_files(accounts: Accounts, user: User, home: str, root: RootDirectory
         found["/etc/passwd"] = _appended(passwd, lines)
     if accounts.group_entry and group is not None and not _has(group, 2, str(user.gid)):
         found["/etc/group"] = _appended(group, [_filled(accounts.group_entry, values)])
-    elif group is not None and not _has(group, 2, str(user.gid)):
+    elif group is not None and not _has(group, 2, str(user.gid)) and user.gid != _gid_of_entry(accounts, user):
         found["/etc/group"] = _appended(group, [f"{user.gid}:x:{user.gid}:{values['USERNAME']}"])
     return found
+
+
+def append_in(root: RootDirectory, path: str, text: str) -> bool:
+    """Change the file *path* in *root* to *text*, which begins with its content; return False for another kind of file.
+
+    Raises OSError.
+    """
+    about = root.stat(path)
+    if about is None or not stat.S_ISREG(about.st_mode):
+        return False
+    fd = root.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    with open(fd, "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+    return True
+
+
+def as_added(user: User, accounts: Accounts, *, has_group: bool) -> User:
+    """Return *user*, who has no account, with the group and home of the entry that is added for it.
+
+    With *has_group*, the group is the one that was asked for.
+    """
+    if not accounts.adds:
+        return user
+    fields = _filled(accounts.passwd_entry, _values(user, user.home)).split(":")
+    if fields[2] != str(user.uid):
+        return user
+    gid = None if has_group else _gid_of_entry(accounts, user)
+    return user._replace(gid=user.gid if gid is None else gid, home=fields[5])
+
+
+def _gid_of_entry(accounts: Accounts, user: User) -> int | None:
+    """Return the group in the entry of --passwd-entry, which gets no entry itself; None without one."""
+    if not accounts.passwd_entry:
+        return None
+    text = _filled(accounts.passwd_entry, _values(user, user.home)).split(":")[3]
+    return int(text) if text.isascii() and text.isdigit() and int(text) <= LARGEST_ID else None
+
+
+def _values(user: User, home: str) -> dict[str, str]:
+    name = user.name or str(user.uid)
+    ids = {"UID": str(user.uid), "GID": str(user.gid), "GROUPNAME": str(user.gid)}
+    return {"USERNAME": name, "NAME": name, "HOME": home, **ids}
 
 
 def _text(path: str, root: RootDirectory) -> str | None:
