@@ -7,7 +7,7 @@ command lines; for all others, `clicked` converts the declaration to a click com
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.namespace import Need, enter
@@ -17,12 +17,14 @@ from arstore.trees.contents import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from arstore.cli.parameter import Parameter
     from arstore.cli.session import Session
     from arstore.errors import ArstoreError
 
-F = TypeVar("F", bound="Callable[..., Any]")
+    F = TypeVar("F", bound="Callable[..., Any]")
+
 
 ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.ArstoreError,
