@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore import errors as errors
+    from arstore.api.namespace import Namespace as Namespace
+    from arstore.api.namespace import unshare as unshare
     from arstore.api.store import Store as Store
     from arstore.api.values import (
         CheckReport as CheckReport,
@@ -151,6 +153,8 @@ _VALUES = (
 
 _HOMES = {
     "errors": "arstore",
+    "Namespace": "arstore.api.namespace",
+    "unshare": "arstore.api.namespace",
     "Store": "arstore.api.store",
     "LoadOptions": "arstore.pipeline.load",
     "RegistryOptions": "arstore.registry.access",

@@ -463,8 +463,8 @@ BRING_BACK = "`arstore check --repair --from SOURCE` brings it from an archive o
 
 
 def as_root() -> str:
-    """Hint that root may do it; "" when this is root already."""
-    return "run as root" if os.geteuid() else ""
+    """Hint that root may do it, of the host or of a user namespace; "" when this is root already."""
+    return "run as root, or in `arstore unshare`" if os.geteuid() else ""
 
 
 @contextmanager

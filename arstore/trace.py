@@ -107,6 +107,13 @@ PUBLISH = {
     "publish.failed": Point("the transaction is aborted, and the files are still in place", _ORPHANS),
     "publish.taken-back": Point("files that were in place are back in the ingest", _INGEST),
 }
+CONTENTS = {
+    "contents.written": Point(
+        "a new part of the index of contents is written", "the next one replaces it; `find` works"
+    ),
+    "contents.placed": Point("it has its name", "parts that were merged into it stay until the next merge"),
+    "contents.merged": Point("parts that were merged into it are removed", _DONE),
+}
 LAYOUT = {
     "layout.written": Point("the new `index.json` has a temporary name", "the change is undone; `gc` deletes the file"),
     "layout.committed": Point("the graph is committed", f"{_LAYOUT}; `gc` deletes the temporary file"),
@@ -214,6 +221,7 @@ AREAS: dict[str, dict[str, Point]] = {
     "Leftovers of dead processes": LEFTOVERS,
     "Taking images in": TAKE,
     "Publication": PUBLISH,
+    "The index of contents": CONTENTS,
     "`index.json`": LAYOUT,
     "Removal": REMOVE,
     "Trees that are given up": TRIM,

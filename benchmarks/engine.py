@@ -181,9 +181,14 @@ class Floor(Engine):
     def require(self) -> None:
         """Do nothing: it is always there."""
 
+    def __init__(self, ground: Ground, tag: str, *, sync: bool = False) -> None:
+        """With *sync*, each layer is synced."""
+        super().__init__(ground, tag)
+        self._more = ("--sync",) if sync else ()
+
     def import_command(self, archive: str, name: str) -> Command:
         """The floor of all layers of *archive*."""
-        return self.command(archive)
+        return self.command(archive, *self._more)
 
     def command(self, archive: str, *more: str) -> Command:
         """The floor of *archive*."""

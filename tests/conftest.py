@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from support import programs
+from support import budget, programs, spending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", mark)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Failures(config), "failures-at-once")
+    budget.long = config.getoption("--long")
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
 
 
@@ -66,6 +67,7 @@ class Failures:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    spending.begin(item)
     if item.get_closest_marker("long") and not item.config.getoption("--long"):
         pytest.skip("long test (tools/test --long)")
     for mark in item.iter_markers("tools"):
@@ -88,6 +90,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"skipped {count}: {reason}")
+    for line in spending.summary(report for found in terminalreporter.stats.values() for report in found):
+        terminalreporter.write_line(line)
 
 
 def mounts_below(directory: Path) -> list[str]:
@@ -153,9 +157,10 @@ def busybox() -> str:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
+def pytest_runtest_makereport(item):
     """Escape file names that are not UTF-8 in failure reports: a worker of xdist that sends them ends all tests."""
     report = yield
+    spending.end(item, report)
     if not report.longreprtext.isascii():
         report.longrepr = report.longreprtext.encode("utf-8", "backslashreplace").decode()
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]

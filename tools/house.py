@@ -57,11 +57,16 @@ def imports(path: Path, known: dict[str, Path]) -> set[str]:
 
 
 def longest(edges: dict[str, set[str]]) -> list[str]:
-    """The longest chain of imports, from the importing module down. There must be no cycle."""
+    """The longest chain of imports, from the importing module down. Ends the program if there is a cycle."""
+    above: list[str] = []
 
     @cache
     def chain(name: str) -> tuple[str, ...]:
-        below = sorted((chain(one) for one in edges[name]), key=len)
+        if name in above:
+            sys.exit("house: a cycle of imports: " + " > ".join([*above[above.index(name) :], name]))
+        above.append(name)
+        below = sorted((chain(one) for one in sorted(edges[name])), key=len)
+        above.pop()
         return (name, *(below[-1] if below else ()))
 
     return list(sorted(map(chain, edges), key=len)[-1])

@@ -47,16 +47,24 @@ def document() -> str:
         text += f"\n## {kind[0].upper()}{kind[1:]}\n\n| attack | refused, because | known as |\n|---|---|---|\n"
         for attack, refusal in rows:
             if attack.kind == kind:
-                text += f"| {attack.name} | {refusal or '**accepted**'} | {attack.known} |\n"
+                text += f"{row(attack, refusal)}\n"
     return text
 
 
-def _refusal(attack: Any, world: Any) -> str:  # noqa: ANN401 - the tests are not typed
+def row(attack: Any, refusal: SignatureError | KeyFileError | None) -> str:  # noqa: ANN401 - the tests are not typed
+    """The line of *attack* in the table; *refusal* is the error, if there is one."""
+    why = "**accepted**"
+    if refusal is not None:
+        why = _CHANGING.sub("…", f"{refusal.what}: {refusal.why}").replace("|", r"\|")
+    return f"| {attack.name} | {why} | {attack.known} |"
+
+
+def _refusal(attack: Any, world: Any) -> SignatureError | KeyFileError | None:  # noqa: ANN401
     try:
         attack.attempt(world)
     except (SignatureError, KeyFileError) as error:
-        return _CHANGING.sub("…", f"{error.what}: {error.why}").replace("|", r"\|")
-    return ""
+        return error
+    return None
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore.api.values import Image, Imported, ImportedImage, ImportedLayer, MovedName, Skipped
 from arstore.errors import RegistryAccessError, RegistryNotFoundError, RegistryUnreachableError, UsageError
-from arstore.trees.forms import AUTO
+from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,7 +63,7 @@ def import_into(
     from arstore.transport.skipped import SkippedTop
 
     if options.tree not in {"", AUTO} and options.tree not in store.forms:
-        known = ", ".join(sorted(store.forms))
+        known = ", ".join(sorted(FORMS.keys() & store.forms.keys()))
         raise UsageError(f"--tree {options.tree}", "this arstore does not have that tree format", f"it has: {known}")
     skipped = SkippedTop()
     moved, cleared = len(store.moved), store.cleared
@@ -75,8 +75,18 @@ def import_into(
         moved=_moved(store, moved),
         cleared=store.cleared - cleared,
         indexes=_indexes(store, taken) if options.wanted.every else (),
-        mountable=bool(store.tree_forms(options.tree)),
+        mountable=not (obstacle := _obstacle(store, options.tree, taken)),
+        obstacle=obstacle,
     )
+
+
+def _obstacle(store: Store, tree: str, taken: Iterable[TakenImage]) -> str:
+    """Return why layer trees of these images were not built; "" if they were."""
+    if store.tree_forms(tree):
+        return next((image.denied for image in taken if image.denied), "")
+    from arstore.linux.isolation import rootless
+
+    return rootless.refused or "this user lacks the privileges"
 
 
 def _import_first(
@@ -152,7 +162,8 @@ def import_root(store: Store, source: str, options: RootTarOptions, progress: Pr
         images=imported_images([taken]),
         moved=_moved(store, moved),
         cleared=store.cleared - cleared,
-        mountable=bool(store.tree_forms(options.tree)),
+        mountable=not (obstacle := _obstacle(store, options.tree, [taken])),
+        obstacle=obstacle,
     )
 
 

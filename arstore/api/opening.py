@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from arstore.api import places
 from arstore.errors import UsageError, naming
+from arstore.linux.isolation.user_namespace import acting_uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ def settings_of(config: str | None = None, *, keep: bool = True) -> Settings | N
     *config* replaces the files of the user and the host. With *keep*, the parsed form may be written to the usual
     runroot. Raises UsageError for an empty name, ConfigFileError for a file that cannot be used.
     """
-    uid = os.geteuid()
+    uid = acting_uid()
     files = places.config_files(os.environ, uid, config)
     if not files:
         return None
@@ -48,7 +49,7 @@ def directories_of(
     """
     _refuse_empty("--root", root, "ARSTORE_ROOT")
     _refuse_empty("--runroot", runroot, "ARSTORE_RUNROOT")
-    uid = os.geteuid()
+    uid = acting_uid()
     usual = places.default_root(os.environ, uid)
     default = (settings and settings.root) or usual
     chosen = root or default
@@ -73,7 +74,7 @@ def additional_to(
     """
     environ = os.environ
     configured = settings is not None and settings.additional is not None
-    if not (given or configured or places.ADDITIONAL in environ or places.stores_conf(environ, os.geteuid())):
+    if not (given or configured or places.ADDITIONAL in environ or places.stores_conf(environ, acting_uid())):
         return []
     from arstore.api import stores_conf
 
@@ -92,7 +93,8 @@ def opened(
 ) -> Iterator[Store]:
     """Open the store, with its *additional* stores, and close it at the end of the context.
 
-    *settings* are those of the configuration: the format of new trees, the size of the store, protected images.
+    *settings* are those of the configuration: the format of new trees and the digests of their files, the size of the
+    store, protected images.
 
     With *create*, a missing store is created, and removed again if the context ends with an error, so that only a
     successful import creates a store. With *may_lack*, a missing store is treated as an empty one. An OSError that
@@ -115,6 +117,7 @@ def opened(
         store.give_up = partial(_give_up_trees, store)
         if settings is not None:
             store.tree = settings.tree or store.tree
+            store.file_digests = settings.file_digests or store.file_digests
             store.protects = settings.protects
             set_budget(store, settings, settings.max_size)
         if create:

@@ -113,9 +113,14 @@ def _config_home(environ: Mapping[str, str]) -> str:
     return config if os.path.isabs(config) else os.path.join(os.path.expanduser("~"), ".config")
 
 
+def host_stores_conf(etc: str = "/etc") -> str:
+    """Return the stores.conf of the host."""
+    return f"{etc}/{_STORES_CONF}"
+
+
 def stores_conf(environ: Mapping[str, str], uid: int, etc: str = "/etc") -> str:
     """Return the path of the user's stores.conf, else of the host's; "" if neither exists (`stores_conf`)."""
-    places = [f"{etc}/{_STORES_CONF}"]
+    places = [host_stores_conf(etc)]
     if uid:
         places.insert(0, f"{_config_home(environ)}/{_STORES_CONF}")
     return next(filter(os.path.lexists, places), "")
@@ -129,16 +134,16 @@ def _runtime_directory(environ: Mapping[str, str], uid: int, make: bool) -> str:
     if os.access(usual, os.W_OK):
         return usual
     own = f"/tmp/arstore-{uid}"
-    return _private(own, uid) if make else own
+    return _private(own, os.geteuid()) if make else own
 
 
-def _private(path: str, uid: int) -> str:
+def _private(path: str, owner: int) -> str:
     """Create a private directory. Raises PermissionDeniedError if another user may have prepared it; OSError."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         status = os.lstat(path)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid or status.st_mode & 0o077:
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner or status.st_mode & 0o077:
             hint = "set XDG_RUNTIME_DIR or --runroot to a directory of your own"
             raise PermissionDeniedError(path, "exists, and is not a private directory of this user", hint) from None
     return path

@@ -18,8 +18,9 @@ import pwd
 from typing import TYPE_CHECKING
 
 from arstore.api.config.files import quoted, read, toml
-from arstore.api.places import ADDITIONAL, stores_conf
+from arstore.api.places import ADDITIONAL, host_stores_conf, stores_conf
 from arstore.errors import ConfigFileError, UsageError
+from arstore.linux.isolation.user_namespace import acting_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def wanted(
     if settings is not None and settings.additional is not None:
         path, listed = settings.origins[_TABLE], list(settings.additional)
     else:
-        path = stores_conf(environ, os.geteuid())
+        path = stores_conf(environ, acting_uid())
         listed = _read(path) if path else []
     return _distinct([(root, _owner_in(path, name) | owner) for root, name in listed], path, own)
 
@@ -104,7 +105,7 @@ def _read(path: str) -> list[tuple[str, str]]:
     """Return the stores in the file at *path*, each with its owner or "". Raises ConfigFileError."""
     from arstore.api.config.document import additional_stores
 
-    document = toml(path, read(path)[0])
+    document = toml(path, read(path, host_stores_conf())[0])
     for key in document:
         if key != _TABLE:
             raise ConfigFileError(path, f"unknown key {quoted(key)}", f"it takes [[{_TABLE}]] alone")

@@ -144,8 +144,8 @@ class Imported:
 
     `skipped` has the first 100 entries that were not imported, `skipped_count` is the number of all. `cleared` is the
     size on disk of leftovers of killed processes that this import removed, in bytes. `indexes` are the indexes of the
-    store that list these images, if all platforms were imported. `mountable` is False if no layer trees were built,
-    because this user lacks the privileges; `unpack` needs none.
+    store that list these images, if all platforms were imported. `mountable` is False if layer trees were not built,
+    and `obstacle` says why; `unpack` needs none.
     """
 
     images: tuple[ImportedImage, ...]
@@ -155,6 +155,7 @@ class Imported:
     cleared: int = 0
     indexes: tuple[Image, ...] = ()
     mountable: bool = True
+    obstacle: str = ""
 
     def __iter__(self) -> Iterator[ImportedImage]:
         return iter(self.images)

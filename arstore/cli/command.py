@@ -6,11 +6,14 @@ command lines; for all others, `clicked` converts the declaration to a click com
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from arstore import errors
+from arstore.cli.namespace import Need, enter
 from arstore.cli.parameter import Choice, Option, option
 from arstore.cli.session import PROGRESS_KINDS
+from arstore.trees.contents import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +106,8 @@ class Command(Declared):
     """Whether the configuration files are read before the command runs."""
     keeps = True
     """Whether their parsed form may be written to the runroot."""
+    need: Need | None = None
+    """Why it needs a user namespace when an ordinary user runs it; None if it needs none."""
     any_status = False
     """True if it can end with the exit status of a program in a container."""
 
@@ -110,6 +115,8 @@ class Command(Declared):
         """Prepare *session* for the command's function. Raises UsageError, ConfigFileError."""
         if self.configured:
             session.configure(keep=self.keeps)
+        if self.need is not None and os.geteuid():
+            enter(session, self.need)
 
     def status_of(self, error: ArstoreError) -> int:
         """Return the exit status for *error*."""
@@ -207,6 +214,16 @@ def keeping_nothing(decorated: Command) -> Command:
     return decorated
 
 
+def needing(need: Need) -> Callable[[Command], Command]:
+    """Return a decorator that lets an ordinary user's command run in a user namespace."""
+
+    def decorate(decorated: Command) -> Command:
+        decorated.need = need
+        return decorated
+
+    return decorate
+
+
 def exit_statuses(*classes: type[ArstoreError]) -> Callable[[Command], Command]:
     """Return a decorator that sets the errors of a command, in addition to ALWAYS."""
 
@@ -225,6 +242,10 @@ def _set_max_size(session: Session, value: str) -> None:
     from arstore.runtime.spec.sizes import parse_size
 
     session.most = parse_size(value)
+
+
+def _set_file_digests(session: Session, value: str) -> None:
+    session.file_digests = value
 
 
 def _set_progress(session: Session, value: str) -> None:
@@ -270,6 +291,17 @@ def max_size_option(function: F) -> F:
         metavar="SIZE",
         apply=_set_max_size,
         help="Let the whole store take at most SIZE, such as 20g: cached trees are given up, or nothing is stored.",
+    )(function)
+
+
+def file_digests_option(function: F) -> F:
+    """Add `--file-digests` to a command; the value is in the session."""
+    return option(
+        "--file-digests",
+        type=Choice(MODES),
+        apply=_set_file_digests,
+        help="Digests of files for `find` and `du --duplicates`: by default auto, SHA-256 of small files and BLAKE3 of "
+        "others; sha256 for all files, which takes longer; off for none.",
     )(function)
 
 

@@ -61,6 +61,9 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
         "umount": CommandEntry("containers.mounts", "umount", "Unmount images and containers."),
         "mounts": CommandEntry("containers.mounts", "mounts", "List the mounts."),
+        "unshare": CommandEntry(
+            "containers.unshare", "unshare", "Run a command in which an ordinary user is root, and may mount."
+        ),
         "export": CommandEntry("containers.export", "export", "Write a container's root file system as a tar."),
         "unpack": CommandEntry("images.unpack", "unpack", "Copy an image's root file system to a directory."),
     },
@@ -96,6 +99,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "The store": {
         "info": CommandEntry("upkeep.info", "info", "Show versions, kernel features, paths, and allowed actions."),
         "du": CommandEntry("upkeep.du", "du", "Show disk usage."),
+        "find": CommandEntry("upkeep.find", "find", "Find which images and layers have a file."),
         "gc": CommandEntry("upkeep.gc_check", "gc", "Remove everything that is not in use."),
         "trim": CommandEntry("upkeep.trim", "trim", "Give up cached layer trees; no image is lost."),
         "prune": CommandEntry("upkeep.prune", "prune", "Remove images that were not used for a time."),

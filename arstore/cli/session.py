@@ -60,6 +60,8 @@ class Session:
         self.progress_kind = "auto"
         self.most: int | None = None
         """Bytes that the store may take, from `--max-size`; 0 for no limit, None if it was not given."""
+        self.file_digests: str | None = None
+        """The digests of files that imports compute, from `--file-digests`; None if it was not given."""
         self.command: Ending | None = None
         self.place = ""
         """The store's root, once it is known."""
@@ -105,6 +107,7 @@ class Session:
         with opened(root, runroot, create=create, additional=additional, may_lack=lacks, settings=settings) as store:
             if self.most is not None:
                 set_budget(store, settings, self.most)
+            store.file_digests = self.file_digests or store.file_digests
             try:
                 yield store
             finally:

@@ -44,7 +44,8 @@ def _foreign(root: str) -> PermissionDeniedError:
     uid = os.stat(root).st_uid
     owner = name_of_user(uid)
     if os.geteuid():
-        return PermissionDeniedError(root, f"belongs to {owner}, and this user may not use it")
+        hint = f"`--additional-store {root}` uses its images read-only, if this user may read it"
+        return PermissionDeniedError(root, f"belongs to {owner}, and this user may not use it", hint)
     why = f"belongs to {owner}, who could not use files that root writes there"
     who = owner if owner != f"user {uid}" else f"'#{uid}'"
     return PermissionDeniedError(root, why, f"run `sudo -u {who} arstore`, or give root the directory with chown")

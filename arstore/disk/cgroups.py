@@ -13,18 +13,17 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore.digest import short_hash
+from arstore.disk.delegation import PARENT, ROOT, controllers_file, parent_group
 from arstore.linux.files.reading import read_start
 from arstore.linux.files.writing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PARENT = "arstore"
 _PARENT_FILE = "cgroup-parent"
 """In a container's directory, if its groups have another parent: written before the groups are made."""
 _LONGEST_PARENT = 4096
 
-_ROOT = "/sys/fs/cgroup"
 _ATTEMPTS = 50
 _PAUSE = 0.002
 _LONGER_PAUSE = 0.02
@@ -39,6 +38,16 @@ def cgroups_path(directory: str) -> str:
     return f"{_parent(place)}/{os.path.basename(place)}-{mark}"
 
 
+def settle_parent(directory: str, wanted: str = "") -> None:
+    """Record where the groups of the container in *directory* are made from now on: below *wanted*, or the usual place.
+
+    Raises OSError.
+    """
+    parent = wanted or parent_group() or PARENT
+    if parent != _parent(directory):
+        set_parent(directory, parent)
+
+
 def set_parent(directory: str, parent: str) -> None:
     """Put the groups of the container in *directory* below *parent*, an absolute path, from now on. Raises OSError."""
     path = f"{directory}/{_PARENT_FILE}"
@@ -49,23 +58,21 @@ def _parent(directory: str) -> str:
     try:
         return os.fsdecode(read_start(f"{directory}/{_PARENT_FILE}", _LONGEST_PARENT))
     except OSError:
-        return f"/{PARENT}"
+        return PARENT
 
 
-def is_first_version(root: str = _ROOT) -> bool:
-    """Return whether this host has no control groups of version 2, or not as its own hierarchy."""
-    return not os.path.exists(f"{root}/{_CONTROLLERS}")
-
-
-def delegated(root: str = _ROOT) -> frozenset[str]:
+def delegated(root: str = ROOT) -> frozenset[str]:
     """Return the resources that groups made here can limit: `pids`, `memory`, and so on.
 
     `swap` is among them where memory and swap have separate limits, `swappiness` and `oom` where these can be set, and
     `weight` where block devices are shared by weight. Kernel documentation: cgroup-v2.rst, "Enabling and Disabling",
     `memory.swap.max` and `io.weight`; cgroup-v1/memory.rst, "memory.memsw.*"; cgroup-v1/blkio-controller.rst.
     """
-    if not is_first_version(root):
-        return _delegated_v2(root)
+    parent = parent_group(root)
+    if parent is None:
+        return frozenset()
+    if os.path.exists(f"{root}/cgroup.controllers"):
+        return _delegated_v2(root, controllers_file(parent, root))
     names = {part for path in _hierarchies(root) for part in os.path.basename(path).split(",")}
     files = {"memsw.limit_in_bytes": "swap", "swappiness": "swappiness", "oom_control": "oom"}
     names.update(name for file, name in files.items() if os.path.exists(f"{root}/memory/memory.{file}"))
@@ -84,9 +91,9 @@ def _children(path: str) -> list[str]:
         return []
 
 
-def _delegated_v2(root: str) -> frozenset[str]:
+def _delegated_v2(root: str, controllers: str) -> frozenset[str]:
     try:
-        with open(f"{root}/cgroup.subtree_control", encoding="ascii") as file:
+        with open(controllers, encoding="ascii") as file:
             names = set(file.read().split())
     except (OSError, UnicodeDecodeError):
         return frozenset()
@@ -98,7 +105,7 @@ def _delegated_v2(root: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
+def remove_cgroups(directory: str, root: str = ROOT) -> bool:
     """Remove the groups of the container in *directory*, and the groups below them, from every hierarchy.
 
     Return True if none is left. A process that is ending holds its group for a moment: the removal waits for it.
@@ -108,13 +115,13 @@ def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
     return not left
 
 
-def is_populated(directory: str, root: str = _ROOT) -> bool:
+def is_populated(directory: str, root: str = ROOT) -> bool:
     """Return whether a group of the container in *directory* has a process; one that is ending stays for a moment."""
     name = cgroups_path(directory)
     return any(_has_processes(hierarchy + name) for hierarchy in _hierarchies(root))
 
 
-def freezer(directory: str, root: str = _ROOT) -> str | None:
+def freezer(directory: str, root: str = ROOT) -> str | None:
     """Return the file that freezes the processes of the container in *directory*; None if it has no group for it.
 
     Kernel documentation: cgroup-v2.rst, `cgroup.freeze` (Linux 5.2); cgroup-v1/freezer-subsystem.rst.
@@ -124,7 +131,7 @@ def freezer(directory: str, root: str = _ROOT) -> str | None:
     return next((path for path in places if os.path.exists(path)), None)
 
 
-def freeze(directory: str, frozen: bool = True, root: str = _ROOT) -> bool:
+def freeze(directory: str, frozen: bool = True, root: str = ROOT) -> bool:
     """Freeze, or thaw, the processes of the container in *directory*; return whether that is so now.
 
     Freezing may take a moment, and takes longer while a process is in an uninterruptible call of the kernel. Raises
@@ -144,7 +151,7 @@ def freeze(directory: str, frozen: bool = True, root: str = _ROOT) -> bool:
     return False
 
 
-def release(directory: str, root: str = _ROOT) -> None:
+def release(directory: str, root: str = ROOT) -> None:
     """Thaw what a killed launcher has left frozen of the container in *directory*, and wait a moment for its end.
 
     Frozen processes of cgroup v1 cannot end, although they were killed. Raises OSError.
@@ -158,7 +165,7 @@ def release(directory: str, root: str = _ROOT) -> None:
         time.sleep(_LONGER_PAUSE)
 
 
-def is_frozen(directory: str, root: str = _ROOT, *, settled: bool = False) -> bool:
+def is_frozen(directory: str, root: str = ROOT, *, settled: bool = False) -> bool:
     """Return whether the processes of the container in *directory* are frozen, or (unless *settled*) about to be."""
     path = freezer(directory, root)
     if path is None:
@@ -176,7 +183,7 @@ def is_frozen(directory: str, root: str = _ROOT, *, settled: bool = False) -> bo
         return False
 
 
-def oom_kills(directory: str, root: str = _ROOT) -> int:
+def oom_kills(directory: str, root: str = ROOT) -> int:
     """Return how often the kernel killed a process of the container in *directory* because memory ran out.
 
     Kernel documentation: cgroup-v2.rst, `memory.events`; cgroup-v1/memory.rst, `memory.oom_control` (Linux 4.13).

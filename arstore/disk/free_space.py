@@ -16,6 +16,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.errors import NoSpaceError
+from arstore.linux.isolation import user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def free_space(place: str | int) -> tuple[int, int]:
     *place* is a path or an open descriptor. Both are 0 if the file system does not report them. Raises OSError.
     """
     status = os.statvfs(place)
-    blocks = status.f_bavail if os.geteuid() else status.f_bfree
+    blocks = status.f_bfree if _may_use_all() else status.f_bavail
     return blocks * status.f_frsize, status.f_blocks * status.f_frsize
 
 
@@ -53,7 +54,12 @@ def free_inodes(place: str | int) -> tuple[int, int]:
     Both are 0 if the file system does not count inodes. Raises OSError.
     """
     status = os.statvfs(place)
-    return (status.f_favail if os.geteuid() else status.f_ffree), status.f_files
+    return (status.f_ffree if _may_use_all() else status.f_favail), status.f_files
+
+
+def _may_use_all() -> bool:
+    """Whether this process may use the space that a file system reserves for root: root of a user namespace may not."""
+    return os.geteuid() == 0 and user_namespace.is_initial()
 
 
 class Room:

@@ -1,6 +1,7 @@
 """The on-disk layout: names of everything under the root and the runroot, and their creation.
 
 <root>/store.json                   the store's id (`identity`)
+<root>/ids.json                     the subordinate ids of its files (`granted_ids`)
 <root>/oci-layout, index.json       derived from the graph; with blobs/ they make the root an OCI image layout
 <root>/blobs/<algorithm>/<hex>      immutable, verified before they get the name
 <root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
@@ -34,9 +35,13 @@ if TYPE_CHECKING:
 STORE_FILE = "store.json"
 """The file under the root that contains the store's id."""
 
+IDS_FILE = "ids.json"
+"""The file under the root that lists the subordinate ids of its files (`granted_ids`)."""
+
 RESERVED = frozenset(
     {
         STORE_FILE,
+        IDS_FILE,
         "oci-layout",
         "index.json",
         "blobs",
@@ -97,6 +102,11 @@ class Directories(NamedTuple):
     def targets(self) -> str:
         """The parent of the default mount points, with symlinks resolved, as the kernel shows them."""
         return f"{os.path.realpath(self.runroot)}/mounts"
+
+    @property
+    def contents(self) -> str:
+        """The directory of the index of contents (`store.contents`)."""
+        return f"{self.graph}/contents"
 
     @property
     def claims(self) -> str:

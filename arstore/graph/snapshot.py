@@ -25,6 +25,7 @@ from arstore.graph.records import (
     RecordCodec,
     TreeRecord,
 )
+from arstore.graph.residency import Residency
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ _FIRST, _BATCH = 16, 1024
 _PIECE = 1 << 20
 """Bytes of records that are decoded together: as objects they take several times as much memory."""
 
+_USUAL = 512
+"""Bytes of a usual record with its key."""
+
 _SHAREABLE = {str, tuple, int}
 """Kinds of values of which equal ones can share one object."""
 
@@ -72,6 +76,7 @@ class Snapshot:
         self.passed_over: set[bytes] = set()
         """The keys of the records that were skipped so far, as they are in the database."""
         self._runs: list[tuple[str, TreeRecord]] | None = None
+        self._residency = Residency()
 
     def keys(self, table: str) -> list[str]:
         """Return the keys of *table*, sorted; the values are not read."""
@@ -96,9 +101,13 @@ class Snapshot:
                 self._pass_over(name, ValueError("out of order"))
         return [name for name in batch if name.startswith(start)]
 
+    def _value(self, key: bytes) -> bytes | None:
+        self._residency.note()
+        return self._txn.get(key)
+
     def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
         name = record_key(table, key)
-        data = self._txn.get(name)
+        data = self._value(name)
         try:
             return None if data is None else decoded(kind, name, data)
         except (ValueError, TypeError, RecursionError) as error:
@@ -172,7 +181,10 @@ class Snapshot:
         """Yield all keys that begin with *start*, as they are in the database, some at a time."""
         cursor = self._txn.cursor()
         if cursor.set_range(start):
-            yield from _in_batches(cursor.iternext(True, False), lambda name: name.startswith(start))
+            for batch in _in_batches(cursor.iternext(True, False), lambda name: name.startswith(start)):
+                # The values are on the same pages.
+                self._residency.note(len(batch) * _USUAL)
+                yield batch
 
     def _rows(self, table: str, start: str = "", stop: str = "") -> Iterator[list[tuple[bytes, bytes]]]:
         """Yield rows of *table* with keys from *start* on and before *stop*, with seals, some at a time."""
@@ -181,7 +193,9 @@ class Snapshot:
         if cursor.set_range(record_key(table, start)):
             # The record of an image lists its layers, of which it may have thousands.
             most = _FIRST if table == "images" else _BATCH
-            yield from _in_batches(iter(cursor), lambda row: row[0] < end, most)
+            for batch in _in_batches(iter(cursor), lambda row: row[0] < end, most):
+                self._residency.note(sum(len(value) for _, value in batch))
+                yield batch
 
     def _pass_over(self, key: bytes, error: Exception) -> None:
         if not self._lenient:
@@ -190,11 +204,11 @@ class Snapshot:
 
     def has(self, table: str, key: str) -> bool:
         """Return whether there is a record with this key, readable or not."""
-        return self._txn.get(record_key(table, key)) is not None
+        return self._value(record_key(table, key)) is not None
 
     def raw(self, key: bytes) -> bytes | None:
         """Return the value of the complete *key* (with the table), with its seal."""
-        return self._txn.get(key)
+        return self._value(key)
 
     def blob(self, digest: str) -> BlobRecord | None:
         """Return the record of the blob with this digest."""
@@ -306,7 +320,7 @@ class Snapshot:
     def name(self, name: str) -> str | None:
         """Return the digest of the image that *name* points to."""
         key = record_key("names", name)
-        data = self._txn.get(key)
+        data = self._value(key)
         try:
             return None if data is None else unsealed(key, data).decode()
         except ValueError as error:
@@ -345,7 +359,7 @@ class Snapshot:
     def home(self) -> str:
         """Return the mark of the store's original files when they were last verified; "" if they never were."""
         key = record_key("meta", HOME)
-        data = self._txn.get(key)
+        data = self._value(key)
         try:
             return "" if data is None else unsealed(key, data).decode("ascii", "replace")
         except BrokenSealError:
@@ -354,7 +368,7 @@ class Snapshot:
     def own(self, key: str) -> str | None:
         """Return a fact about the graph itself; "" for none, None for a record without the right seal."""
         name = record_key("meta", key)
-        data = self._txn.get(name)
+        data = self._value(name)
         if data is None:
             return ""
         return unsealed(name, data).decode("ascii", "replace") if is_sealed(name, data) else None

@@ -46,7 +46,7 @@ class Change(Snapshot):
         self._txn.put(name, sealed(name, RecordCodec.encode(record)))
 
     def _spare_newer(self, key: bytes) -> None:
-        value = self._txn.get(key)
+        value = self._value(key)
         if value is not None and is_newer(key, value):
             raise newer_error(key)
 

@@ -8,13 +8,18 @@ shifted by the offset of that namespace; the functions here subtract it.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from arstore.linux.syscall import libc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UMASK = 0o022
 """The umask of our own processes: it leaves the owner all rights, and lets no other user write."""
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 37, 38
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _FIRST_TIME_NAMESPACE = 0xEFFFFFFA
@@ -43,6 +48,20 @@ def set_parent_death_signal(number: int) -> None:
 def become_subreaper() -> None:
     """Become the parent of all descendants whose own parent ends. Raises OSError."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+@contextmanager
+def as_subreaper() -> Iterator[None]:
+    """Be a subreaper (see `become_subreaper`) during the context. Raises OSError."""
+    import ctypes
+
+    was = ctypes.c_int()
+    prctl(_PR_GET_CHILD_SUBREAPER, ctypes.addressof(was))
+    become_subreaper()
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, was.value)
 
 
 def set_no_new_privileges() -> None:

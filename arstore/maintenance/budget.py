@@ -41,7 +41,7 @@ def keep_within(store: Store, budget: Budget, need: Need, staged: Sequence[str] 
 
     *staged* are the paths of what is about to be published: then its size is known, and counts instead. What is only
     guessed does not count.
-    None is given up in vain: if `most` cannot be reached, and the need may be refused, BudgetError is raised before.
+    If `most` cannot be reached, and the need may be refused, nothing is given up, and BudgetError is raised.
     Raises OSError and the errors of Graph.
     """
     if staged:

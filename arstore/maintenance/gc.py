@@ -26,6 +26,7 @@ from arstore.rootfs.mount import remove_abandoned
 from arstore.store.collect.holders import roots
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
+from arstore.store.contents.shelf import Shelf
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import is_recorded, places_of, take_ingest
 from arstore.trace import reached
@@ -192,6 +193,9 @@ def _apply(store: Store, plan: Plan) -> Collected:
     ingests = _remove_ingests(store, plan.ingests)
     # Last, because it needs space, which a full disk has only now.
     write_layout(store.directories, store.graph)
+    if plan:
+        # Only then, because a plan without content has a bound of 0 bytes.
+        _tidy_contents(store)
     store.sync_trees()
     return Collected(
         images=gone.images,
@@ -245,6 +249,15 @@ def _drop_hints(store: Store) -> None:
         with store.graph.write() as change:
             hints.drop(change, names)
     reached("collect.hints-dropped")
+
+
+def _tidy_contents(store: Store) -> None:
+    """Shrink the index of contents, if much of it is about trees that are gone. The bytes of a plan do not count it."""
+    shelf = Shelf(store.directories.contents)
+    if shelf.exists():
+        with store.graph.read() as snapshot:
+            keys = list(snapshot.keys("trees"))
+        shelf.tidy(keys)
 
 
 def _take_orphans(store: Store, ingest: Ingest, orphans: Iterable[str]) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from arstore.errors import InUseError
 from arstore.maintenance.remove import Disposal, plan_removal, remove_images
 from arstore.maintenance.scan.totals import NOTHING
 from arstore.store.collect.holders import image_holders
+from arstore.store.collect.protected import protected
 from arstore.store.collect.sweep import Removed
 from arstore.store.last_use import last_uses
-from arstore.store.protection import protected
 
 if TYPE_CHECKING:
     from arstore.graph.snapshot import Snapshot

@@ -81,8 +81,14 @@ def _naming(snapshot: Snapshot, gone: frozenset[str]) -> int:
 
 
 def _files(directories: Directories) -> int:
-    """Return the bytes of the index and of directories, which may shrink, with a block of growth for each."""
+    """Return the bytes of the indexes and of directories, which may shrink, with a block of growth for each."""
     paths = [f"{directories.root}/{INDEX}", directories.root, *directories.own(), directories.mounts]
+    with suppress(FileNotFoundError):
+        # `gc` may remove most of the index of contents.
+        paths += [
+            directories.contents,
+            *(f"{directories.contents}/{name}" for name in os.listdir(directories.contents)),
+        ]
     total = 0
     for path in paths:
         with suppress(FileNotFoundError):

@@ -48,7 +48,8 @@ class Kind:
     def __init__(self, numbers: Numbers, needed: Iterable[tuple[int, ...]]) -> None:
         """*needed* has the numbers that each image needs."""
         needs = list(needed)
-        self._numbers = numbers
+        self.numbers = numbers
+        """The numbers of the keys."""
         self._needed = list(chain.from_iterable(needs))
         self._starts = list(accumulate(map(len, needs), initial=0))
         self._users = Counter(self._needed)
@@ -56,18 +57,13 @@ class Kind:
 
     def weigh(self, sizes: Sizes) -> tuple[list[int], list[int]]:
         """Given all sizes, return for each image the bytes that it needs, and those that only it needs."""
-        self._sizes = sizes.by_number(self._numbers)
+        self._sizes = sizes.by_number(self.numbers)
         return self._weighed(self._sizes), self._weighed(list(map(mul, self._sizes, self._is_of_one)))
 
     def _weighed(self, sizes: list[int]) -> list[int]:
         sums = list(accumulate([sizes[number] for number in self._needed], initial=0))
         ends = [sums[start] for start in self._starts]
         return list(map(sub, ends[1:], ends))
-
-    @property
-    def keys(self) -> list[str]:
-        """The keys by number."""
-        return self._numbers.keys
 
     @property
     def sizes(self) -> list[int]:
@@ -161,8 +157,11 @@ class Shares:
                 size += self.files.bytes(self._files_of(ImageNeeds(tuple(every.blobs), trees=tuple(every.trees))))
             own = self.blobs.freed(one.blobs for one in gone) + self.trees.freed(one.trees for one in gone)
             own += self._shared(gone)
-        names = tuple(self._reach.names.get(digest, ()))
-        return ImageUsage(digest, names, size, own, size - own, self.last_used(digest))
+        return ImageUsage(digest, self.names(digest), size, own, size - own, self.last_used(digest))
+
+    def names(self, digest: str) -> tuple[str, ...]:
+        """Return the names of an image, sorted."""
+        return tuple(self._reach.names.get(digest, ()))
 
     def last_used(self, digest: str) -> float:
         """Return when an image was last used, in seconds since the epoch; 0 if that is not known."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from arstore.errors import MountError, MountForbiddenError, from_os_error, reason
 from arstore.linux import features
 from arstore.linux.isolation.namespace import in_directory
+from arstore.linux.isolation.user_namespace import is_initial, owns_mounts
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountinfo import mount_below, mount_id_of, read_mounts
 from arstore.values import NamedTuple
@@ -254,7 +255,8 @@ def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
     options = {"redirect_dir": "nofollow", "metacopy": "off", "index": "off", "xino": "auto" if one_device else "on"}
     if overlay.volatile and directories:
         options["volatile"] = ""
-    if overlay.userxattr:
+    if overlay.userxattr or not is_initial():
+        # The kernel gives attributes named `trusted.` to the host's root alone.
         options["userxattr"] = ""
     return options
 
@@ -274,7 +276,7 @@ def _explained(overlay: Overlay | None, what: str, fs_fd: int | None = None) -> 
 def _refuse(overlay: Overlay | None, what: str, error: OSError, said: str = "") -> NoReturn:
     text = reason(error)
     if error.errno in {errno.EPERM, errno.EACCES}:
-        why = f"this process may not mount ({said or text})"
+        why = f"this process may not mount ({_lacking() or said or text})"
         raise MountForbiddenError(what, why, FORBIDDEN_HINT) from error
     if error.errno in {errno.ENOSPC, errno.EDQUOT} and overlay is not None and not overlay.read_only:
         # The kernel makes directories in the work directory. ENOSPC of a mount itself means too many mounts.
@@ -283,6 +285,17 @@ def _refuse(overlay: Overlay | None, what: str, error: OSError, said: str = "") 
     if known or said:
         raise MountError(what, known or f"{text}: {said}") from error
     raise MountError(what, text, "see the kernel log for details") from error
+
+
+def _lacking() -> str:
+    """Return what is missing for a mount in a user namespace; "" for nothing, and outside of one."""
+    if is_initial():
+        return ""
+    if not owns_mounts():
+        return "its mount namespace belongs to another user namespace; `unshare -Urm` and `arstore unshare` make both"
+    release = os.uname().release
+    numbers = [int(number) if number.isdigit() else 0 for number in release.split("-")[0].split(".")[:2]]
+    return f"Linux {release} forbids overlayfs in a user namespace; 5.11 permits it" if numbers < [5, 11] else ""
 
 
 def _known_fault(overlay: Overlay, code: int | None) -> str:

@@ -128,7 +128,8 @@ class MountTable:
             record, view = held.record, view_of(held.record)
             places = view.places(record)
             if view.may_be_elsewhere(record) and (places or view.lives(record)):
-                raise MountError(record.target, "is mounted in another mount namespace", "unmount it there")
+                hint = "unmount it there" + (", or end its `arstore unshare`" if os.geteuid() else "")
+                raise MountError(record.target, "is mounted in another mount namespace", hint)
             for info in places:
                 _umount(info, record, lazy)
             reached("mount.unmounted")

@@ -14,13 +14,13 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from arstore.linux.isolation import namespace
+from arstore.linux.isolation import namespace, user_namespace
 from arstore.linux.mounting.mountinfo import find_mounts, mount_at, read_mounts
 from arstore.linux.mounting.superblock import OVERLAY, Live, look, magic
 from arstore.mounts.record import is_blank, shows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from arstore.linux.mounting.mountinfo import MountInfo
     from arstore.mounts.record import MountRecord
@@ -59,10 +59,15 @@ class MountView:
 
     def lives(self, record: MountRecord) -> bool:
         """Return whether the file system of *record*, which is visible nowhere, is still in use."""
+        if record.source in _lost:
+            return False
         live = _is_live(record) if record.device else None
         if live is None:
             self._table(record.namespace)
             return record.namespace in self._hidden
+        if live and _is_of_lost_namespace():
+            # Only processes of this user could hold it, and none of those that live does.
+            return self._is_held_by_own(record)
         # Its device number may belong to another file system by now: one that lives for a moment, is mounted
         # somewhere, or is held by a process.
         for pause in _PAUSES:
@@ -75,6 +80,13 @@ class MountView:
             and not any(self._is_taken(record, table) for table in self._every_table())
             and all(kind == OVERLAY for kind in _held_with(record.device))
         )
+
+    def _is_held_by_own(self, record: MountRecord) -> bool:
+        """Return whether a process of this user has the record's mount in its namespace, or a file open on it."""
+        for table in self._every_table():
+            if any(info.fs_type == "overlay" and shows(record, info.source) for info in table):
+                return True
+        return any(kind == OVERLAY for kind in _held_with(record.device))
 
     def _is_taken(self, record: MountRecord, table: list[MountInfo]) -> bool:
         number = (os.major(record.device), os.minor(record.device))
@@ -117,6 +129,23 @@ class MountView:
         if not inhabited and namespace.sees_all_processes() and not namespace.is_held("mnt", identity):
             self._hidden.discard(identity)
         return []
+
+
+_lost: set[str] = set()
+"""Sources of mounts that are known to be gone (`remember_lost`)."""
+
+
+def remember_lost(sources: Iterable[str]) -> None:
+    """Take the mounts with these sources for gone: a user has found that out before it entered a user namespace."""
+    _lost.update(sources)
+
+
+def _is_of_lost_namespace() -> bool:
+    """Return whether mounts of this store's user are all in user namespaces, whose processes are all visible here.
+
+    That is so for an ordinary user outside of them. Seen from inside of one, the processes of the others are hidden.
+    """
+    return os.geteuid() != 0 and user_namespace.is_initial() and namespace.sees_own_processes()
 
 
 def _is_live(record: MountRecord) -> bool | None:

@@ -48,11 +48,17 @@ class DiffKind(enum.Enum):
 
 @dataclass(slots=True, frozen=True)
 class Difference:
-    """One path; *what* changed: type, mode, owner, size, content, target, device, mtime, xattrs."""
+    """One path; *what* changed: type, mode, owner, size, content, target, device, mtime, xattrs.
+
+    *before* and *after* are bytes of regular files, if sizes were asked for: of a file, or of everything in a deleted
+    or replaced directory. The content of an added directory has its own paths.
+    """
 
     path: bytes
     change: DiffKind
     what: tuple[str, ...] = ()
+    before: int = 0
+    after: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -144,8 +150,8 @@ def opened_stacks(store: Store) -> Iterator[Stacks]:
         yield Stacks(store, resources)
 
 
-def differences(before: Sequence[StackLayer], after: Sequence[StackLayer]) -> list[Difference]:
-    """Return the changes that turn *before* into *after*, sorted by path.
+def differences(before: Sequence[StackLayer], after: Sequence[StackLayer], sizes: bool = False) -> list[Difference]:
+    """Return the changes that turn *before* into *after*, sorted by path, with *sizes* if wanted.
 
     Everything in an added directory is listed; a deleted or replaced directory is listed without its content. Raises
     StoreDamagedError, LimitError, OSError.
@@ -162,7 +168,7 @@ def differences(before: Sequence[StackLayer], after: Sequence[StackLayer]) -> li
     while todo:
         path, old, new = todo.pop()
         if old != new:
-            todo += _compare_directory(path, old, new, found.append)
+            todo += _compare_directory(path, old, new, found.append, sizes)
     found.sort(key=lambda difference: difference.path)
     return found
 
@@ -181,7 +187,7 @@ _NOTHING = _Seen(default_entry(b""))
 
 
 def _compare_directory(
-    path: bytes, old: Stack, new: Stack, report: Callable[[Difference], None]
+    path: bytes, old: Stack, new: Stack, report: Callable[[Difference], None], sizes: bool
 ) -> list[tuple[bytes, Stack, Stack]]:
     """Compare the content of one directory; return the subdirectories to compare next."""
     names_before, names_after = _names_by_layer(old, path), _names_by_layer(new, path)
@@ -194,15 +200,36 @@ def _compare_directory(
         was, now = _seen(layers_before, child), _seen(layers_after, child)
         if now is None:
             if was is not None:
-                report(Difference(child, DiffKind.DELETED))
+                report(Difference(child, DiffKind.DELETED, before=_bytes(was, child) if sizes else 0))
             continue
         if was is None:
-            report(Difference(child, DiffKind.ADDED))
+            report(Difference(child, DiffKind.ADDED, after=_file_bytes(now) if sizes else 0))
         elif what := _what(was, now):
-            report(Difference(child, DiffKind.CHANGED, what))
+            before = 0 if not sizes else _file_bytes(was) if now.layers else _bytes(was, child)
+            report(Difference(child, DiffKind.CHANGED, what, before, _file_bytes(now) if sizes else 0))
         if now.layers:
             below.append((child, was.layers if was else (), now.layers))
     return below
+
+
+def _file_bytes(seen: _Seen) -> int:
+    return seen.entry.size if seen.entry.kind is Kind.FILE else 0
+
+
+def _bytes(seen: _Seen, path: bytes) -> int:
+    """Return the bytes of the file at *path*, or of all files in the directory there."""
+    total = _file_bytes(seen)
+    todo = [(path, seen.layers)] if seen.layers else []
+    while todo:
+        directory, layers = todo.pop()
+        for name, having in _names_by_layer(layers, directory).items():
+            child = directory + b"/" + name if directory else name
+            found = _seen(having, child)
+            if found is not None:
+                total += _file_bytes(found)
+                if found.layers:
+                    todo.append((child, found.layers))
+    return total
 
 
 def _names_by_layer(layers: Stack, path: bytes) -> dict[bytes, Stack]:

@@ -24,9 +24,10 @@ from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.xattr import read_xattrs
 from arstore.linux.mounting.mount import MNT_DETACH, umount
 from arstore.mounts.overlay import Overlay, detached, perform
+from arstore.rootfs.commit import image_view
 from arstore.rootfs.mount import lowers
 from arstore.rootfs.sparse import data_runs
-from arstore.rootfs.upper import opened_below
+from arstore.rootfs.upper import opened_below, owned_as_below
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.header import BLOCK
 from arstore.tar.whiteout import PREFIX
@@ -34,12 +35,14 @@ from arstore.tar.writer import TarWriter
 from arstore.trees.format import LowerDirectory
 from arstore.trees.inode_entry import KINDS, inode_entry
 from arstore.trees.metadata import SkippedEntries
+from arstore.trees.substitutes import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
+    from arstore.trees.merged_view import MergedView
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -68,8 +71,8 @@ class Export:
         """
         buffer = _Buffer(write)
         archive = TarWriter(buffer.write)
-        with self._view() as root:
-            tree = _Tree(root, self)
+        with self._view() as root, image_view(self._store, self._image) as below:
+            tree = _Tree(root, below, self)
             for entry in tree:
                 self.members += 1
                 archive.add(entry, tree.chunks() if entry.kind is Kind.FILE and entry.size else ())
@@ -131,10 +134,11 @@ def _opened_by_place(store: Store, overlay: Overlay) -> int:
 
 
 class _Tree:
-    """The members of the tree at the directory *root*, and the content of the current one."""
+    """The members of the tree at the directory *root*, over the image *below*, and the content of the current one."""
 
-    def __init__(self, root: int, export: Export) -> None:
+    def __init__(self, root: int, below: MergedView, export: Export) -> None:
         self._root = root
+        self._below = below
         self._export = export
         self._links: dict[tuple[int, int], bytes] = {}
         self._current = -1
@@ -188,7 +192,7 @@ class _Tree:
                 mode = stat.S_IMODE(status.st_mode)
                 return Entry(path, Kind.HARDLINK, mode, status.st_uid, status.st_gid, status.st_mtime_ns, link=first)
         entry = self._entry = self._look(self._current, path, kind)
-        if kind is Kind.FILE and status.st_blocks * BLOCK < entry.size:
+        if entry.kind is Kind.FILE and status.st_blocks * BLOCK < entry.size:
             with self._content() as fd:
                 entry.sparse = data_runs(fd, entry.size)
         return entry
@@ -199,7 +203,7 @@ class _Tree:
         with _unsupported_is_none():
             found = read_xattrs(fd, b"")
         xattrs = {name: value for name, value in sorted(found.items()) if name not in _OF_THIS_HOST}
-        return inode_entry(fd, path, kind, status, xattrs)
+        return owned_as_below(meant(inode_entry(fd, path, kind, status, xattrs)), self._below)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content of the current file: all, or the runs of a sparse file. Raises InUseError, OSError."""

@@ -28,21 +28,24 @@ from arstore.errors import InUseError, LimitError, StoreDamagedError, TarError
 from arstore.linux.files.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.xattr import read_xattrs
+from arstore.linux.isolation.user_namespace import current, is_initial
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.limits import DEFAULT_LIMITS
 from arstore.tar.names import NAME_MAX
 from arstore.tar.whiteout import OPAQUE_NAME, PREFIX
 from arstore.trees.format import Node
-from arstore.trees.inode_entry import KINDS, OPAQUE, inode_entry
+from arstore.trees.inode_entry import KINDS, inode_entry, overlay_prefix
 from arstore.trees.metadata import SkippedEntries
+from arstore.trees.substitutes import meant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator
 
     from arstore.trees.merged_view import MergedView
 
-_WHITEOUT = b"trusted.overlay.whiteout"
-_ELSEWHERE = (b"trusted.overlay.redirect", b"trusted.overlay.metacopy")
+_WHITEOUT, _OPAQUE = b"whiteout", b"opaque"
+_ELSEWHERE = (b"redirect", b"metacopy")
+"""Overlayfs's own attributes, without their prefix."""
 _DROPPED = (b"trusted.overlay.", b"user.overlay.", b"security.selinux", b"security.evm")
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -136,8 +139,8 @@ class UpperChanges:
             if first != path:
                 entry = node.entry
                 return Entry(path, Kind.HARDLINK, entry.mode, entry.uid, entry.gid, entry.mtime, link=first)
-        self._entry = node.entry
-        return node.entry
+        self._entry = owned_as_below(node.entry, self._lower)
+        return self._entry
 
     @staticmethod
     def _whiteout(parent: bytes, name: bytes) -> Entry:
@@ -179,6 +182,19 @@ def exists(view: MergedView, path: bytes) -> bool:
     return node is not None and node.entry.path == path and not node.whiteout
 
 
+def owned_as_below(entry: Entry, lower: MergedView) -> Entry:
+    """Return *entry* with the owner that a symlink or FIFO of the layers below has there, if there is only one id here.
+
+    Such files cannot have the attribute that says whose they are (`trees.substitutes`). Raises OSError.
+    """
+    if entry.kind not in (Kind.SYMLINK, Kind.FIFO) or is_initial() or not current().is_single:
+        return entry
+    node = lower.lookup(entry.path)
+    if node is None or node.entry.path != entry.path or (node.entry.kind, node.entry.link) != (entry.kind, entry.link):
+        return entry
+    return entry.replaced(uid=node.entry.uid, gid=node.entry.gid)
+
+
 def read_node(fd: int, path: bytes) -> Node:
     """Return the meaning of an inode of an overlay layer, open as *fd* (O_PATH will do) and found at *path*.
 
@@ -190,15 +206,16 @@ def read_node(fd: int, path: bytes) -> Node:
     if kind is None or (kind is Kind.CHARACTER and status.st_rdev == 0):
         return Node(Entry(path, kind or Kind.FILE), whiteout=True)
     attributes = _attributes(fd)
-    for name in _ELSEWHERE:
+    prefix = overlay_prefix()
+    for name in (prefix + one for one in _ELSEWHERE):
         if name in attributes:
             why = f"has the attribute {shown(name)}, so its content is elsewhere; mounts of this store never do that"
             raise StoreDamagedError(shown(path), why)
-    if kind is Kind.FILE and not status.st_size and _WHITEOUT in attributes:
+    if kind is Kind.FILE and not status.st_size and prefix + _WHITEOUT in attributes:
         return Node(Entry(path, kind), whiteout=True)
     xattrs = {name: value for name, value in sorted(attributes.items()) if not name.startswith(_DROPPED)}
-    entry = inode_entry(fd, path, kind, status, xattrs)
-    return Node(entry, opaque=kind is Kind.DIRECTORY and attributes.get(OPAQUE) == b"y")
+    entry = meant(inode_entry(fd, path, kind, status, xattrs))
+    return Node(entry, opaque=kind is Kind.DIRECTORY and attributes.get(prefix + _OPAQUE) == b"y")
 
 
 @contextmanager

@@ -14,14 +14,19 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from arstore.disk.cgroups import settle_parent
+from arstore.disk.delegation import parent_group
 from arstore.errors import (
     ArstoreError,
     NoSpaceError,
+    PermissionDeniedError,
     PipelineTimeoutError,
     RuntimeMissingError,
     from_os_error,
 )
 from arstore.linux.files.writing import replace_file
+from arstore.linux.isolation import capability, user_namespace
+from arstore.linux.kernel import lacking
 from arstore.linux.mounting.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mounting.mountinfo import read_mounts
 from arstore.linux.process import boot_id
@@ -70,14 +75,19 @@ def find_runtime(
     Without *cgroups*, the runtime makes containers without their own control groups. *timeout* limits all trials
     together, in seconds. A signal that ends this process, or raises in it, ends a trial at once.
     Must be called without other threads and without an open LMDB environment, because a trial forks. Raises
-    RuntimeMissingError with the reason of each runtime, PipelineTimeoutError after *timeout*, NoSpaceError if a trial
-    finds no space, HostError for a *runroot* that runtimes cannot use.
+    RuntimeMissingError with the reason of each runtime, PermissionDeniedError if this process may run no container,
+    PipelineTimeoutError after *timeout*, NoSpaceError if a trial finds no space, HostError for a *runroot* that
+    runtimes cannot use.
     """
+    cgroups = cgroups and parent_group() is not None
     paths = installed((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths, cgroups)
     if cached is not None:
         return cached
     require_text(runroot)
+    if why := lacking(capability.CAP_SYS_ADMIN):
+        # No runtime can do without it, so it is not the runtime that is missing.
+        raise PermissionDeniedError("containers", why)
     reasons: list[str] = []
     deadline = None if timeout is None else time.monotonic() + timeout
     for path in paths:
@@ -103,7 +113,8 @@ def find_runtime(
         why = "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed"
         raise RuntimeMissingError(what, why, "" if explicit else _HINT)
     why = f"{'does not work' if explicit else 'none works'} here ({'; '.join(reasons)})"
-    hint = "" if cgroups else "install crun: runc does not support --cgroups=disabled"
+    needs_crun = not cgroups and user_namespace.is_initial()
+    hint = "install crun: runc does not support --cgroups=disabled" if needs_crun else ""
     raise RuntimeMissingError(what, why, hint)
 
 
@@ -119,7 +130,7 @@ def installed(names: tuple[str, ...] = CANDIDATES) -> list[str]:
 
 def remembered(runroot: str, paths: list[str]) -> OciRuntime | None:
     """Return the one of *paths* that has worked in this boot, by an earlier search; nothing is tried."""
-    return _cached(runroot, paths, cgroups=True)
+    return _cached(runroot, paths, cgroups=parent_group() is not None)
 
 
 def _try_runtime(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRuntime:
@@ -147,6 +158,8 @@ def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRunt
         # A trial needs no grace period: when its time is over, it is killed.
         options = RunOptions(args=(_true(),), cgroups=runtime.cgroups, stop_timeout=0)
         name = os.path.basename(directory)
+        if runtime.cgroups:
+            settle_parent(directory)
         patience = _PATIENCE if deadline is None else max(0.0, min(_PATIENCE, deadline - time.monotonic()))
         launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=patience, passes_signals=False)
         status = run(launch).status

@@ -19,6 +19,7 @@ from arstore.errors import (
     NoSpaceError,
     RuntimeFailedError,
 )
+from arstore.linux.isolation import user_namespace
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class OciRuntime(NamedTuple):
 
     def _argv(self, place: StatePlace, *words: str) -> list[str]:
         options = ["--root", place.root, "--log", place.log, "--log-format", "json"]
-        if not self.cgroups:
+        if not self.cgroups and not (self.name == "runc" and not user_namespace.is_initial()):
+            # runc does not have this option. In a user namespace it makes none unless a path is given.
             options.append("--cgroup-manager=disabled")
         return [self.path, *options, *words]
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
@@ -32,6 +33,7 @@ from arstore.graph.datafile import DATA
 from arstore.graph.graph import Graph
 from arstore.graph.identity import ID
 from arstore.graph.records import LentRecord
+from arstore.linux.isolation.user_namespace import is_initial
 from arstore.linux.mounting.filesystem import nobody_can_write
 from arstore.store.ingest.inventory import Inventory
 from arstore.store.presence import require
@@ -104,6 +106,8 @@ class AdditionalStores:
         self._wanted = tuple(wanted)
         self._forms = forms
         self._known: dict[int, AdditionalStore | ArstoreError] = {}
+        if wanted and not is_initial():
+            _accept_vouched(os.environ.get(VOUCHED, ""))
 
     def __bool__(self) -> bool:
         """Whether any were named."""
@@ -237,9 +241,36 @@ def _hint(root: str) -> str:
     return "name the root of a store"
 
 
+_vouched: set[tuple[int, int]] = set()
+"""Roots of stores that were found to be trusted before this process entered a user namespace."""
+VOUCHED = "_ARSTORE_VOUCHED_STORES"
+"""Environment variable with these roots, `DEVICE:INODE` separated by blanks, for the commands of `arstore unshare`."""
+
+
+def vouch(wanted: Sequence[Wanted]) -> None:
+    """Find the trusted ones of the stores *wanted*: inside a user namespace, files of root have no known owner."""
+    for one in wanted:
+        with suppress(ArstoreError, OSError):
+            status = _status(one.root)
+            _require_trusted(one, status)
+            _vouched.add((status.st_dev, status.st_ino))
+    if _vouched:
+        os.environ[VOUCHED] = " ".join(f"{device}:{inode}" for device, inode in sorted(_vouched))
+
+
+def _accept_vouched(text: str) -> None:
+    """Take over the roots in VOUCHED, which only this user can have set. Wrong ones are ignored."""
+    for word in text.split():
+        device, _, inode = word.partition(":")
+        if device.isdigit() and inode.isdigit():
+            _vouched.add((int(device), int(inode)))
+
+
 def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
     """Require that only trusted users can have written the store. Raises AdditionalStoreError, OSError."""
     what = _named(wanted.root)
+    if (status.st_dev, status.st_ino) in _vouched:
+        return
     if nobody_can_write(wanted.root):
         # The content was fixed when the medium was made, and the administrator who mounted it trusts it.
         return

@@ -38,8 +38,10 @@ from arstore.linux.files.reading import read_start
 from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import replace_file
 from arstore.linux.files.xattr import read_xattrs, set_xattr
+from arstore.linux.isolation.user_namespace import is_initial
 from arstore.mounts.upper_in_use import require_unused
 from arstore.trace import reached
+from arstore.trees.inode_entry import OVERLAY, USER_OVERLAY
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ if TYPE_CHECKING:
     from arstore.graph.write import Change
     from arstore.store.container_uses import Uses
 
-_MARKED, _MARK = "whole", "trusted.arstore"
+_MARKED, _MARKS = "whole", ("trusted.arstore", "user.arstore")
+"""A file, and the attribute that it has: the second one where only the host's root could set the first."""
 _RECORD = "record"
 _LONGEST_RECORD = 4096
 MIN_PREFIX = 2
@@ -94,7 +97,7 @@ class Container(NamedTuple):
     def has_lost_attributes(self) -> bool:
         """Whether its files were copied without extended attributes."""
         try:
-            return _MARK not in os.listxattr(f"{self.path}/{_MARKED}", follow_symlinks=False)
+            return not {*_MARKS} & {*os.listxattr(f"{self.path}/{_MARKED}", follow_symlinks=False)}
         except OSError:
             return False
 
@@ -366,7 +369,7 @@ def _mark(directory: str) -> None:
     path = f"{directory}/{_MARKED}"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.setxattr(fd, _MARK, b"y")
+        os.setxattr(fd, _MARKS[not is_initial()], b"y")
     except OSError:
         os.unlink(path)
     finally:
@@ -402,7 +405,7 @@ def copy_root_attributes(source_fd: int, target: str) -> None:
         os.fchown(fd, status.st_uid, status.st_gid)
         os.fchmod(fd, status.st_mode & 0o7777)
         for name, value in read_xattrs(source_fd, b"").items():
-            if not name.startswith(b"trusted.overlay."):
+            if not name.startswith((OVERLAY, USER_OVERLAY)):
                 set_xattr(fd, b"", name, value)
         os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
     finally:

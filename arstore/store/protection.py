@@ -9,31 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.graph.hints import delete_hint, hint, hints, put_hint
+from arstore.graph.hints import delete_hint, hint, put_hint
+from arstore.store.collect.protected import PROTECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store
-
-_TABLE = "protected"
-"""The table of hints."""
-
-
-def protected(snapshot: Snapshot, patterns: Sequence[str] = ()) -> frozenset[str]:
-    """Return the digests of all protected images and indexes.
-
-    They have a hint, or one of *patterns* (`oci.name_pattern`) matches one of their names, or their digest.
-    """
-    found = {one.subject for one in hints(snapshot, _TABLE)}
-    if patterns:
-        from arstore.oci.name_pattern import NamePatterns
-
-        protecting = NamePatterns(patterns)
-        found.update(filter(protecting.match_digest, snapshot.keys("images")))
-        found.update(digest for name, digest in snapshot.names() if protecting.match(name))
-    return frozenset(found)
 
 
 def protect(store: Store, texts: Iterable[str]) -> list[str]:
@@ -41,7 +23,7 @@ def protect(store: Store, texts: Iterable[str]) -> list[str]:
     digests = _digests(store, texts)
     with store.graph.write() as change:
         for digest in digests:
-            put_hint(change, _TABLE, digest, "by the user")
+            put_hint(change, PROTECTED, digest, "by the user")
     return digests
 
 
@@ -52,9 +34,9 @@ def unprotect(store: Store, texts: Iterable[str]) -> list[str]:
     """
     digests = _digests(store, texts)
     with store.graph.write() as change:
-        ended = [digest for digest in digests if hint(change, _TABLE, digest)]
+        ended = [digest for digest in digests if hint(change, PROTECTED, digest)]
         for digest in ended:
-            delete_hint(change, _TABLE, digest)
+            delete_hint(change, PROTECTED, digest)
     return ended
 
 

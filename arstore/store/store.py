@@ -30,6 +30,7 @@ from arstore.store.images import chain_of as chain_of
 from arstore.store.images import hint, indexes_of, lookup, members_of
 from arstore.store.images import images_of as images_of
 from arstore.store.presence import is_nothing, make_directories, require
+from arstore.trees.contents import AUTO
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Store:
         self._forms: dict[str, TreeFormat] = {}
         self.tree = "auto"
         """The form of new trees where nothing else is asked for: the name of a form, or `auto`."""
+        self.file_digests = AUTO
+        """The digests of files that imports compute: one of `trees.contents.MODES`."""
         self.dropped: Dropped | None = None
         """Extended attributes that could not be kept in the trees of the images taken in."""
 
@@ -188,10 +191,14 @@ class Store:
     def forms(self) -> dict[str, TreeFormat]:
         """The tree formats by name; made on first use, because most commands do not need them."""
         if not self._forms:
+            from arstore.linux.isolation import user_namespace
             from arstore.trees.directory.form import DirectoryFormat
             from arstore.trees.erofs.form import ErofsFormat
+            from arstore.trees.forms import SINGLE, USER
 
-            self._forms = {form.name: form for form in (DirectoryFormat(), ErofsFormat(self.shared))}
+            maps = None if user_namespace.is_initial() else user_namespace.current()
+            extracted = (DirectoryFormat(), DirectoryFormat(USER, maps), DirectoryFormat(SINGLE, maps))
+            self._forms = {form.name: form for form in (*extracted, ErofsFormat(self.shared))}
         return self._forms
 
     def inventory(self, again: frozenset[str] = frozenset(), own_trees: bool = False) -> Inventory:
@@ -436,17 +443,20 @@ class Store:
 
         if not may_make_any_file():
             return ()
-        from arstore.trees.forms import AUTO, FALLBACK
+        from arstore.trees.forms import AUTO, FORMS, extracted, is_usable, properties
 
         name = name or self.tree
+        files = self.forms[extracted().name]
         if name == AUTO:
             from arstore.mounts.probe import can_mount
 
             ranked = sorted(self.forms.values(), key=lambda form: form.properties.rank)
-            return tuple(one for one in ranked if one.properties.extracts or can_mount(self.directories, one))
+            others = (one for one in ranked if not one.properties.extracts and is_usable(one.properties))
+            return (*(one for one in others if can_mount(self.directories, one)), files)
         if name not in self.forms:
-            raise UsageError(name, f"no such tree format; there are {', '.join(self.forms)}")
-        return tuple(dict.fromkeys((self.forms[name], self.forms[FALLBACK.name])))
+            raise UsageError(name, f"no such tree format; there are {', '.join(FORMS)}")
+        chosen = self.forms[name] if is_usable(properties(name)) else files
+        return tuple(dict.fromkeys((chosen, files)))
 
     def take(
         self,
@@ -478,8 +488,13 @@ class Store:
         taking = Taking(self, blobs, forms, progress, spool, again, limits, own_trees)
         return taking.take(images, indexes, attachments, hints or {})
 
-    def count_dropped(self, dropped: Dropped) -> None:
-        """Add up extended attributes that trees lack."""
+    def note_taken(self, moved: Mapping[str, str], names: Mapping[str, str], dropped: Dropped) -> None:
+        """Note what was published: *names* with the digests that they have now, and had before if they *moved*.
+
+        *dropped* are the extended attributes that trees lack.
+        """
+        self.has_taken = True
+        self.moved += [MovedName(name, was, names[name]) for name, was in moved.items()]
         if self.dropped is None:
             self.dropped = dropped
         else:
@@ -542,8 +557,13 @@ class Store:
             raise PermissionDeniedError(image.label, why, hint)
         forms = self.tree_forms()
         if not forms:
+            from arstore.linux.isolation import rootless
+
             hint = ", or ".join(filter(None, (as_root(), "use `arstore unpack IMAGE DIR`, which needs no trees")))
-            raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
+            why = f" ({rootless.refused})" if rootless.refused else ""
+            raise PermissionDeniedError(
+                image.label, f"its trees are not built, and this user may not build them{why}", hint
+            )
         from arstore.store.ingest.incoming import NoBlobs
 
         (taken,) = self.take([self.incoming(image)], [], NoBlobs(), forms, progress, own_trees=own_trees)

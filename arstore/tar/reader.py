@@ -173,6 +173,11 @@ class TarReader:
             self._left -= len(chunk)
             yield chunk
 
+    def buffered(self) -> memoryview | None:
+        """Return the rest of the current entry's stored bytes, which stay unread; None if not all are in memory yet."""
+        end = self._position + self._left
+        return memoryview(self._buffer)[self._position : end] if end <= len(self._buffer) else None
+
     def content(self, limit: int) -> bytes:
         """Return the rest of the current entry's stored bytes, for small files.
 

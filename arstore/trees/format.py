@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
     from arstore.tar.steps import Steps
+    from arstore.trees.contents.row import Row
     from arstore.trees.folders import Folder
     from arstore.trees.forms import Properties
     from arstore.workers.shared_budget import Account
@@ -144,6 +145,9 @@ class EntryReader(Content, Protocol):
 class TreeBuilder(Protocol):
     """Builds one tree in its own directory, from entries in the archive's order."""
 
+    latest: int
+    """The inode number of the last regular file that was made, as in the tree's rows; a caller may set it to -1."""
+
     def answer_links(self, answer: Callable[[Entry], bool]) -> None:
         """Call *answer* for hard links without a target in the layer; it returns whether it added the path itself."""
 
@@ -164,11 +168,15 @@ class TreeBuilder(Protocol):
 
 
 class Made(NamedTuple):
-    """Data about a tree from elsewhere: the layer's diff ID and bytes of tar ("" and 0 for a cap), and sums."""
+    """Data about a tree from elsewhere: the layer's diff ID and bytes of tar ("" and 0 for a cap), and sums.
+
+    A tar that `is_blob` has a second name, by which its content is verified.
+    """
 
     diff_id: str
     tar_size: int
     sums: dict[str, str]
+    is_blob: bool = False
 
 
 class TreeFormat(Protocol):
@@ -214,6 +222,9 @@ class TreeFormat(Protocol):
         The result is a range, not a descriptor of the file alone, because not every form has a file for each file.
         Raises FileNotFoundError if it does not exist, OSError.
         """
+
+    def rows(self, tree_fd: int) -> Iterator[Row]:
+        """Yield a row for each name in the tree, the root first. Raises StoreDamagedError, OSError."""
 
     def folders(self, tree_fd: int) -> Folder:
         """Return the root directory of the tree, with the bytes of the files in each directory. Raises OSError.

@@ -62,17 +62,22 @@ class Properties(NamedTuple):
         return any(file in names for file in self.files)
 
 
-DIRECTORY = Properties("directory", (FILES, LISTING), extracts=True, rank=2)
+DIRECTORY = Properties("directory", (FILES, LISTING), extracts=True, rank=4)
 EROFS = Properties("erofs", (INDEX, TAR), keeps_tar=True, survives_copy=True, mergeable=True, rank=1)
 MERGED = Properties("merged", (MERGED_INDEX,), survives_copy=True)
 """The form of merged indexes. They are made from other trees, not from a layer, so it is not one of `FORMS`."""
 FORMS = {form.name: form for form in (DIRECTORY, EROFS)}
-"""The forms that the tree of a layer can have, by name."""
+"""The forms that a user can ask for, by name."""
+
+USER = Properties("user-directory", ("files-user",), extracts=True, rank=2)
+"""Extracted files whose marks are `user.overlay.*` attributes, for mounts in a user namespace."""
+SINGLE = Properties("single-directory", ("files-single",), extracts=True, rank=3)
+"""The same with one owner for all files, for a user namespace with a single id."""
 
 FALLBACK = DIRECTORY
-"""The form that can represent every layer and is mountable everywhere. Also used for caps."""
+"""The form that can represent every layer and is mountable everywhere by the host's root."""
 
-_RECORDED = {**FORMS, MERGED.name: MERGED}
+_RECORDED = {**FORMS, USER.name: USER, SINGLE.name: SINGLE, MERGED.name: MERGED}
 _RANKED = sorted(_RECORDED.values(), key=lambda form: form.rank)
 
 
@@ -87,3 +92,28 @@ def form_of(names: Collection[str]) -> Properties:
     If there are files of several forms, the best rank wins, and a merged index before all.
     """
     return next((form for form in _RANKED if form.holds(names)), FALLBACK)
+
+
+def extracted() -> Properties:
+    """Return the form of extracted files that this process can build and mount: `FALLBACK` for the host's root.
+
+    It can represent every layer, and caps.
+    """
+    from arstore.linux.isolation import user_namespace
+
+    if user_namespace.is_initial():
+        return FALLBACK
+    return SINGLE if user_namespace.current().is_single else USER
+
+
+def is_usable(form: Properties) -> bool:
+    """Return whether this process can mount trees of *form*, as far as user namespaces decide it.
+
+    The kernel mounts no block format there, and only `user.` marks. With a single id, trees with several owners can be
+    mounted: files of other owners then appear to belong to the overflow id.
+    """
+    from arstore.linux.isolation import user_namespace
+
+    if user_namespace.is_initial():
+        return form not in {USER, SINGLE}
+    return form is USER or (form is SINGLE and user_namespace.current().is_single)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from arstore.linux.isolation.user_namespace import is_initial
 from arstore.tar.entry import Entry, Kind
 
 KINDS = {
@@ -20,8 +21,16 @@ KINDS = {
 
 OVERLAY = b"trusted.overlay."
 """Prefix of overlayfs's own attributes, which are not attributes of a layer."""
+USER_OVERLAY = b"user.overlay."
+"""The same for mounts in user namespaces, which cannot have `trusted.` attributes (overlayfs.rst, "userxattr")."""
 OPAQUE = OVERLAY + b"opaque"
 """The attribute that, with the value `y`, hides what lower layers have in a directory (overlayfs.rst)."""
+USER_OPAQUE = USER_OVERLAY + b"opaque"
+
+
+def overlay_prefix() -> bytes:
+    """Return the prefix of overlayfs's attributes in mounts that this process makes."""
+    return OVERLAY if is_initial() else USER_OVERLAY
 
 
 def inode_entry(fd: int, path: bytes, kind: Kind, status: os.stat_result, xattrs: dict[bytes, bytes]) -> Entry:

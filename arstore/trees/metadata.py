@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import TarError
 from arstore.linux.files.chmod import chmod_node
 from arstore.linux.files.xattr import set_xattr
+from arstore.linux.isolation.user_namespace import current, is_initial
 from arstore.tar.entry import Kind, shown
 from arstore.trees.attributes import Attributes
 from arstore.workers.wire import answer
@@ -31,12 +32,13 @@ LARGEST_ID = (1 << 32) - 2
 
 _PRIVILEGED = (b"trusted.", b"security.")
 _TOO_LARGE = "it is too large for this file system"
+_INVALID = "this host does not take its value"
 _DENIED = "this process may not set it"
 _REFUSALS = {
     errno.ENOTSUP: "this file system does not keep such attributes",
     errno.EPERM: _DENIED,
     errno.EACCES: _DENIED,
-    errno.EINVAL: "this host does not take its value",
+    errno.EINVAL: _INVALID,
     errno.ERANGE: _TOO_LARGE,
     errno.E2BIG: _TOO_LARGE,
     errno.ENOSPC: _TOO_LARGE,
@@ -70,9 +72,27 @@ class Metadata:
         self.attributes = attributes or Attributes()
         self.owners = SkippedEntries()
         self.devices = SkippedEntries()
+        self._maps = None if is_initial() else current()
         self._uid = os.geteuid()
         self._gid = os.getegid()
         self._masked = _umask() | 0o7000
+
+    @property
+    def makes_devices(self) -> bool:
+        """Whether this process may make device nodes."""
+        return self.privileged and is_initial()
+
+    substitutes_devices = False
+    """Whether an empty file takes the place of a device (`substitute`)."""
+
+    def has_marked(self, entry: Entry) -> bool:
+        """Whether the file of *entry* has attributes that are not the entry's."""
+        del entry
+        return False
+
+    def substitute(self, entry: Entry) -> Entry:
+        """Return the entry of the file that takes the place of the device *entry*."""
+        raise NotImplementedError
 
     def creation_mode(self, entry: Entry) -> int:
         """Return the mode for creating a new file; in the common case it need not be changed later."""
@@ -102,7 +122,7 @@ class Metadata:
         """Set the metadata of a new symlink, device or FIFO *name* in *dir_fd*. Raises TarError, OSError."""
         if entry.uid != self._uid or entry.gid != self._gid:
             check_owner(entry)
-            if self.privileged:
+            if self.privileged and self._may_own(entry):
                 os.chown(name, entry.uid, entry.gid, dir_fd=dir_fd, follow_symlinks=False)
             else:
                 self.owners.note(entry.path)
@@ -118,10 +138,14 @@ class Metadata:
 
     def _give(self, fd: int, entry: Entry) -> None:
         check_owner(entry)
-        if self.privileged:
+        if self.privileged and self._may_own(entry):
             os.fchown(fd, entry.uid, entry.gid)
         elif entry.uid != self._uid or entry.gid != self._gid:
             self.owners.note(entry.path)
+
+    def _may_own(self, entry: Entry) -> bool:
+        """Whether a file can have *entry*'s owner: not if the ids do not exist in this process's user namespace."""
+        return self._maps is None or (self._maps.has_uid(entry.uid) and self._maps.has_gid(entry.gid))
 
     def _set_attributes(self, fd: int, node: bytes, entry: Entry) -> None:
         """Set *entry*'s attributes on *fd*, or on the name *node* in it; keep in *entry* those that were set.
@@ -133,6 +157,8 @@ class Metadata:
             why = _DENIED
             if self.privileged or not name.startswith(_PRIVILEGED):
                 why = _set_attribute(fd, node, name, value)
+            if why is _INVALID and self._maps is not None and name.startswith(b"system."):
+                why = "an id in it does not exist in this user namespace"
             if why:
                 self.attributes.drop(entry, name, why)
             else:

@@ -10,6 +10,7 @@ import importlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.linux.isolation import user_namespace
 from arstore.tar import codec
 from arstore.tar.codec import Compression
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def preload(*, heads: Iterable[bytes] = (), digests: Iterable[Digest] = (), forms: Iterable[TreeFormat] = ()) -> None:
-    """Import what is needed to read layers.
+    """Import and look up what is needed to read layers.
 
     *heads* are the first `codec.HEAD` bytes of the streams to decompress, *digests* those to verify, *forms* those of
     trees to build or look into.
@@ -30,6 +31,9 @@ def preload(*, heads: Iterable[bytes] = (), digests: Iterable[Digest] = (), form
         codec.load(head)
     for algorithm in {digest.algorithm: digest for digest in digests}.values():
         algorithm.new_hash()
+    if not user_namespace.is_initial():
+        # Whether an owner exists is found in /proc, which a confined worker cannot read; the answer is kept.
+        user_namespace.current()
     for module in dict.fromkeys(module for form in forms for module in form.modules):
         importlib.import_module(module)
 

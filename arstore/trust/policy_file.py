@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from arstore.errors import PolicyError, reason
 from arstore.linux.files.reading import read_file
+from arstore.linux.isolation.user_namespace import acting_uid, is_initial
 from arstore.oci.document import shown
 from arstore.values import NamedTuple
 
@@ -103,7 +104,8 @@ def _home() -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.getuid()).pw_dir
+        # In a user namespace, an ordinary user is called root.
+        return pwd.getpwuid(os.getuid() if is_initial() else acting_uid()).pw_dir
     except KeyError:
         return ""
 

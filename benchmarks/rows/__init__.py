@@ -17,6 +17,7 @@ from benchmarks.rows import (
     removal,
     sharing,
     space,
+    stored,
     streams,
 )
 
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 ROWS: dict[str, Callable[[Ground], Row]] = {
     "import-app1": imports.app1,
     "import-base": imports.base,
+    "import-docker": imports.docker,
     "again-app1": again.again,
     "import-app2": again.app2,
     "import-rb3": again.rb3,
     "memory": memory.row,
     "space": space.row,
+    "stored-docker": stored.docker,
+    "stored-related": stored.related,
     "mount-app1": mounts.app1,
     "mount-m100": mounts.m100,
     "mount-400": mounts.deep,

@@ -37,6 +37,18 @@ def base(ground: Ground) -> Row:
     return _row(ground, "base", [], bars)
 
 
+def docker(ground: Ground) -> Row:
+    """app1 as `docker save` writes it: its layers are not compressed."""
+    arstore, floor, podman = Arstore(ground, "arstore"), Floor(ground, "floor", sync=True), Podman(ground, "podman")
+    bars = [
+        Bar("import app1.docker, against podman load", against=(podman.label,), at_least=6),
+        Bar("import app1.docker, against the floor", against=(floor.label,), at_most=1.6),
+    ]
+    contenders = [one.importing("app1.docker", "app1") for one in (arstore, floor, podman)]
+    note = f"{_NOTE} The floor reads, hashes and writes each layer once, and syncs it once (fdatasync)."
+    return Row("import-docker", "Import of app1 as a docker-archive", contenders, bars, note)
+
+
 def _faster(what: str, factor: float, subject: str = "arstore") -> list[Bar]:
     return [
         Bar(f"{what}, against {peer.label}", subject=subject, against=(peer.label,), at_least=factor) for peer in _PEERS

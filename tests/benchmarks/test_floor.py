@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import images
 
 from benchmarks import floor
 from benchmarks.archives import deep_stack, huge_layer
@@ -79,4 +80,24 @@ def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.tar").write_bytes(b"x" * 4096)
     done = run(tmp_path / "bad.tar", tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("floor: not an OCI archive")
+    assert done.stderr.startswith("floor: not an archive of one image")
+
+
+@pytest.mark.parametrize("style", ["podman", "old"])
+def test_the_layers_of_a_docker_archive_are_hashed_and_synced_once(tmp_path: Path, style: str) -> None:
+    layers = [images.layer([images.file(name, name.encode() * 9000)], "none") for name in "abc"]
+    path = images.write_docker_archive(tmp_path / "docker.tar", images.image(*layers, names=["x:1"]), style=style)
+    assert [layer.diff_id for layer in floor.layers(str(path))] == [one.diff_id.partition(":")[2] for one in layers]
+    out = tmp_path / "out"
+    out.mkdir()
+    done = run(path, out, "--sync")
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.read_bytes() for file in out.iterdir()) == sorted(layer.blob for layer in layers)
+
+
+def test_a_docker_archive_with_other_bytes_is_noticed(tmp_path: Path) -> None:
+    layer = images.layer([images.file("a", b"a" * 9000)], "none")
+    path = images.write_docker_archive(tmp_path / "docker.tar", images.image(layer, names=["x:1"]))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"a" * 8000, b"a" * 7999 + b"b"))
+    assert "digests" in run(path, tmp_path).stderr

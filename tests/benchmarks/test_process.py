@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.waiting import PATIENCE
 
 from benchmarks.measure import MeasurementError, PatienceError
 from benchmarks.process import Command, Started, descendants, execute
@@ -23,7 +24,7 @@ def shell(script: str, *arguments: str, root: str = "/") -> Command:
 
 def gone(pid: int) -> bool:
     """Whether *pid* has ended (it may be the zombie of another process)."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii") as file:
@@ -82,7 +83,7 @@ def test_impatience_ends_the_command_and_its_group() -> None:
 def test_a_daemon_is_stopped() -> None:
     daemon = Started(shell("trap 'echo asked >&2; exit 0' TERM; echo ready >&2; while :; do sleep 0.05; done"))
     pid = daemon.pid
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while "ready" not in daemon.output() and time.monotonic() < deadline:
         time.sleep(0.01)
     daemon.stop()

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support import budget
 
 from arstore.cli import clicked
 from arstore.cli.group import Group
@@ -83,19 +84,29 @@ def pieces(declared):
     return [form for one in options for form in forms(one)] + [(word,) for word in WORDS] + runs
 
 
-def recorded(run):
-    """Calls of the functions of groups and commands, and the state of the session, while *run* runs."""
-    calls = []
+CALLS = []
+"""Calls of the functions of groups and commands, while they are `recorded`."""
 
-    def recorder(path):
-        return lambda session, **words: calls.append((path, sorted(words.items()))) or len(calls)
 
-    session = Session()
+def recorder(path):
+    return lambda session, **words: CALLS.append((path, sorted(words.items()))) or len(CALLS)
+
+
+@pytest.fixture
+def recorded():
+    """Functions of groups and commands are recorded instead of called."""
     with ExitStack() as stack:
         for path, one in DECLARED.items():
             stack.enter_context(patch.object(one, "function", recorder(path)))
-        status = run(session)
-    return calls, status, session.json, session.progress_kind, session.command
+        yield
+
+
+def seen(run):
+    """The calls, and the state of the session, while *run* runs."""
+    CALLS.clear()
+    session = Session()
+    status = run(session)
+    return repr((CALLS, status, session.json, session.progress_kind, session.command))
 
 
 def compare(words, environment):
@@ -103,16 +114,22 @@ def compare(words, environment):
     line = parse(cli, words, environment)
     if line is None:
         return False
-    quick = recorded(lambda session: parse(cli, words, environment).run(session))
+    quick = seen(line.run)
     with patch.dict(os.environ, environment, clear=True):
-        slow = recorded(lambda session: clicked.run(cli, session, list(words)))
-    assert repr(quick) == repr(slow)
+        slow = seen(lambda session: clicked.run(cli, session, list(words)))
+    assert quick == slow
     return True
 
 
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 def test_click_reads_a_plain_line_alike(path):
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @settings(
+        max_examples=60 if budget.long else 15,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        database=None,
+    )
     @given(
         st.sampled_from(GLOBAL),
         st.lists(st.sampled_from(pieces(LEAVES[path])), max_size=5),
@@ -125,6 +142,7 @@ def test_click_reads_a_plain_line_alike(path):
     alike()
 
 
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 def test_each_option_in_each_form(path):
     declared = LEAVES[path]
@@ -136,10 +154,15 @@ def test_each_option_in_each_form(path):
         for word in (one.names[0], "w")
     ]
     assert compare([*path, *needed], {})
-    for one in declared.parameters:
-        for form in forms(one) if isinstance(one, Option) else ():
-            compare([*path, *form, *needed], {})
-            compare([*path, *needed, *form], {})
+    lines = [
+        line
+        for one in declared.parameters
+        for form in (forms(one) if isinstance(one, Option) else ())
+        for line in ([*path, *form, *needed], [*path, *needed, *form])
+    ]
+    # An option has about 20 lines: of each, a few; of each form and place, some among all options.
+    for line in budget.some(7, lines):
+        compare(line, {})
 
 
 @pytest.mark.parametrize(
@@ -158,6 +181,7 @@ def test_each_option_in_each_form(path):
         "kill --signal TERM x",
     ],
 )
+@pytest.mark.usefixtures("recorded")
 def test_common_lines_are_plain(line):
     assert compare(line.split(), {})
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from support import confining, images, stores
+from support.waiting import PATIENCE
 
 from arstore.digest import Digest
 from arstore.disk.claims import Claims
@@ -22,7 +23,7 @@ ONE, OTHER, THIRD = (Digest.of(text) for text in (b"one", b"other", b"third"))
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it does not come"
         time.sleep(0.005)

@@ -9,6 +9,7 @@ import random
 import pytest
 from support import images, stores
 
+from arstore.disk import free_space
 from arstore.disk.free_space import EVERY, Room, default_reserve
 from arstore.errors import NoSpaceError
 from arstore.linux.mounting import mount
@@ -205,3 +206,15 @@ def test_without_a_reserve_the_last_byte_may_be_taken(store, tmp_path):
     # Existing blobs can be built and imported again, whatever space is left.
     assert free(store.directories.root) < 12 * MIB
     taken(store, path, Limits(reserve=40 * MIB))
+
+
+def test_root_of_a_user_namespace_may_not_use_the_space_of_root(monkeypatch):
+    class Status:
+        f_frsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, f_favail = 4096, 100, 50, 45, 1000, 900, 850
+
+    monkeypatch.setattr(free_space.os, "statvfs", lambda _place: Status)
+    monkeypatch.setattr(free_space.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(free_space.user_namespace, "is_initial", lambda: True)
+    assert (free_space.free_space("/")[0], free_space.free_inodes("/")[0]) == (50 * 4096, 900)
+    monkeypatch.setattr(free_space.user_namespace, "is_initial", lambda: False)
+    assert (free_space.free_space("/")[0], free_space.free_inodes("/")[0]) == (45 * 4096, 850)

@@ -70,7 +70,7 @@ def _state(path: Path) -> tuple[object, ...]:
 
 def surroundings(place: Path, spared: set[str]) -> dict[str, set[str]]:
     """The names in the watched directories of the host, and in *place* without those *spared*."""
-    found = {directory: set(os.listdir(directory)) for directory in WATCHED if os.path.isdir(directory)}
+    found = {directory: set(os.listdir(directory)) for directory in WATCHED if os.access(directory, os.R_OK | os.X_OK)}
     return {**found, str(place): set(os.listdir(place)) - spared}
 
 

@@ -1,4 +1,4 @@
-"""A store keeps to its size: trees go before an image is refused, and nothing goes in vain."""
+"""A store keeps to its size: trees go before an image is refused, and only if that is enough."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_trees_go_before_an_image_is_refused(store, two):
     stores.verify_clean(store)
 
 
-def test_what_does_not_fit_is_refused_and_nothing_goes_in_vain(store, two):
+def test_what_does_not_fit_is_refused_and_nothing_goes(store, two):
     total = measure(store).total
     limited(store, total - 3 * SIZE)
     before = stores.State(store)

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from support import images, programs, stores
 from support.colleague import Colleague
 from support.naming import NAMES, Naming, named
+from support.waiting import PATIENCE
 
 from arstore import trace
 from arstore.disk.staging import Ingest
@@ -274,7 +275,7 @@ class Held(Naming):
 
     def _await_release(self, mount_id):
         """A parallel test may have copied the mount namespace, and uses the mount until it ends its copy."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         states = {}
         while time.monotonic() < deadline:
             states = {entry.record.id: entry.state for entry in MountTable(self.store.directories).list()}

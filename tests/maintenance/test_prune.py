@@ -14,7 +14,8 @@ from arstore.maintenance.prune import plan_prune, prune
 from arstore.maintenance.remove import remove_images
 from arstore.rootfs.mount import create_container
 from arstore.store import last_use
-from arstore.store.protection import protect, protected, unprotect
+from arstore.store.collect.protected import protected
+from arstore.store.protection import protect, unprotect
 
 DAY = 86400.0
 

@@ -51,11 +51,11 @@ def test_small_stores(tmp_path, seed):
             act(store, chance)
 
 
-def test_a_store_of_a_thousand_layers(tmp_path):
+def test_a_store_of_hundreds_of_layers(tmp_path):
     chance = random.Random(7)
     with stores.opened(tmp_path) as store:
-        fill(store, Shape(80, common=3), tmp_path)
-        for _ in range(8):
+        fill(store, Shape(40, common=3), tmp_path)
+        for _ in range(6):
             act(store, chance)
 
 

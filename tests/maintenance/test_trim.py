@@ -13,6 +13,7 @@ from arstore.graph.hints import hint, put_hint
 from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect
 from arstore.maintenance.trim import Goal, Trim, plan_trim, trim
+from arstore.rootfs import mount as mounting
 from arstore.rootfs.mount import create_container, mount_image
 from arstore.store import last_use
 
@@ -137,6 +138,44 @@ def test_what_is_mounted_after_the_plan_stays(store, three):
         assert not layers & set(done.trees)
     finally:
         stores.umount_all(store)
+
+
+@pytest.mark.parametrize("moment", ["before the first tree is opened", "when all are open"])
+def test_a_tree_that_goes_while_it_is_being_mounted_is_built_again(store, three, monkeypatch, moment):
+    before = shown(store, "n1:1")
+    opened, left = mounting._opened_lowers, [1]
+
+    def trimmed(*arguments):
+        found = opened(*arguments)
+        if left and moment.startswith("when"):
+            found = iter(list(found))
+        if left:
+            left.clear()
+            stores.forked(lambda: trim(store, EVERYTHING))
+        return found
+
+    monkeypatch.setattr(mounting, "_opened_lowers", trimmed)
+    assert shown(store, "n1:1") == before
+    assert not left
+    stores.verify_clean(store)
+
+
+@pytest.mark.parametrize("step", ["take.claimed", "take.layers-read", "take.prepared"])
+def test_a_tree_that_an_import_reuses_and_that_goes_meanwhile_is_built_again(store, three, step):
+    def then(name: str) -> None:
+        if name == step:
+            trace.listen(None)
+            stores.forked(lambda: trim(store, EVERYTHING))
+
+    new = images.image(three[0].layers[0], big("own4"), names=["n4:1"])
+    trace.listen(then)
+    try:
+        stores.bring(store, new)
+    finally:
+        trace.listen(None)
+    assert {layer.diff_id for layer in new.layers} <= stores.trees(store)
+    stores.verify_clean(store)
+    assert shown(store, "n4:1")
 
 
 def test_a_tree_without_its_blob_stays(store, three):

@@ -1,4 +1,7 @@
-"""`tools/reliability NAME [OPTION...]`: one exercise, which is the module of that name."""
+"""`tools/reliability NAME [OPTION...]`: one exercise, which is the module of that name.
+
+With `--user NAME`, root runs it as that ordinary user (`as_user`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import sys
 from reliability import __doc__ as about
 from reliability import __path__ as places
 
-_PLUMBING = {"__main__", "figures"}
+_PLUMBING = {"__main__", "as_user", "figures"}
+_USER = "--user"
 
 
 def exercises() -> list[str]:
@@ -24,6 +28,11 @@ def main(words: list[str]) -> int:
     if not words or words[0] not in exercises():
         print(f"{about}\nexercises: {', '.join(exercises())}", file=sys.stderr)
         return 2
+    if _USER in words[1:-1]:
+        from reliability import as_user
+
+        place = words.index(_USER)
+        return as_user.main(words[place + 1], words[:place] + words[place + 2 :])
     status: int = importlib.import_module(f"reliability.{words[0]}").main(words[1:])
     return status
 

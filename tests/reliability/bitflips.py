@@ -223,10 +223,17 @@ def used_pages(data: Path, original: bytes) -> list[int]:
     return found
 
 
+def of_one_file(place: Place, chance: random.Random) -> str:
+    """Flip a bit in a file that is both a blob and the tar of a tree."""
+    blobs = [path for path in place.root.glob("blobs/*/*") if path.stat().st_nlink > 1]
+    return flip(chance.choice(sorted(blobs)), chance)
+
+
 KINDS: dict[str, Callable[[Place, random.Random], str]] = {
     "manifest": of_blobs("manifest"),
     "config": of_blobs("config"),
     "layer blob": of_blobs("layer"),
+    "layer of one file": of_one_file,
     "layer.tar": of_files("trees/*/layer.tar"),
     "layer.erofs": of_files("trees/*/layer.erofs"),
     "merged.erofs": of_files("trees/*/merged.erofs"),

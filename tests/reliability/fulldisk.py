@@ -138,7 +138,8 @@ class Case:
 
     Sizes differ by *step* units of *unit* bytes. The command makes *discarded* on the disk, and *writes* is a
     directory there in which a file is written before. The command may set the names *brings* although it fails, if its
-    container may meet the full disk too. With *again*, it is repeated with enough space.
+    container may meet the full disk too. With *again*, it is repeated with enough space. With *trims*, trees of
+    other images may be gone when it has failed.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Case:
     writes: str = ""
     brings: tuple[str, ...] = ()
     again: bool = False
+    trims: bool = False
 
     @property
     def endings(self) -> set[int]:
@@ -242,6 +244,9 @@ class Trial:
             names = {digest: set(names) - set(case.brings) for digest, names in after["images"].items()}
             left = {digest: sorted(names) for digest, names in names.items() if names or digest in before["images"]}
             return [f"the images are not as before: {after['images']}"] if left != before["images"] else []
+        if case.trims:
+            for state in (after, before):
+                state["files"] = {path: size for path, size in state["files"].items() if "/trees/" not in path}
         if after == before:
             return []
         changed = set(after["files"].keys() ^ before["files"].keys())
@@ -259,7 +264,7 @@ class Trial:
     def _when_full(self) -> list[str]:
         """With no space left: reading, unmounting, and removing must work."""
         faults = []
-        for words in (("images",), ("du",), ("check", "--quick"), ("mounts",), ("umount", "--all"), ("gc",)):
+        for words in (("images",), ("du",), ("check", "--quick"), ("mounts",), ("umount", "--all"), ("trim",), ("gc",)):
             ended = self.disk.run(*words)
             if ended.status:
                 faults.append(f"{' '.join(words)} ended with {ended.status}: {ended.err[-500:]}")
@@ -288,6 +293,11 @@ def write_archives(place: Path, size: int) -> None:
         members += [images.file(f"part{number}/{n}", chance.randbytes(size // 1000)) for n in range(333)]
         layers.append(images.layer(members))
     images.write_oci_archive(place / "image.tar", images.image(*layers, names=["image:1"]))
+    plain = images.image(*(images.layer(one.tar, "none") for one in layers), names=["plain:1"])
+    images.write_docker_archive(place / "plain.tar", plain, style="old")
+    for name in ("zeros", "other"):
+        zeros = [images.directory("./"), images.file(name, bytes(40 * MIB))]
+        images.write_oci_archive(place / f"{name}.tar", images.image(images.layer(zeros), names=[f"{name}:1"]))
     if programs.runtime()[0]:
         write_runnable(place)
 
@@ -300,9 +310,14 @@ def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
     made = ("mount", "--rw", "--name", "box", "image:1", str(disk.mounted / "box"))
     gone: tuple[Words, ...] = (("umount", "box"), ("container", "rm", "box"), ("rm", "made:1"), ("rm", "image:1"))
     pipeline = str(archives / "pipeline.tar.gz")
+    # A tree of 40 MiB, which can be given up for another one.
+    trees: tuple[Words, ...] = (("import", str(archives / "other.tar")),)
+    zeros: tuple[Words, ...] = (("rm", "zeros:1"), ("rm", "other:1"))
     found = [
         Case("import, index form", ("import", "--tree", "auto", image), (), gone),
         Case("import, directory form", ("import", "--tree", "directory", image), (), gone),
+        Case("import of one file each", ("import", str(archives / "plain.tar")), (), (("rm", "plain:1"),), every),
+        Case("import after a trim", ("import", str(archives / "zeros.tar")), trees, zeros, every, trims=True),
         Case("convert", ("convert", "--tree", "directory", "image:1"), brought, gone, every),
         Case("unpack", ("unpack", "image:1", str(disk.mounted / "out")), brought, gone, every, discarded=("out",)),
         Case("commit", ("commit", "box", "made:1"), (*brought, made), gone, every, writes="box"),

@@ -10,20 +10,26 @@ on a machine that seems to have eight processors.
 
 from __future__ import annotations
 
+import functools
+import re
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from hostile.case import Case
 from hostile.table import CASES
 from hostile.trial import MEMORY
 from support import programs
 
+from arstore.linux.isolation import user_namespace
 from reliability.figures import Figure, parser, report
 
 FEWEST = 150
+_MAKE_DEVICES, _DEVICE = frozenset({"commit", "containers", "copy", "pipeline"}), re.compile(r"\bdevices?\b")
+"""Cases of these classes with a device in their name make one, which a user namespace does not permit."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,23 @@ class Result:
     """The part of the allowed CPU time or disk space for this input that was used."""
 
 
+@functools.cache
+def cases() -> list[Case]:
+    """The cases that differ here: in a user namespace, all trees are directories, and no source can have devices."""
+    if user_namespace.is_initial():
+        return list(CASES)
+    found: dict[str, Case] = {}
+    for case in CASES:
+        if case.group in _MAKE_DEVICES and _DEVICE.search(case.name):
+            continue
+        one = replace(case, form="directory")
+        found.setdefault(one.title, one)
+    return list(found.values())
+
+
 def tried(number: int, directory: Path | None) -> Result:
     """Run the case of that number."""
-    case = CASES[number]
+    case = cases()[number]
     try:
         found = case.tried(directory)
     except Exception as error:  # an attempt that could not go on is a wrong outcome too
@@ -105,7 +125,7 @@ def main(words: list[str]) -> int:
         print(f"hostile: {why}", file=sys.stderr)
         return 2
     runs = not programs.runtime()[1]
-    numbers = [n for n, case in enumerate(CASES) if wanted(case.title, chosen.only) and (runs or not case.runs)]
+    numbers = [n for n, case in enumerate(cases()) if wanted(case.title, chosen.only) and (runs or not case.runs)]
     results = []
     with ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:
         for result in pool.map(tried, numbers, [chosen.directory] * len(numbers)):
@@ -115,8 +135,8 @@ def main(words: list[str]) -> int:
             for kind, said in result.faults.items():
                 for one in said:
                     print(f"{result.title}: {kind}: {one}", file=sys.stderr, flush=True)
-    if len(numbers) < len(CASES) and not chosen.only:
-        print(f"hostile: {len(CASES) - len(numbers)} cases left out: {programs.runtime()[1]}", file=sys.stderr)
+    if len(numbers) < len(cases()) and not chosen.only:
+        print(f"hostile: {len(cases()) - len(numbers)} cases left out: {programs.runtime()[1]}", file=sys.stderr)
     return report("hostile", figures(results), as_json=chosen.json) if results else 2
 
 

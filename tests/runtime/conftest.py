@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import started
+from support.waiting import PATIENCE
 
 from arstore.disk.cgroups import remove_cgroups
 from arstore.errors import ArstoreError
@@ -81,12 +83,18 @@ class Box:
 
     def popen(self, *args: str, popen=None, **settings) -> subprocess.Popen[bytes]:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | (popen or {})
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        return subprocess.Popen(self.command(*args, **settings), env=environment, **pipes)
+        return subprocess.Popen(self.command(*args, **settings), env=self.environment(), **pipes)
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
     def run(self, *args: str, given: bytes = b"", popen=None, **settings) -> subprocess.CompletedProcess[bytes]:
+        if popen is None and (server := started.server(self.environment())) is not None:
+            done = server.run(self.command(*args, **settings)[1:], self.environment(), os.getcwd(), given, PATIENCE)
+            if done is not None:
+                return done
         with self.popen(*args, popen=popen, **settings) as process:
-            out, err = process.communicate(given, timeout=30)
+            out, err = process.communicate(given, timeout=PATIENCE)
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def shell(self, script: str, **settings) -> subprocess.CompletedProcess[bytes]:
@@ -97,7 +105,7 @@ class Box:
 
     def until(self, *statuses: str):
         """Wait until the container is in one of these states."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if (self.directory / "state.json").exists() and (state := self.state()).status in statuses:
                 return state

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support import started
+from support.waiting import eventually
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -66,16 +69,20 @@ class Arstore:
         **variables: str,
     ) -> Outcome:
         """Run a command to its end, however it ends."""
-        words = self.words(*arguments)
-        done = subprocess.run(
-            words,
-            input=data if data is not None else b"",
-            capture_output=True,
-            check=False,
-            timeout=timeout,
-            cwd=cwd or "/",
-            env=self.environment(**variables),
-        )
+        words, environment = self.words(*arguments), self.environment(**variables)
+        done = None
+        if not self.prefix and words[1:3] == ["-m", "arstore"] and (server := started.server(environment)) is not None:
+            done = server.run(words[1:], environment, os.fspath(cwd or "/"), data or b"", timeout)
+        if done is None:
+            done = subprocess.run(
+                words,
+                input=data or b"",
+                capture_output=True,
+                check=False,
+                timeout=timeout,
+                cwd=cwd or "/",
+                env=environment,
+            )
         return Outcome(tuple(words), done.returncode, done.stdout, done.stderr.decode("utf-8", "backslashreplace"))
 
     def ok(self, *arguments: str | Path | bytes, **more: Any) -> Outcome:
@@ -148,8 +155,20 @@ def exit_status(kind: str) -> int:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a started command at once (SIGKILL to itself alone, as the kernel's OOM killer does)."""
+    """End a started command at once (SIGKILL to itself alone, as the kernel's OOM killer does).
+
+    Its workers, which are in its process group, end with it, a moment later.
+    """
     process.send_signal(signal.SIGKILL)
     process.wait()
+    eventually(lambda: not _has_group(process.pid))
     if process.stderr is not None:
         process.stderr.close()
+
+
+def _has_group(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -10,6 +10,8 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
+from support.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
@@ -61,7 +63,7 @@ class Terminal:
         self.seen += data
         return bool(data)
 
-    def until(self, text: bytes, seconds: float = 30) -> None:
+    def until(self, text: bytes, seconds: float = PATIENCE) -> None:
         """Wait until *text* is seen; what is seen up to there is forgotten."""
         for _ in _patiently(seconds, lambda: f"never seen: {text!r} in {self.seen[-500:]!r}"):
             before, found, after = self.seen.partition(text)
@@ -70,7 +72,7 @@ class Terminal:
                 return
             assert self._read(0.1) or text in self.seen, f"ended without {text!r}: {self.seen[-500:]!r} {before[:0]!r}"
 
-    def end(self, seconds: float = 30) -> int:
+    def end(self, seconds: float = PATIENCE) -> int:
         """Wait for the program's end; return its exit status."""
         for _ in _patiently(seconds, lambda: f"never ended: {self.seen[-500:]!r}"):
             self._read(0.05)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support import images, programs
 from support.groups import groups_below
+from support.waiting import PATIENCE
 
 from arstore.errors import (
     HostError,
@@ -46,7 +47,7 @@ def made(store, tmp_path, busybox):
 def nothing_left(store):
     """Nothing of the store runs, is mounted or has a control group afterwards."""
     yield
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (left := processes_of(store)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
@@ -164,13 +165,13 @@ def test_a_runtime_that_hangs_in_an_exec(made, nothing_left, tmp_path, number, s
 
 def end_when_it_hangs(process, tmp_path, number):
     """Send the signal once the runtime hangs, and wait for the end of the command."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not (tmp_path / "hangs").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    process.wait(timeout=20)
+    process.wait(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(("way", "why"), [(">/dev/full", "no space left on device"), (">&-", "is closed")])

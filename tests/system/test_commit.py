@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support import cli, images, peers, treelist
 from support.scrambling import scramble
+from support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
@@ -114,7 +115,7 @@ def test_a_running_container_is_refused(tiny):
         tiny.ok("diff", "runs")
     finally:
         tiny.ok("kill", "--signal", "KILL", "runs")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while tiny.run("commit", "runs", "new:1").status:
         assert time.monotonic() < deadline
         time.sleep(0.05)

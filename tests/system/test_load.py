@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import images
 from support.cli import Arstore, kill
+from support.waiting import PATIENCE
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
@@ -92,8 +93,9 @@ def test_a_container_that_fails(store, pipeline):
 
 def test_a_container_that_takes_too_long(store, pipeline):
     began = time.monotonic()
+    # The import of the pipeline and a trial of the runtime count, too.
     store.fails(
-        "PipelineTimeout", "load", "-i", pipeline, "--timeout", "1", "--stop-timeout", "1", "--env", "PIPELINE_SLEEP=60"
+        "PipelineTimeout", "load", "-i", pipeline, "--timeout", "4", "--stop-timeout", "1", "--env", "PIPELINE_SLEEP=60"
     )
     assert time.monotonic() - began < 30
     assert names(store) == {"pipeline:latest"}
@@ -169,7 +171,7 @@ def kill_and_finish(store, pipeline, delay):
         process.wait(delay)
     killed = process.poll() is None
     kill(process)
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while processes_about(str(store.root)):
         assert time.monotonic() < end, "processes outlive arstore"
         time.sleep(0.02)

@@ -117,4 +117,4 @@ def test_root_is_not_told_to_become_root(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert as_root() == ""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert as_root() == "run as root"
+    assert as_root() == "run as root, or in `arstore unshare`"

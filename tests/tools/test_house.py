@@ -42,5 +42,16 @@ def test_figures(checkout):
     ]
 
 
+def test_a_cycle_is_shown(checkout):
+    (checkout / "arstore/errors.py").write_text("import arstore.high.one\n")
+    words = [sys.executable, TOOL, "--checkout", str(checkout)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("house: a cycle of imports: ")
+    *names, last = done.stderr.split(": ")[2].strip().split(" > ")
+    assert {"arstore.errors", "arstore.high.one"} <= set(names)
+    assert last == names[0]
+
+
 def test_this_checkout():
     assert "floors: " in printed()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.registry_client import connect, server
+from support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def spool(tmp_path: Path) -> Iterator[DirectorySpool]:
     path.mkdir()
     before = open_descriptors()
     yield DirectorySpool(path)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     # A test server closes its end of a connection in a thread, after the other end was closed.
     while (left := {fd: to for fd, to in open_descriptors().items() if before.get(fd) != to}) and (
         time.monotonic() < deadline and all(to.startswith("socket:") for to in left.values())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import images, remote, stores
+from support import budget, images, remote, stores
 
 from arstore.errors import (
     ArstoreError,
@@ -232,13 +232,14 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("fault", "compression"),
-    [(fault, "gzip") for fault in FAULTS]
-    + [(fault, one) for fault in ("truncated", "altered") for one in images.COMPRESSIONS if one != "gzip"],
-)
-@pytest.mark.parametrize("which", ["large", "small"])
-@pytest.mark.parametrize("way", WAYS)
+BAD = [
+    *((fault, "gzip") for fault in FAULTS),
+    *((fault, one) for fault in ("truncated", "altered") for one in images.COMPRESSIONS if one != "gzip"),
+]
+CASES = [(way, which, *bad) for way in WAYS for which in ("large", "small") for bad in BAD]
+
+
+@pytest.mark.parametrize(("way", "which", "fault", "compression"), budget.one_of(3, CASES))
 def test_a_bad_layer_is_one_error_and_the_store_as_before(store, tmp_path, way, fault, which, compression):
     stores.bring(store, stores.simple("before"))
     before = stores.State(store)

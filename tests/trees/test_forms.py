@@ -8,12 +8,14 @@ import pytest
 from support import stores
 
 from arstore.trees import forms
-from arstore.trees.forms import DIRECTORY, EROFS, FALLBACK, FORMS, MERGED, Properties, form_of, properties
+from arstore.trees.forms import DIRECTORY, EROFS, FALLBACK, FORMS, MERGED, SINGLE, USER, Properties, form_of, properties
 
 
 def test_names_and_files_are_those_of_the_format_on_disk():
-    assert {form.name: form.files for form in (DIRECTORY, EROFS, MERGED)} == {
+    assert {form.name: form.files for form in (DIRECTORY, USER, SINGLE, EROFS, MERGED)} == {
         "directory": ("fs", "listing"),
+        "user-directory": ("files-user",),
+        "single-directory": ("files-single",),
         "erofs": ("layer.erofs", "layer.tar"),
         "merged": ("merged.erofs",),
     }
@@ -21,7 +23,8 @@ def test_names_and_files_are_those_of_the_format_on_disk():
 
 def test_every_form_can_be_had(tmp_path):
     with stores.opened(tmp_path) as store:
-        assert {name: form.properties for name, form in store.forms.items()} == FORMS
+        mapped = {form.name: form for form in (USER, SINGLE)}
+        assert {name: form.properties for name, form in store.forms.items()} == FORMS | mapped
 
 
 def test_the_fallback_is_what_is_left_when_nothing_can_be_mounted():

@@ -21,6 +21,8 @@ from arstore.errors import ArstoreError, LimitError, TarError, UnsafePathError
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED
 from arstore.tar.reader import TarReader
+from arstore.trees import folders
+from arstore.trees.contents.row import DIRECTORY, FILE, OPAQUE, OTHER, SYMLINK, WHITEOUT
 from arstore.trees.erofs import merged_index
 from arstore.trees.format import Needs, TreeStat
 from arstore.trees.forms import FORMS, TAR, form_of
@@ -36,6 +38,30 @@ CAPABILITY = b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
 
 PLAIN = [images.directory("d", 0o4711, uid=7), images.file("d/f", b"content", 0o4711, uid=7)]
 """A layer whose files look different once their owners and modes are lost."""
+
+
+_KINDS_OF_ROWS = {
+    FILE: Kind.FILE,
+    DIRECTORY: Kind.DIRECTORY,
+    OPAQUE: Kind.DIRECTORY,
+    SYMLINK: Kind.SYMLINK,
+}
+
+
+def _paths_of(members: Iterable[images.Member]) -> set[bytes]:
+    """The paths in a tree of *members*, and the directories above them."""
+    found = {b""}
+    for member in members:
+        path = os.fsencode(member.info.name).rstrip(b"/")
+        parent, _, name = path.rpartition(b"/")
+        if name == b".wh..wh..opq":
+            path = parent
+        elif name.startswith(b".wh."):
+            path = parent + b"/" + name[4:] if parent else name[4:]
+        while path:
+            found.add(path)
+            path = path.rpartition(b"/")[0]
+    return found
 
 
 class Bytes:
@@ -147,6 +173,39 @@ class TreeContract:
         assert victim.read_bytes() == b"untouched"
         assert (victim.stat().st_mode, victim.stat().st_nlink, victim.stat().st_ctime_ns) == before
         assert set(os.listdir(tmp_path)) <= names
+
+    # --- folders --------------------------------------------------------------------------------------------------
+
+    def test_folders_have_the_bytes_of_their_files(self, fd: int) -> None:
+        tree = build(
+            self.form,
+            fd,
+            [
+                images.file("a/big", b"x" * 100_000),
+                images.file("a/b/small", b"x" * 10_000),
+                images.hardlink("c/again", "a/big"),
+                images.symlink("c/link", "../a"),
+                images.whiteout("c/gone"),
+                images.directory("empty"),
+                images.file(b"\xff\xfe/f", b"x" * 30_000),
+            ],
+        )
+        root = self.form.folders(tree.fd)
+        totals = root.totals()
+        assert set(root.folders) == {b"a", b"c", b"empty", b"\xff\xfe"}
+        assert set(root.folders[b"a"].folders) == {b"b"}
+        assert 140_000 <= totals[id(root)] <= 140_000 + 16 * 4096
+        assert 10_000 <= totals[id(root.folders[b"a"].folders[b"b"])] <= 10_000 + 3 * 4096
+        assert 30_000 <= totals[id(root.folders[b"\xff\xfe"])] <= 30_000 + 3 * 4096
+        # A file with several names counts once.
+        assert totals[id(root.folders[b"a"])] + totals[id(root.folders[b"c"])] <= 110_000 + 8 * 4096
+
+    def test_too_many_folders_count_as_their_parents(self, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folders, "MOST", 3)
+        tree = build(self.form, fd, [images.file(f"d{number}/e/f", b"x" * 5000) for number in range(9)])
+        root = self.form.folders(tree.fd)
+        assert len(list(root.walk())) == 3
+        assert root.totals()[id(root)] >= 45_000
 
     # --- metadata ---------------------------------------------------------------------------------------------------
 
@@ -670,6 +729,42 @@ class TreeContract:
 
     def test_a_device_of_number_zero_is_a_whiteout(self, fd: int) -> None:
         assert build(self.form, fd, [images.device("w", "c", 0, 0)]).is_whiteout("w")
+
+    def test_rows_are_what_lookups_find(self, fd: int) -> None:
+        content = [b"x" * 5, b"y" * 20_000, b""]
+        members = [
+            images.directory("d"),
+            *(images.file(f"d/f{number}", data) for number, data in enumerate(content)),
+            images.hardlink("d/again", "d/f0"),
+            images.symlink("l", "d"),
+            images.fifo("p"),
+            images.device("null", "c", 1, 3),
+            images.whiteout("d/gone"),
+            images.directory("o"),
+            images.opaque("o"),
+            images.file("i/j/k", b"implied"),
+            *(images.file(f"many/{number:04}", b"z") for number in range(300)),
+        ]
+        tree = build(self.form, fd, members)
+        rows = {row.path: row for row in self.form.rows(fd)}
+        assert next(iter(rows)) == b""
+        for path, row in rows.items():
+            node = tree.node(path)
+            assert node is not None
+            assert node.entry.path == path
+            assert (row.kind == WHITEOUT) == node.whiteout
+            assert (row.kind == OPAQUE) == node.opaque
+            if not node.whiteout:
+                assert row.kind == OTHER or _KINDS_OF_ROWS[row.kind] is node.entry.kind
+                assert row.size == (node.entry.size if row.kind == FILE else 0)
+        assert rows.keys() == _paths_of(members)
+        assert rows[b"d/again"].inode == rows[b"d/f0"].inode != rows[b"d/f1"].inode
+        assert rows[b"d/again"].links == 2
+
+    def test_rows_of_a_deep_path(self, fd: int) -> None:
+        path = "/".join(["n" * 100] * 35)
+        build(self.form, fd, [images.file(path, b"deep")])
+        assert max(len(row.path) for row in self.form.rows(fd)) == len(path)
 
     def test_bookkeeping_of_aufs_is_ignored(self, fd: int) -> None:
         members = [images.directory(".wh..wh.plnk"), images.file(".wh..wh.plnk/1.2"), images.file(".wh..wh.aufs")]

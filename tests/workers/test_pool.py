@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.waiting import PATIENCE
 
 from arstore.errors import ArstoreError, DigestMismatchError, HostError
 from arstore.workers.pool import Fed, Outcome, beside, divided, run_jobs
@@ -203,7 +204,7 @@ def test_a_job_dies_with_its_parent(tmp_path):
             values([job])
         finally:
             os._exit(0)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(pid, signal.SIGKILL)

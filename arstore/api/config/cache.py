@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "config.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the entries: a new one when the meaning of a value changes."""
 
 _MOST = 8

@@ -4,6 +4,7 @@
     runroot = "/run/images"
     runtime = "crun"                a path, or a name in PATH
     tree = "erofs"                  as --tree
+    file-digests = "off"            as --file-digests
     policy = "/etc/images.json"
     log-level = "warning"
     max-size = "20g"                as --max-size
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from arstore.api.config.files import quoted, toml, unknown_key
 from arstore.errors import ConfigFileError, UsageError
 from arstore.tar.limits import limit_names, parse_bytes, parse_limit
+from arstore.trees.contents import MODES
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
@@ -141,6 +143,7 @@ _TOP: dict[str, Callable[[str, str, object], Any]] = {
     "runroot": _place,
     "runtime": _program,
     "tree": _one_of((AUTO, *FORMS)),
+    "file-digests": _one_of(MODES),
     "policy": _place,
     "log-level": _one_of(LEVELS),
     "max-size": _size,

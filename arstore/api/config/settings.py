@@ -31,6 +31,13 @@ _LIMITS = "limits."
 _ADDITIONAL = "additional-store"
 
 
+class Making(NamedTuple):
+    """Settings for new trees: their form, and the digests of their files; None for the defaults."""
+
+    tree: str | None = None
+    file_digests: str | None = None
+
+
 class Settings(NamedTuple):
     """Values of configuration files; None for a key that no file has.
 
@@ -55,6 +62,12 @@ class Settings(NamedTuple):
     additional: Sequence[tuple[str, str]] | None = None
     origins: Mapping[str, str] = {}
     files: tuple[str, ...] = ()
+    file_digests: str | None = None
+
+    @property
+    def making(self) -> Making:
+        """The settings for new trees."""
+        return Making(self.tree, self.file_digests)
 
     def limited(self, limits: Limits) -> Limits:
         """Return *limits* with those of the files in place of the same ones."""
@@ -121,6 +134,7 @@ def _settings(merged: Mapping[str, Any], origins: Mapping[str, str], files: tupl
         else [(_expanded(origins[_ADDITIONAL], _ADDITIONAL, root), owner) for root, owner in stores],
         origins=origins,
         files=files,
+        file_digests=merged.get("file-digests"),
     )
 
 

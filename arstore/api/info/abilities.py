@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def abilities(store: Mapping[str, Any], features: Mapping[str, Document], runtime: Document) -> list[Document]:
-    """Return a list of actions: `action`, `possible` (None: unknown until it is tried), and `why`."""
+def abilities(
+    store: Mapping[str, Any], features: Mapping[str, Document], runtime: Document, space: Document | None
+) -> list[Document]:
+    """Return a list of actions: `action`, `possible` (None: unknown until it is tried), and `why`.
+
+    *space* is what a user namespace gives this user (`namespaces`).
+    """
     broken = str(store["error"])
     writing = broken or _writing(str(store["root"]))
     absent = f"there is no store: {store['absent']}" if store["exists"] is False else ""
-    trees = kernel.lacking(*MAKES_ANY_FILE)
-    mounting = _mounting(features)
+    trees = kernel.lacking(*MAKES_ANY_FILE) if space is None or not space["possible"] else ""
+    mounting = _mounting(features, space)
+    inside = "in `arstore unshare`" if space is not None and space["kind"] == "entered" else ""
+    owners = _owners(space)
+    if space is not None and not space["possible"]:
+        trees = f"{trees}; user namespaces: {space['why']}"
     # A mount is recorded in the store, unless its file system is read-only.
     recording = writing if store.get("access") == GUEST else ""
     running = _all(writing, mounting, trees, _runtime(runtime))
@@ -35,9 +44,9 @@ def abilities(store: Mapping[str, Any], features: Mapping[str, Document], runtim
         _ability("read the store's images", broken or absent),
         _ability("import and pull images", writing),
         _ability("copy images between registries and files", ""),
-        _ability("unpack images", broken, note=_unpacking()),
-        _ability("build layer trees for mounting", _all(writing, trees)),
-        _ability("mount images", _all(broken, mounting, recording)),
+        _ability("unpack images", broken, note=owners or _unpacking(space)),
+        _ability("build layer trees for mounting", _all(writing, trees), note=owners),
+        _ability("mount images", _all(broken, mounting, recording), note=inside),
         _ability("run containers", running, tried, str(runtime["why"])),
         _ability("limit a container's memory and processes", _all(running, limits), tried),
         _ability("verify OpenPGP signatures", openpgp),
@@ -73,11 +82,23 @@ def _writing(root: str) -> str:
     return f"{place} is on a read-only file system" if read_only else f"this user may not write to {place}"
 
 
-def _unpacking() -> str:
+def _owners(space: Document | None) -> str:
+    """Return why files get one owner; "" if they keep theirs."""
+    if space is None or not space["possible"] or not space["why"]:
+        return ""
+    hint = f"; {space['hint']}" if space["hint"] else ""
+    return f"with one owner for all files, because {space['why']}{hint}"
+
+
+def _unpacking(space: Document | None) -> str:
+    if space is not None and space["possible"]:
+        return "without devices, which a user namespace cannot make"
     return "without owners, devices and some attributes, because this user is not root" if os.geteuid() else ""
 
 
-def _mounting(features: Mapping[str, Document]) -> str:
+def _mounting(features: Mapping[str, Document], space: Document | None) -> str:
+    if space is not None:
+        return str(space["overlay"] if space["possible"] else f"user namespaces: {space['why']}")
     for name in ("mounting", "overlay"):
         if not features[name]["available"]:
             return str(features[name]["detail"])

@@ -20,9 +20,15 @@ _LONGEST = 200
 
 
 def tree_form(
-    directories: Directories, chosen: str, source: str, features: dict[str, dict[str, Any]]
+    directories: Directories,
+    chosen: str,
+    source: str,
+    features: dict[str, dict[str, Any]],
+    space: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return the form of new trees; *chosen* is a form or `auto`, which *source* says."""
+    """Return the form of new trees; *chosen* is a form or `auto`, which *source* says; *space* as by `namespaces`."""
+    if space is not None and space["possible"]:
+        return {"form": DIRECTORY.name, "why": "EROFS indexes cannot be mounted in a user namespace"}
     if lacks := kernel.lacking(*MAKES_ANY_FILE):
         return {"form": None, "why": f"this user cannot build trees: {lacks}"}
     if chosen != AUTO:

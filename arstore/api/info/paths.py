@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from arstore.api import places
 from arstore.errors import ArstoreError
+from arstore.linux.isolation.user_namespace import acting_uid
 from arstore.tar.limits import Limits, limit_names
 from arstore.values import NamedTuple
 
@@ -50,6 +51,7 @@ def settings(
         "runroot": _directory("runroot", directories[1], given.runroot, "ARSTORE_RUNROOT", origins),
         "runtime": of("runtime", configured and configured.runtime, None),
         "tree": of("tree", configured and configured.tree, "auto"),
+        "file-digests": of("file-digests", configured and configured.file_digests, "auto"),
         "policy": of("policy", configured and configured.policy, None),
         "log-level": of("log-level", configured and configured.log_level, "info"),
         "max-size": of("max-size", configured and (configured.max_size or None), None),
@@ -64,7 +66,7 @@ def settings(
     if given.additional or places.ADDITIONAL in environ:
         source = OPTION if given.additional else ENVIRONMENT
     elif stores and source == DEFAULT:
-        source = places.stores_conf(environ, os.geteuid())
+        source = places.stores_conf(environ, acting_uid())
     found["additional-store"] = Setting(list(stores), source)
     limits = Limits() if configured is None else configured.limited(Limits())
     for name, field in limit_names().items():
@@ -86,7 +88,7 @@ def paths(given: Given, configured: Settings | None, directories: tuple[str, str
 
     environ, here = os.environ, Places.here()
     policy, what = _policy(configured)
-    stores = places.stores_conf(environ, os.geteuid())
+    stores = places.stores_conf(environ, acting_uid())
     auth = [one.path for one in auth_files(here) if os.path.exists(one.path)]
     try:
         registries = registries_files(here)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from arstore.api.info.abilities import abilities
 from arstore.api.info.host import host, kernel_features
 from arstore.api.info.mounting import runtime, tree_form
+from arstore.api.info.namespaces import namespaces
 from arstore.api.info.paths import Given, paths, settings
 from arstore.api.info.store_state import store_state
 from arstore.api.info.versions import versions
@@ -32,16 +33,18 @@ def report(
     known = settings(given, configured, directories, [one.root for one in additional])
     place = Directories(*directories)
     found_runtime = runtime(place, known["runtime"].value, known["runtime"].source)
-    trees = tree_form(place, known["tree"].value, known["tree"].source, features)
+    space = namespaces()
+    trees = tree_form(place, known["tree"].value, known["tree"].source, features, space)
     store = store_state(*directories, additional, known["protect"].value)
     return {
         "versions": versions(),
         "host": host(),
         "features": features,
+        "without_root": space,
         "paths": paths(given, configured, directories),
         "store": store,
         "trees": trees,
         "runtime": found_runtime,
         "settings": {name: one._asdict() for name, one in known.items()},
-        "abilities": abilities(store, features, found_runtime),
+        "abilities": abilities(store, features, found_runtime, space),
     }

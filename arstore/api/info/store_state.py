@@ -14,8 +14,8 @@ from arstore.graph.graph import Graph
 from arstore.graph.identity import ID
 from arstore.graph.snapshot import FORMAT_KEY
 from arstore.linux.mounting.mountinfo import mount_below
+from arstore.store.collect.protected import protected
 from arstore.store.presence import require
-from arstore.store.protection import protected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

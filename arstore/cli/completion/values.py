@@ -82,12 +82,13 @@ class _Store:
     def root(self) -> str:
         """The store's root. Raises UsageError, ConfigFileError."""
         from arstore.api.places import default_root
+        from arstore.linux.isolation.user_namespace import acting_uid
 
         root = self._given.get("root") or self._environ.get("ARSTORE_ROOT")
         if root:
             return os.path.expanduser(root)
         configured = self._settings and self._settings.root
-        return configured or default_root(self._environ, os.geteuid())
+        return configured or default_root(self._environ, acting_uid())
 
     def _roots(self) -> list[str]:
         """Return the roots of the store and of its additional stores."""
@@ -134,10 +135,11 @@ class _Store:
 
     def registries(self, _: str) -> Iterable[Candidate]:
         """Yield the registries for which credentials are stored."""
+        from arstore.linux.isolation.user_namespace import acting_uid
         from arstore.registry.configuration.auth_file import auth_files
         from arstore.registry.configuration.places import Places
 
-        places = Places(self._environ, os.geteuid())
+        places = Places(self._environ, acting_uid())
         found: set[str] = set()
         for one in auth_files(places, os.path.expanduser(self._given.get("authfile", ""))):
             with suppress(OSError, ValueError), open(one.path, "rb") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -13,10 +13,13 @@ from arstore.cli.command import (
     command,
     exit_statuses,
     json_option,
+    needing,
     progress_option,
 )
+from arstore.cli.containers.diff_sizes import document, show_sizes
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.imports import besides, image_document, in_the_store
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -25,7 +28,7 @@ from arstore.oci.timestamp import creation_time
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.oci.config import ImageConfig
-    from arstore.rootfs.diff import Difference, Stack, Stacks
+    from arstore.rootfs.diff import Stack, Stacks
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
     from arstore.trees.metadata import SkippedEntries
@@ -53,6 +56,7 @@ _LAYER_ERRORS = (
     errors.BudgetError,
     *_LAYER_ERRORS,
 )
+@needing(Need.READING)
 @command("commit")
 @argument("container_id", metavar="CONTAINER")
 @argument("name")
@@ -166,12 +170,14 @@ def _tell_of_sockets(session: Session, sockets: SkippedEntries) -> None:
 
 
 @exit_statuses(*IMAGE_ERRORS, *MOUNT_ERRORS, errors.PlatformError, *_LAYER_ERRORS)
+@needing(Need.READING)
 @command("diff")
 @argument("a", metavar="IMAGE|CONTAINER")
 @argument("b", metavar="[IMAGE|CONTAINER]", required=False)
+@option("-s", "--sizes", is_flag=True, help="Also show bytes of files, and their totals.")
 @progress_option
 @json_option
-def diff(session: Session, a: str, b: str | None) -> None:
+def diff(session: Session, a: str, b: str | None, sizes: bool) -> None:
     """Show the differences between root file systems.
 
     With one container: what it changed in its image. With one image: what its top layer changed in the layers below.
@@ -183,6 +189,10 @@ def diff(session: Session, a: str, b: str | None) -> None:
     size, content, target, device, mtime and xattrs differ. Bytes of a path that are not UTF-8 are lone surrogates in
     JSON (PEP 383). Hard links are not compared.
 
+    With --sizes, each line also has the bytes before and after, and a last line the totals of added, changed and
+    deleted paths. Of a directory that is deleted or replaced, the bytes of all files in it count. Each name of a file
+    with hard links counts. JSON is then an object with `changes` and `totals`.
+
     Example:
 
     arstore diff app:1 app:2
@@ -191,9 +201,13 @@ def diff(session: Session, a: str, b: str | None) -> None:
 
     with session.store(reads=True) as store, opened_stacks(store) as stacks:
         first = _stack(session, store, stacks, a)
-        found = differences(first[1:], first) if b is None else differences(first, _stack(session, store, stacks, b))
+        pair = (first[1:], first) if b is None else (first, _stack(session, store, stacks, b))
+        found = differences(*pair, sizes)
+    if sizes:
+        show_sizes(session, found)
+        return
     if session.json:
-        write_json([_document(difference) for difference in found])
+        write_json([document(difference) for difference in found])
         return
     from arstore.tar.entry import shown
 
@@ -214,8 +228,3 @@ def _container_or_image(store: Store, text: str) -> tuple[Container | None, Stor
     if container is None:
         return None, store.find_image(text)
     return container, store.find(container.record.image)
-
-
-def _document(difference: Difference) -> dict[str, Any]:
-    path = "/" + os.fsdecode(difference.path)
-    return {"path": path, "kind": difference.change.value, "what": list(difference.what)}

@@ -8,15 +8,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import (
-    ContainerCommand,
-    command,
-    exit_statuses,
-    json_option,
-)
+from arstore.cli.command import ContainerCommand, command, exit_statuses, json_option, needing
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options.shared import ENV_FILE_HELP, GRACE, variables
 from arstore.cli.containers.options.stream import detach_keys_option, keys_of
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
@@ -40,6 +36,7 @@ def _state(container: Container) -> RunState | None:
         return None
 
 
+@needing(Need.ENTRY)
 @command("exec", cls=ContainerCommand, interspersed=False)
 @argument("container_id", metavar="ID")
 @argument("args", metavar="CMD [ARG]...", nargs=-1, type=RAW)

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import MOUNT_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import MOUNT_ERRORS, command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json
 from arstore.errors import InUseError, UsageError
@@ -50,6 +51,7 @@ class _Word(NamedTuple):
     errors.ImageConfigError,
     *MOUNT_ERRORS,
 )
+@needing(Need.OWNERS)
 @command("cp")
 @argument("source", metavar="[CONTAINER:]SRC|-")
 @argument("target", metavar="[CONTAINER:]DST|-")

@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, MOUNT_ERRORS, command, exit_statuses, json_option, progress_option
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    MOUNT_ERRORS,
+    command,
+    exit_statuses,
+    json_option,
+    needing,
+    progress_option,
+)
 from arstore.cli.containers.meaning import container_meant
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json
 
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     errors.TarError,
     errors.LimitError,
 )
+@needing(Need.READING)
 @command("export")
 @argument("what", metavar="CONTAINER|IMAGE")
 @option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, the default.")

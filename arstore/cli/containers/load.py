@@ -16,14 +16,17 @@ from arstore.cli.command import (
     json_option,
     limit_option,
     max_size_option,
+    needing,
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.containers.options.limit import warn_of_limits
 from arstore.cli.containers.options.new_container import out_of_memory, warn_of_config, working_runtime
 from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
 from arstore.cli.images.skipped import skipped_lines
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line
@@ -66,6 +69,7 @@ class _Words(ContainerWords, PullWords):
     errors.BudgetError,
     *POLICY_ERRORS,
 )
+@needing(Need.CONTAINERS)
 @command("load")
 @argument("image", metavar="[NAME]", default="")
 @option(
@@ -196,6 +200,7 @@ def load(
     session.tell_confinement()
     source = Archive(archive, name) if archive else InStore(image, partial(_find, session, words))
     with session.store(create=bool(archive) or may_pull(image, words), makes=True) as store:
+        warn_of_limits(session, options.container)
         try:
             _load(session, store, source, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):

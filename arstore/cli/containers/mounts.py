@@ -14,9 +14,11 @@ from arstore.cli.command import (
     command,
     exit_statuses,
     json_option,
+    needing,
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, require_admitted
@@ -60,6 +62,7 @@ class _Words(_Allowed, PolicyWords):
     errors.DigestMismatchError,
     *POLICY_ERRORS,
 )
+@needing(Need.MOUNTS)
 @command("mount")
 @argument("what", metavar="IMAGE|CONTAINER")
 @argument("target", required=False, type=FilePath())
@@ -83,6 +86,8 @@ def mount(
     TARGET is an existing directory; by default a directory is created below the runroot. If a word is both a
     container's id and an image's name, it means the container, unless --rw asks for a new one. NAME:TAG always means
     the image.
+
+    An ordinary user mounts in `arstore unshare`, which holds the mounts until it ends.
 
     Images are untrusted: set-user-ID programs and device nodes are disabled unless --suid or --dev is given. If other
     users can reach TARGET, they can read what the modes in the image allow.

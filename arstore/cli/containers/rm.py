@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.command import command, exit_statuses, json_option, needing
 from arstore.cli.containers.options.shared import GRACE
 from arstore.cli.group import CommandEntry, Group
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.upkeep.plans import write_freed
@@ -52,6 +53,7 @@ container = Group(
     errors.MountError,
     errors.MountForbiddenError,
 )
+@needing(Need.REMOVAL)
 @command("rm")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-f", "--force", is_flag=True, help="Stop it and unmount its root first, and ignore a missing one.")
@@ -101,6 +103,7 @@ def _meant(store: Store, ids: tuple[str, ...], force: bool) -> list[Container]:
 
 
 @exit_statuses(errors.InUseError)
+@needing(Need.REMOVAL)
 @command("prune")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
 @option("-f", "--force", is_flag=True, help="Accepted for scripts made for podman, which asks without it.")

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.cli.command import ContainerCommand, command, json_option, progress_option
+from arstore.cli.command import ContainerCommand, command, json_option, needing, progress_option
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import (
     NewContainerWords,
@@ -17,6 +17,7 @@ from arstore.cli.containers.options.new_container import (
     requested,
 )
 from arstore.cli.containers.options.stream import attach_of, attach_option, detach_keys_option, sig_proxy_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import RUN_TIMED_OUT, ArstoreError, PipelineTimeoutError, UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 
+@needing(Need.CONTAINERS)
 @command("run", cls=ContainerCommand, interspersed=False)
 @argument("image")
 @argument("args", metavar="[ARG]...", nargs=-1, type=RAW)
@@ -174,6 +176,7 @@ def _refuse_contradictions(detach: bool, keep: bool, rmi: bool, words: NewContai
         raise UsageError("run", "--keep and --rm exclude each other")
 
 
+@needing(Need.CONTAINERS)
 @command("create", cls=ContainerCommand, interspersed=False)
 @argument("image")
 @argument("args", metavar="[ARG]...", nargs=-1, type=RAW)

@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, command, exit_statuses, json_option
+from arstore.cli.command import MOUNT_ERRORS, ContainerCommand, command, exit_statuses, json_option, needing
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import out_of_memory, working_runtime
 from arstore.cli.containers.options.shared import GRACE
 from arstore.cli.containers.options.stream import attach_of, detach_keys_option, sig_proxy_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -30,6 +31,7 @@ _PATIENCE, _LOOK_AGAIN = 5.0, 0.02
 """Seconds to wait for another process that is just starting the container."""
 
 
+@needing(Need.ENTRY)
 @command("start", cls=ContainerCommand)
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-a", "--attach", is_flag=True, help="Run it in the foreground: print its output, and end with its status.")
@@ -87,6 +89,7 @@ def start(
     errors.CommandNotExecutableError,
     errors.IdentityError,
 )
+@needing(Need.ENTRY)
 @command("restart")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-t", "--time", "seconds", metavar="S", type=GRACE, help="Seconds between the stop signal and SIGKILL.")

@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.command import command, exit_statuses, json_option, needing
 from arstore.cli.containers.volume_filters import FILTERS, matching
 from arstore.cli.group import CommandEntry, Group
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.listing import Item, ListingWords, Table, listing_options, require_valid, write_listing
 from arstore.cli.terminal.output import utc_time, write_json, write_line
@@ -146,6 +147,7 @@ def inspect(session: Session, names: tuple[str, ...]) -> None:
 
 
 @exit_statuses(errors.NotFoundError, errors.InUseError, errors.MountError, errors.MountForbiddenError)
+@needing(Need.REMOVAL)
 @command("rm")
 @argument("names", metavar="[NAME]...", nargs=-1)
 @option("-a", "--all", "every", is_flag=True, help="Remove all volumes that no container uses.")
@@ -180,6 +182,7 @@ def rm(session: Session, names: tuple[str, ...], every: bool, force: bool, dry_r
 
 
 @exit_statuses(errors.InUseError)
+@needing(Need.REMOVAL)
 @command("prune")
 @option("-f", "--force", is_flag=True, help="Remove them; without it, only the plan is printed.")
 @option("--filter", "filters", metavar="KEY=V", multiple=True, help="Remove only some volumes, as in `volume ls`.")

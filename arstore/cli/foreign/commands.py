@@ -218,7 +218,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("arstore has no daemon that reports events", ""),
     "event": ("arstore has no daemon that reports events", ""),
     "machine": ("arstore does not manage virtual machines", ""),
-    "unshare": ("arstore needs no user namespace around it", "`arstore unpack` needs no rights to mount"),
     "context": _NO_DAEMON,
     "desktop": _NO_DAEMON,
     "plugin": _PLUGINS,

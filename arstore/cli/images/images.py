@@ -154,7 +154,7 @@ def _write(
 
 
 def _protected(store: Store) -> AbstractSet[str]:
-    from arstore.store.protection import protected
+    from arstore.store.collect.protected import protected
 
     with store.graph.read() as snapshot:
         return protected(snapshot, store.protects)

@@ -10,20 +10,23 @@ from arstore.cli.command import (
     SOURCE_ERRORS,
     command,
     exit_statuses,
+    file_digests_option,
     json_option,
     limit_option,
     max_size_option,
+    needing,
     progress_option,
     strict_xattrs_option,
 )
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
 from arstore.cli.images.skipped import skipped_lines
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
-from arstore.trees.forms import AUTO, FORMS
+from arstore.trees.forms import AUTO, FORMS, is_usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +68,7 @@ def import_options(function: F) -> F:
         ),
         limit_option,
         max_size_option,
+        file_digests_option,
         strict_xattrs_option,
         decryption_option,
         policy_options,
@@ -80,6 +84,7 @@ _ONE_NAME = "use --name to give the image a name, or --rootfs if the source is t
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.BudgetError, *KEY_ERRORS, *POLICY_ERRORS)
+@needing(Need.OWNERS)
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)
@@ -177,6 +182,7 @@ def _take_root(
 ) -> None:
     refuse_terminal(source)
     session.tell_confinement()
+    _note_other_form(session, words["tree"])
     with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
         done = library.import_root(
             source,
@@ -202,6 +208,7 @@ def taken(session: Session, source: str, words: ImportWords, *, pull: bool = Fal
     if words["platform"] is not None and words["all_platforms"]:
         raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     session.tell_confinement()
+    _note_other_form(session, words["tree"])
     in_registry = pull or source.startswith(PREFIX)
     registries = registry_access(session, words) if in_registry else None
     with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
@@ -218,6 +225,12 @@ def taken(session: Session, source: str, words: ImportWords, *, pull: bool = Fal
             progress=progress,
         )
     render_imported(session, done)
+
+
+def _note_other_form(session: Session, tree: str | None) -> None:
+    form = FORMS.get(tree or "")
+    if form is not None and not form.extracts and not is_usable(form):
+        session.note(f"trees are extracted files, because the kernel does not mount {tree} in a user namespace")
 
 
 def in_the_store(digests: Sequence[str]) -> str:
@@ -239,7 +252,7 @@ def render_imported(session: Session, done: Imported) -> None:
     """Print the imported images: a line for each index and image, or one JSON document."""
     session.done = in_the_store([image.digest for image in done])
     if not done.mountable:
-        session.note("no layer trees were built, because this user lacks the privileges; `arstore unpack` needs none")
+        session.note(f"layer trees were not built: {done.obstacle}; `arstore unpack` needs none")
     for line in skipped_lines(done.skipped, done.skipped_count):
         session.note(line)
     if session.json:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing
 from arstore.cli.group import CommandEntry, Group
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument
 from arstore.cli.terminal.output import write_json, write_line
 
@@ -101,6 +102,7 @@ def index_add(session: Session, name: str, images: tuple[str, ...]) -> None:
 
 
 @exit_statuses(*INDEX_ERRORS)
+@needing(Need.REMOVAL)
 @command("rm")
 @argument("name")
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)

@@ -219,11 +219,15 @@ def _of_config(config: ImageConfig) -> dict[str, Any]:
 @exit_statuses(*DOCUMENT_ERRORS)
 @command("history")
 @argument("image")
+@option("-s", "--sizes", is_flag=True, help="Show more sizes of each layer.")
 @json_option
-def history(session: Session, image: str) -> None:
+def history(session: Session, image: str, sizes: bool) -> None:
     """Show how an image was built.
 
     The latest step comes first. SIZE is the size of the layer's uncompressed tar; a step without a layer has -.
+
+    With --sizes, BLOB is the size of the layer as it is stored, compressed or not, FILES the bytes of the files in it,
+    and ON DISK the disk space that its blob and its tree take together. Other images may share them.
 
     Example:
 
@@ -232,9 +236,18 @@ def history(session: Session, image: str) -> None:
     with session.store(reads=True) as store:
         found = store.find_image(image)
         steps = list(_steps(store, found, store.config(found)))
+        if sizes:
+            from arstore.cli.images.layer_sizes import add_sizes
+
+            add_sizes(store, found, steps)
     steps.reverse()
     if session.json:
         write_json(steps)
+        return
+    if sizes:
+        from arstore.cli.images.layer_sizes import HEAD, cells
+
+        write_table(("CREATED", "LAYER", "SIZE>", *HEAD, "CREATED BY"), [_step_cells(one, cells(one)) for one in steps])
         return
     head = ("CREATED", "LAYER", "SIZE>", "CREATED BY")
     write_table(head, [_step_cells(step) for step in steps])
@@ -265,8 +278,8 @@ def _layer_of(found: tuple[str, tuple[str, LayerRecord]] | None) -> dict[str, An
     return {"digest": digest, "diff_id": layer.diff_id, "size": layer.size}
 
 
-def _step_cells(step: dict[str, Any]) -> tuple[str, ...]:
+def _step_cells(step: dict[str, Any], more: tuple[str, ...] = ()) -> tuple[str, ...]:
     layer = step["diff_id"]
     size = human_size(step["size"]) if layer else "-"
     how = step["created_by"] or step["comment"]
-    return short_time(step["created"]), short_digest(layer) if layer else "-", size, how
+    return short_time(step["created"]), short_digest(layer) if layer else "-", size, *more, how

@@ -26,11 +26,10 @@ def _lines(graph: LayerGraph, drawn: Marks) -> Iterator[Line]:
         if row.forks:
             lanes = drawn.line * (row.lane - 1) + drawn.branch
         if row.summed:
-            name = f"{row.summed:,} smaller layer{'' if row.summed == 1 else 's'}"
-            yield Line(f"{lanes}{drawn.gap}", name, (human_size(row.size), ""))
-            continue
-        name = short_digest(row.chain_id)
+            name, dot = f"{row.summed:,} smaller layer{'' if row.summed == 1 else 's'}", drawn.gap
+        else:
+            name, dot = short_digest(row.chain_id), f"{drawn.dot}  "
         if row.tops:
             name += f"  {', '.join(row.tops[:3])}" + (f" and {len(row.tops) - 3} more" if len(row.tops) > 3 else "")
-        needed = "" if row.uses == 1 else f"{row.uses} images"
-        yield Line(f"{lanes}{drawn.dot}  ", name, (human_size(row.size), needed))
+        needed = "" if row.uses == 1 or row.summed else f"{row.uses} images"
+        yield Line(f"{lanes}{dot}", name, (human_size(row.size), needed))

@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import (
-    IMAGE_ERRORS,
-    MOUNT_ERRORS,
-    command,
-    exit_statuses,
-    json_option,
-)
+from arstore.cli.command import IMAGE_ERRORS, MOUNT_ERRORS, command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 
@@ -78,6 +73,7 @@ def untag(session: Session, name: str) -> None:
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError, *MOUNT_ERRORS)
+@needing(Need.REMOVAL)
 @command("rm")
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @option("-f", "--force", is_flag=True, help="Stop and remove the containers of these images first.")

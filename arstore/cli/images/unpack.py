@@ -10,9 +10,11 @@ from arstore.cli.command import (
     command,
     exit_statuses,
     json_option,
+    needing,
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument
 from arstore.cli.terminal.output import write_json
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     errors.UnsafePathError,
     *POLICY_ERRORS,
 )
+@needing(Need.OWNERS)
 @command("unpack")
 @argument("image")
 @argument("directory", metavar="DIR", type=FilePath())
@@ -47,8 +50,9 @@ if TYPE_CHECKING:
 def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **words: Unpack[PolicyWords]) -> None:
     """Copy an image's root file system to a directory.
 
-    DIR is created, or must be empty. No mount is needed. An ordinary user gets everything except owners, devices and
-    privileged attributes.
+    DIR is created, or must be empty. No mount is needed. An ordinary user gets everything except devices and privileged
+    attributes. With subordinate ids, owners are kept, and `arstore unshare rm -r DIR` removes the copy; without them,
+    all files belong to the user.
 
     Prints nothing; entries that could not be copied exactly are reported on stderr.
 

@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
     *lane* is its place across, from 0. It is connected with the row of its *parent* (-1 for none): straight up, or, if
     it *forks*, from one lane to the left. *goes_on* is whether another row follows below in its lane. *uses* is the
-    number of images that have the layer, *tops* are the names of those whose top layer it is.
+    number of images that have the layer, *tops* are the names of those whose top layer it is, or is in the sum.
     """
 
     chain_id: str
@@ -83,12 +83,13 @@ def layer_graph(snapshot: Snapshot, tops: Mapping[str, str], names: Mapping[str,
 class _Below(Slotted):
     """The layers that were left out above one parent."""
 
-    __match_args__ = ("count", "size")
+    __match_args__ = ("count", "size", "tops")
     __slots__ = __match_args__
 
     def __init__(self) -> None:
         self.count = 0
         self.size = 0
+        self.tops: list[str] = []
 
 
 class _Builder:
@@ -113,11 +114,7 @@ class _Builder:
         kept = self._kept(most)
         left: dict[int, _Below] = {}
         if kept is not None:
-            for number, parent in enumerate(self._parents):
-                if number not in kept and (parent < 0 or parent in kept):
-                    below = left.setdefault(parent, _Below())
-                    below.count += self._counts[number]
-                    below.size += self._totals[number]
+            self._sum_up(kept, left)
         todo = self._next(-1, -1, -1, self._below(-1, kept, left))
         made = 0
         while todo:
@@ -126,6 +123,18 @@ class _Builder:
             yield self._row(number, parent, lane, forks, bool(children), left)
             todo += self._next(number, made, lane, children)
             made += 1
+
+    def _sum_up(self, kept: frozenset[int], left: dict[int, _Below]) -> None:
+        """Enter every layer that is not *kept* in *left*, by the nearest layer below it that is."""
+        places: dict[int, int] = {}
+        for number in self._forest.order:
+            if number not in kept:
+                parent = self._parents[number]
+                place = places[number] = places.get(parent, parent)
+                below = left.setdefault(place, _Below())
+                below.count += 1
+                below.size += self._sizes[number]
+                below.tops += self._on_top.get(self._forest.chain_ids[number], ())
 
     def _kept(self, most: int) -> frozenset[int] | None:
         """Return the layers that are told apart; None for all."""
@@ -165,7 +174,7 @@ class _Builder:
     def _row(self, number: int, parent: int, lane: int, forks: bool, goes_on: bool, left: Mapping[int, _Below]) -> Row:
         if number < 0:
             below = left[-2 - number]
-            return Row("", "", below.size, lane, parent, forks, False, 0, (), below.count)
+            return Row("", "", below.size, lane, parent, forks, False, 0, tuple(sorted(below.tops)), below.count)
         chain_id = self._forest.chain_ids[number]
         tops = tuple(sorted(self._on_top.get(chain_id, ())))
         uses = self._forest.image_count(number)

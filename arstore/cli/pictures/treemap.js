@@ -33,7 +33,8 @@
   const users = data.shared.map(() => []);
   data.images.forEach((image, place) => image.needs.forEach(([at]) => users[at].push(place)));
   const imageNames = [];
-  for (const node of data.root.p) if (node.i !== undefined) imageNames[node.i] = node.n;
+  const rawImages = data.root.p.flatMap((one) => (one.k === "group" ? one.p : [one]));
+  for (const node of rawImages) if (node.i !== undefined) imageNames[node.i] = node.n;
 
   function child(node, parent, wanted) {
     return {
@@ -71,6 +72,16 @@
   function isShared(node) {
     for (let one = node; one; one = one.parent) if (one.kind === "shared" || one.users > 1) return true;
     return false;
+  }
+
+  // The number of images that need a part, "" for what has nothing to do with images.
+  function imagesOf(node) {
+    for (let one = node; one; one = one.parent) {
+      if (one.users > 1) return String(one.users);
+      if (one.kind === "shared") return "several";
+      if (one.kind === "image") return "1";
+    }
+    return "";
   }
 
   function isWithin(node, kind) {
@@ -309,7 +320,7 @@
       line.append(fill);
       bar.append(line);
       bar.title = share(node.size, whole);
-      row.append(name, cell("", data.kinds[node.kind][0], "Kind"), cell("number", String(node.users), "Images"),
+      row.append(name, cell("", data.kinds[node.kind][0], "Kind"), cell("number", imagesOf(node), "Images"),
         cell("number", size(node.size), "Size"), bar);
       body.append(row);
     }
@@ -427,7 +438,8 @@
   }).observe(map);
 
   // The table that is in the page without a script opens the map too.
-  const byImage = new Map(parts(root).filter((one) => one.image !== undefined).map((one) => [one.image, one]));
+  const images = parts(root).flatMap((one) => (one.kind === "group" ? parts(one) : [one]));
+  const byImage = new Map(images.map((one) => [one.image, one]));
   for (const row of document.querySelectorAll("#images tbody tr")) {
     const node = byImage.get(Number(row.dataset.row));
     const name = row.firstElementChild;

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses
+from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses, needing
 from arstore.cli.images.encryption import KEY_ERRORS
 from arstore.cli.images.imports import ImportWords, import_options, taken
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.trust.rules import POLICY_ERRORS
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.BudgetError, *KEY_ERRORS, *POLICY_ERRORS)
+@needing(Need.OWNERS)
 @command("pull")
 @argument("image")
 @option(

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses
+from arstore.cli.command import command, exit_statuses, needing
 from arstore.cli.images.copying import (
     COPY_ERRORS,
     CopyWords,
@@ -17,6 +17,7 @@ from arstore.cli.images.copying import (
     format_option,
     how_to_copy,
 )
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
@@ -50,6 +51,7 @@ class SyncWords(CopyWords):
 
 
 @exit_statuses(*COPY_ERRORS, errors.SyncFailedError)
+@needing(Need.OWNERS)
 @command("sync")
 @argument("source")
 @argument("destination")

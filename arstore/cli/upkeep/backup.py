@@ -6,12 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import (
-    command,
-    exit_statuses,
-    json_option,
-    progress_option,
-)
+from arstore.cli.command import command, exit_statuses, json_option, needing, progress_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 
@@ -20,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.ConflictError, errors.BackupRefusedError, errors.InUseError, errors.MissingBlobError)
+@needing(Need.REMOVAL)
 @command("backup")
 @argument("directory", metavar="DIR", type=FilePath())
 @option(

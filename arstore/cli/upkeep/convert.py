@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import (
-    IMAGE_ERRORS,
-    command,
-    exit_statuses,
-    json_option,
-    progress_option,
-)
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing, progress_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
@@ -25,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError, errors.MissingBlobError, errors.DigestMismatchError)
+@needing(Need.OWNERS)
 @command("convert")
 @argument("images", metavar="[IMAGE]...", nargs=-1)
 @option("--all", "everything", is_flag=True, help="Convert the trees of all images.")

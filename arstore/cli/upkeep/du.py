@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_table
 from arstore.errors import UsageError
@@ -33,6 +34,7 @@ class _View(NamedTuple):
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError, errors.HighWaterError)
+@needing(Need.REMOVAL)
 @command("du")
 @argument("images", metavar="[IMAGE]...", nargs=-1)
 @option("--by", type=Choice(("image", "layer", "container")), help="List images, layers or containers. [image]")
@@ -41,6 +43,7 @@ class _View(NamedTuple):
 @option("--html", metavar="FILE", help="Write a picture to FILE, a page for browsers; - is stdout.")
 @option("--format", "template", type=Choice(("table", "prometheus")), help="Print a table, or Prometheus metrics.")
 @option("--if-removed", is_flag=True, help="Show what removing all of IMAGE... together would free.")
+@option("--duplicates", is_flag=True, help="Show files with the same content in several places.")
 @option("--history", is_flag=True, help="Show the usage that was measured before.")
 @option("--since", metavar="TIME", help="Show how the usage changed since TIME; with --history, list it from then on.")
 @option(
@@ -58,6 +61,7 @@ def du(
     html: str | None,
     template: str | None,
     if_removed: bool,
+    duplicates: bool,
     history: bool,
     since: str | None,
     high_water: str | None,
@@ -77,6 +81,10 @@ def du(
     With --if-removed, IMAGE... is as for `arstore rm`: a name of an image with several names frees nothing, an index
     goes with images that only it lists, and images in use are refused.
 
+    With --duplicates, prints the files whose content is in several layers, or several times in one, those first that
+    take most space. SAVES is the disk space in layer trees that one copy would save. The digests are those that imports
+    computed; what has none is reported.
+
     `du` notes the totals in the store, at most once an hour, if it may write there. --history lists them, and --since
     compares with the last ones before TIME.
 
@@ -94,9 +102,14 @@ def du(
     arstore du --high-water 80%
     """
     view = _View(by or "image", sort, tree, html, template, since)
-    _require_one(session, images, view, by, if_removed, history)
+    _require_one(session, images, view, by, {"--if-removed": if_removed, "--duplicates": duplicates}, history)
     if if_removed:
         _show_removal(session, images)
+        return
+    if duplicates:
+        from arstore.cli.upkeep.duplicates import show_duplicates
+
+        show_duplicates(session, images)
         return
     mark = None if high_water is None else _mark(high_water)
     with session.store() as store:
@@ -110,11 +123,11 @@ def du(
 
 
 def _require_one(
-    session: Session, images: tuple[str, ...], view: _View, by: str | None, if_removed: bool, history: bool
+    session: Session, images: tuple[str, ...], view: _View, by: str | None, apart: dict[str, bool], history: bool
 ) -> None:
     """Raise UsageError for options that exclude each other."""
     chosen = {
-        "--if-removed": if_removed,
+        **apart,
         "--history": history,
         "--tree": view.tree,
         "--html": view.html is not None,
@@ -127,7 +140,7 @@ def _require_one(
         raise UsageError(given[0], f"excludes {given[1]}")
     if session.json and (view.tree or view.template is not None or view.html == "-"):
         raise UsageError("--json", "excludes --tree, --format and --html -")
-    if if_removed and not images:
+    if apart["--if-removed"] and not images:
         raise UsageError("--if-removed", "needs at least one image")
     if images and (history or view.since is not None or view.by == "container"):
         raise UsageError(given[0], "is about the whole store, and takes no image")

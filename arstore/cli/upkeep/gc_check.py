@@ -12,8 +12,10 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
     limit_option,
+    needing,
     progress_option,
 )
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line
 from arstore.cli.upkeep.plans import write_freed, write_parts
@@ -28,6 +30,7 @@ _MOST_NAMES, _MOST_IMAGES = 5, 20
 
 
 @exit_statuses()
+@needing(Need.REMOVAL)
 @command("gc")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
@@ -61,6 +64,7 @@ def gc(session: Session, dry_run: bool) -> None:
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
+@needing(Need.REMOVAL)
 @command("check")
 @option("--quick", is_flag=True, help="Check records, names and sizes only; read no content.")
 @option("--repair", "mend", is_flag=True, help="Repair what can be repaired.")

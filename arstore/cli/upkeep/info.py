@@ -56,6 +56,8 @@ def _groups(found: Document) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "versions", _versions(found["versions"])
     yield "host", _host(found["host"])
     yield "features", [(key, _answer(one["available"], one["detail"])) for key, one in found["features"].items()]
+    if found["without_root"] is not None:
+        yield "without root", _without_root(found["without_root"])
     yield "paths", _paths(found["paths"])
     yield "store", _store(found["store"])
     trees, runtime = found["trees"], found["runtime"]
@@ -63,6 +65,9 @@ def _groups(found: Document) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "runtime", _runtime(runtime)
     yield "settings", _settings(found["settings"])
     yield "this user can", [(one["action"], _answer(one["possible"], one["why"])) for one in found["abilities"]]
+
+
+_NAMESPACES = {"entered": "yes (entered by each command that needs it)", "inside": "yes (this process is in one)"}
 
 
 def _versions(found: Document) -> list[tuple[str, str]]:
@@ -80,6 +85,16 @@ def _host(found: Document) -> list[tuple[str, str]]:
         ("memory", human_size(found["memory"])),
         ("user", f"{found['user']} ({found['uid']}){inside}"),
     ]
+
+
+def _without_root(found: Document) -> list[tuple[str, str]]:
+    ids = f"{found['owners']} users and {found['groups']} groups" if found["possible"] else "none"
+    why = "; ".join(filter(None, (found["why"], found["hint"])))
+    lines = [("user namespace", f"no ({found['why']})" if not found["possible"] else _NAMESPACES[found["kind"]])]
+    if found["possible"]:
+        lines.append(("owners of files", _because(ids, why)))
+        lines.append(("overlay mounts", _answer(not found["overlay"], found["overlay"])))
+    return lines
 
 
 def _paths(found: Document) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """`du --format prometheus`: metrics in the text format 0.0.4 of Prometheus, for node_exporter's textfile collector.
 
-Images have metrics only if they are named on the command line: each name is a time series of its own in Prometheus.
+Images have metrics only if they are named on the command line: each one would be another time series in Prometheus.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 from arstore.cli.upkeep.plans import write_freed, write_parts
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.InUseError)
+@needing(Need.REMOVAL)
 @command("prune")
 @option("--unused-for", "age", metavar="AGE", help="Images that were not used for AGE, such as 12h, 30d or 2w.")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
@@ -94,7 +96,7 @@ def protect(session: Session, images: tuple[str, ...]) -> None:
 def unprotect(session: Session, images: tuple[str, ...]) -> None:
     """End the protection of images.
 
-    Images that the key `protect` of the configuration protects stay protected, and are told of on stderr.
+    Images that the key `protect` of the configuration protects stay protected; a line on stderr names each.
 
     Prints the digests of those that were protected.
 
@@ -106,16 +108,16 @@ def unprotect(session: Session, images: tuple[str, ...]) -> None:
 
     with session.store() as store:
         digests = give_up(store, images)
-        _tell_of_patterns(session, store, images)
+        _warn_of_patterns(session, store, images)
     session.done = "the images are not protected any more"
     _write(session, "unprotected", digests)
 
 
-def _tell_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
-    """Tell of those of *images* that patterns protect."""
+def _warn_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
+    """Print a warning for each of *images* that a pattern protects."""
     if not store.protects:
         return
-    from arstore.store.protection import protected
+    from arstore.store.collect.protected import protected
 
     with store.graph.read() as snapshot:
         kept = protected(snapshot, store.protects)

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.command import command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line
 from arstore.cli.upkeep.plans import write_bound, write_freed
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.BudgetError)
+@needing(Need.REMOVAL)
 @command("trim")
 @option("--to", "total", metavar="SIZE", help="Until the whole store takes at most SIZE, such as 20g.")
 @option("--free", "freed", metavar="SIZE", help="Until SIZE is freed.")

@@ -83,8 +83,10 @@ def bill(usage: Usage) -> dict[str, Any]:
 def write_parts(usage: Usage, lenders: Iterable[LenderUsage]) -> None:
     """Print the parts of the bill in words, what does not belong to the store, and additional stores."""
     sizes = {**usage.parts(), "total": usage.total, "reclaimable": usage.reclaimable}
-    rows = [(part, PARTS[part], human_size(size), str(size)) for part, size in sizes.items()]
-    write_table(("PART", "CONTENT", "SIZE>", "BYTES>"), rows)
+    # The words have no heading, and the total needs none: scripts read the columns before them.
+    words = {**PARTS, "total": ""}
+    rows = [(part, human_size(size), str(size), words[part]) for part, size in sizes.items()]
+    write_table(("PART", "SIZE>", "BYTES>", ""), rows)
     if usage.strays:
         write_line()
         strays = [(name, human_size(size), str(size)) for name, size in usage.strays.items()]

@@ -41,7 +41,7 @@ class _Lines:
     def run(self, chosen: bool) -> Iterator[Line]:
         """Yield the lines, the images largest first."""
         root = self._found.root
-        others = [part for part in root.parts if part.kind not in ("image", "shared")] if not chosen else []
+        others = self._others() if not chosen else []
         if not chosen:
             yield Line("", root.name, (human_size(root.size), ""))
         tops: list[ImagePart | Part] = [*self._found.images, *others]
@@ -54,6 +54,16 @@ class _Lines:
             else:
                 yield Line(before, one.title or name_of(one.own), (human_size(one.size), ""))
                 yield from self._parts(self._of_image(one), below, _LAYERS)
+
+    def _others(self) -> list[Part]:
+        """Return everything that is not an image of the tree, or a shared layer."""
+        found = [part for part in self._found.root.parts if part.kind not in ("image", "shared", "group")]
+        grouped = [one for part in self._found.root.parts if part.kind == "group" for one in part.parts]
+        left = [one for one in grouped if one.kind == "rest"]
+        if left:
+            size, count = sum(one.size for one in left), sum(one.count for one in left)
+            found.append(Part("rest", "more images", size, count=count))
+        return sorted_parts(found)
 
     def _of_image(self, image: ImagePart) -> list[Part]:
         """Return all layers of the image, with those that it shares."""

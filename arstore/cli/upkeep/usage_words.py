@@ -18,10 +18,11 @@ PARTS = {
     "total": "everything below the root",
     "reclaimable": "what `gc` would remove now",
 }
-"""What each part of the bill is, in at most 42 characters."""
+"""The content of each part of the bill, in at most 42 characters."""
 
 KINDS = {
     "store": ("store", "everything below the root"),
+    "group": ("repository", "images of one repository"),
     "image": ("image", "layers and documents that only this image needs"),
     "shared": ("shared layers", "what several images need; it is freed with the last of them"),
     "unused": ("not needed", "no image needs it; `arstore gc` removes it"),
@@ -47,6 +48,8 @@ def name_of(part: Part) -> str:
     """Return a name for people, which is hostile if the part's name is."""
     word = KINDS[part.kind][0]
     match part.kind:
+        case "group":
+            return part.name or "images without a name"
         case "image" | "layer":
             return part.name or f"{word} {part.key.partition(':')[2][:12]}"
         case "rest" if part.count:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 CLONE_FS = 0x200
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 
-_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-"""A fixed inode number, from the kernel's proc_ns.h."""
+_INITIAL_PID_NAMESPACE, _INITIAL_USER_NAMESPACE = 0xEFFFFFFC, 0xEFFFFFFD
+"""Fixed inode numbers, from the kernel's proc_ns.h."""
 
 _T = TypeVar("_T")
 
@@ -41,11 +41,21 @@ def identity(kind: str, pid: int | None = None) -> int:
 def sees_all_processes() -> bool:
     """Return whether this process sees every process of the host: in the first pid namespace, with CAP_SYS_PTRACE.
 
-    Without that capability it cannot look up the namespaces of other users' processes.
+    Without that capability, or with one in a user namespace alone, it cannot look up the namespaces of other users'
+    processes.
     """
     from arstore.linux.isolation import capability
 
-    return identity("pid") == _INITIAL_PID_NAMESPACE and capability.has(capability.CAP_SYS_PTRACE)
+    return (
+        sees_own_processes()
+        and identity("user") == _INITIAL_USER_NAMESPACE
+        and capability.has(capability.CAP_SYS_PTRACE)
+    )
+
+
+def sees_own_processes() -> bool:
+    """Return whether this process sees all processes of its user, also those in user namespaces that the user made."""
+    return identity("pid") == _INITIAL_PID_NAMESPACE
 
 
 def is_held(kind: str, number: int) -> bool:

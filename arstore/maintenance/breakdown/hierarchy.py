@@ -63,9 +63,7 @@ class _Builder:
         self._trees = self._divided()
         shared, places = self._shared_layers()
         images = tuple(self._image(one, places) for one in chosen)
-        parts = [image.own for image in images]
-        if len(chosen) < len(self._positions):
-            parts.append(self._other_images(frozenset(one.digest for one in chosen)))
+        parts = self._parts_of_images(images)
         parts += self._beside_images(shared)
         root = Part("store", self._store.directories.root, self._usage.total, sorted_parts(parts))
         gap = root.size - sum(part.size for part in parts)
@@ -79,10 +77,37 @@ class _Builder:
             if record is not None and not record.is_index:
                 yield StoredImage(Digest(one.digest), record, one.names)
 
-    def _other_images(self, chosen: frozenset[str]) -> Part:
-        others = [place for digest, place in self._positions.items() if digest not in chosen]
-        size = sum(piece.size for place in others for piece in self._pieces.own[place].values())
-        return Part("rest", "more images", size, count=len(others))
+    def _parts_of_images(self, images: Sequence[ImagePart]) -> list[Part]:
+        """Return a part for each image, or for each repository if there are many, and one for all others."""
+        drawn = {image.usage.digest: image.own for image in images}
+        if len(self._positions) <= self._limits.ungrouped:
+            others = [digest for digest in self._positions if digest not in drawn]
+            return [*drawn.values(), *self._rest(others, "more images")]
+        groups: dict[str, list[str]] = {}
+        for digest in self._positions:
+            groups.setdefault(self._repository(digest), []).append(digest)
+        sizes = {name: sum(map(self._own_size, digests)) for name, digests in groups.items()}
+        ordered = sorted(groups, key=lambda name: (-sizes[name], name))
+        parts = []
+        for name in ordered[: self._limits.images]:
+            digests = groups[name]
+            known = [drawn[digest] for digest in digests if digest in drawn]
+            inside = [*known, *self._rest([one for one in digests if one not in drawn], "more images")]
+            parts.append(known[0] if len(digests) == len(known) == 1 else Part("group", name, sizes[name], inside))
+        left = [digest for name in ordered[self._limits.images :] for digest in groups[name]]
+        return [*parts, *self._rest(left, "images of more repositories")]
+
+    def _repository(self, digest: str) -> str:
+        """Return the repository of an image, from its first name; "" without one."""
+        names = self._shares.names(digest)
+        return names[0].rpartition(":")[0] if names else ""
+
+    def _rest(self, digests: Sequence[str], name: str) -> list[Part]:
+        """Return one part for these images, if there are any."""
+        return [Part("rest", name, sum(map(self._own_size, digests)), count=len(digests))] if digests else []
+
+    def _own_size(self, digest: str) -> int:
+        return sum(piece.size for piece in self._pieces.own[self._positions[digest]].values())
 
     # --- layers ---------------------------------------------------------------------------------------------------
 

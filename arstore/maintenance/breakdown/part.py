@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Part(Slotted):
     """Something that takes *size* bytes. *key* is a digest or an id, *users* the number of images that need it.
 
-    *kind* is one of: store, image, shared, unused, layer, documents, blob, directory, files, overhead, containers,
-    container, volumes, volume, metadata, ingest, orphans, rest. *name* is as it was found: it may be hostile.
+    *kind* is one of: store, group, image, shared, unused, layer, documents, blob, directory, files, overhead,
+    containers, container, volumes, volume, metadata, ingest, orphans, rest. *name* is as it was found, and may be
+    hostile.
     """
 
     __match_args__ = ("kind", "name", "size", "parts", "key", "users", "count")
@@ -43,9 +44,14 @@ class Part(Slotted):
 
 
 class Limits(NamedTuple):
-    """What is told apart: the largest images, layers of each, and directories with a share of the store's bytes."""
+    """How many images and layers of each are told apart, and which share of the bytes a directory needs for that.
+
+    All repositories are told apart, up to the number of images.
+    """
 
     images: int = 1000
+    ungrouped: int = 150
+    """Images that are parts of the store itself; more are grouped by repository."""
     layers: int = 250
     shared: int = 2000
     share: float = 1 / 20_000

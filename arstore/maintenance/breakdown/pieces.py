@@ -72,13 +72,13 @@ class Pieces:
     def __init__(self, snapshot: Snapshot, shares: Shares) -> None:
         """Raises the errors of Graph."""
         self.own: list[dict[str, Piece]] = [{} for _ in shares.images]
-        """By image: what only that image needs."""
+        """By image: content that only that image needs."""
         self.shared: dict[str, Piece] = {}
-        """What several images need."""
+        """Content that several images need."""
         self.users: dict[str, set[int]] = {}
         """The images that need some of it."""
         self.unused: dict[str, Piece] = {}
-        """What is recorded, but not needed by an image."""
+        """Content that is recorded, but not needed by an image."""
         self.trees: dict[str, Tree] = {}
         """The trees that show the layers."""
         self._shares = shares
@@ -116,10 +116,9 @@ class Pieces:
     def _find_trees(self, snapshot: Snapshot, shares: Shares) -> None:
         sizes, best = shares.trees.sizes, dict[str, int]()
         groups = self._groups.trees
-        numbers = {key: number for number, key in enumerate(shares.trees.keys)}
         for keys, found in snapshot.batches("trees", _Trees):
-            for key, form, entries in zip(keys, found.form, found.entries, strict=True):
-                number = numbers.get(key, UNKNOWN)
+            numbers = shares.trees.numbers.known(keys)
+            for key, number, form, entries in zip(keys, numbers, found.form, found.entries, strict=True):
                 group = groups[number] if number != UNKNOWN else DOCUMENTS
                 if group != DOCUMENTS and sizes[number] >= best.get(group, 0):
                     best[group] = sizes[number]
@@ -150,15 +149,15 @@ class _Groups:
         self._shares = shares
         self.blobs = [DOCUMENTS] * len(shares.blobs.sizes)
         self.trees = [DOCUMENTS] * len(shares.trees.sizes)
-        blobs, trees = ({key: number for number, key in enumerate(one.keys)} for one in (shares.blobs, shares.trees))
+        known: dict[str, str] = {}
         for keys, found in snapshot.batches("blobs", _Blobs):
-            for key, diff_id in zip(keys, found.diff_id, strict=True):
-                if diff_id and key in blobs:
-                    self.blobs[blobs[key]] = diff_id
+            for number, diff_id in zip(shares.blobs.numbers.known(keys), found.diff_id, strict=True):
+                if diff_id and number != UNKNOWN:
+                    self.blobs[number] = known.setdefault(diff_id, diff_id)
         for _, layers in snapshot.batches("layers", _Layers):
-            for diff_id, tree in zip(layers.diff_id, layers.tree, strict=True):
-                if tree in trees:
-                    self.trees[trees[tree]] = diff_id
+            for number, diff_id in zip(shares.trees.numbers.known(layers.tree), layers.diff_id, strict=True):
+                if number != UNKNOWN:
+                    self.trees[number] = known.setdefault(diff_id, diff_id)
         self._files = self._of_files()
 
     def _of_files(self) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 160
 _SHELLS = frozenset({"/bin/sh", "/bin/bash"})
-"""What buildah writes for a layer that `buildah run` and `copy` made: it tells layers apart as little as no text."""
+"""Texts that buildah writes for every layer that `buildah run` or `copy` makes: they do not identify a layer."""
 _SHELL = re.compile(r"^(?:/bin/sh -c )?#\(nop\)\s*|^/bin/sh -c ")
 _TRAILER = "# buildkit"
 

@@ -46,6 +46,7 @@ class Damage(enum.Enum):
     STALE_INGEST = "stale-ingest"
     STALE_MOUNT = "stale-mount"
     LENT_ABSENT = "lent-absent"
+    CONTENTS_INDEX = "contents-index"
 
 
 NO_GRAPH = frozenset({Damage.GRAPH_PAGES, Damage.GRAPH_LOST, Damage.STORE_ID})
@@ -60,6 +61,7 @@ HARMLESS = frozenset(
         Damage.TREE_UNTRUSTED,
         Damage.TREE_UNRECORDED,
         Damage.ATTACHMENT_SUBJECT,
+        Damage.CONTENTS_INDEX,
     }
 )
 

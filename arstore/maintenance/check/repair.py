@@ -18,6 +18,7 @@ from arstore.errors import ArstoreError, StoreDamagedError
 from arstore.linux.files.xattr import remove_acls
 from arstore.maintenance.check.blob_repair import mend_blobs
 from arstore.maintenance.check.blobs import blobs
+from arstore.maintenance.check.contents import remove_faults
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.graph_repair import complete_records, mend_records, rebuild_graph, restore_id, set_aside
 from arstore.maintenance.check.quick import with_default_acls
@@ -120,6 +121,7 @@ def _repaired(
         os.chmod(store.directories.root, 0o700)
         for path in with_default_acls(store.directories):
             remove_acls(path)
+    remove_faults(store, findings)
     for finding in findings:
         if finding.damage is Damage.VOLUME_RECORD:
             volumes.mend(store.directories, finding.what)

@@ -15,11 +15,20 @@ from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.graph.records import LayerRecord
 from arstore.linux.isolation.priority import claim_idle_only
 from arstore.maintenance.check.blobs import blobs, present
+from arstore.maintenance.check.contents import contents
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.graph import against_documents, against_manifests, belonging, damaged_record, pages
 from arstore.maintenance.check.quick import Layers, clutter, structure, surface
 from arstore.maintenance.check.quick_scan import Glances
-from arstore.maintenance.check.trees import Aspect, TreeCandidate, altered, candidates, glance, is_still_there
+from arstore.maintenance.check.trees import (
+    Aspect,
+    TreeCandidate,
+    altered,
+    candidates,
+    glance,
+    is_still_there,
+    with_blobs,
+)
 from arstore.maintenance.scan.totals import Known
 from arstore.values import NamedTuple
 from arstore.workers import confinement
@@ -87,6 +96,7 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
     findings += _standing(store, known.trees, _deep(store, known, report, nice))
     if not passed_over:
         findings += clutter(store, keys)
+    findings += contents(store, deep=True)
     return _sorted(findings)
 
 
@@ -106,8 +116,9 @@ def _known(store: Store, snapshot: Snapshot) -> _Known:
         for key, it in snapshot.layers()
     }
     images = {one(key): it._replace(layers=tuple(map(one, it.layers))) for key, it in snapshot.images()}
-    trees = list(candidates(store, layers, dict(snapshot.trees())))
-    return _Known(dict(snapshot.blobs()), layers, images, dict(snapshot.attachments()), trees)
+    blobs = dict(snapshot.blobs())
+    trees = list(with_blobs(store, candidates(store, layers, dict(snapshot.trees())), blobs))
+    return _Known(blobs, layers, images, dict(snapshot.attachments()), trees)
 
 
 def _columns(layers: Mapping[str, LayerRecord]) -> tuple[list[str], Layers]:
@@ -180,6 +191,7 @@ def _quick(store: Store) -> list[Finding]:
     findings += _second_look(store, suspects)
     findings += _lasting(store, seen)
     findings += map(damaged_record, sorted(unreadable))
+    findings += contents(store, deep=False)
     return findings + clutter_seen
 
 
@@ -215,10 +227,15 @@ def _standing(store: Store, candidates: list[TreeCandidate], found: Iterable[Fin
 def _deep(store: Store, known: _Known, report: Report, nice: bool) -> Iterator[Finding]:
     """Yield findings about content, in any order."""
     store.graph.release()
+    one_file = {tree.layer.diff_id: tree.key for tree in known.trees if tree.is_blob and tree.layer is not None}
     works = [partial(_work, job, nice, confined) for job, confined in _jobs(store, known)]
     for outcome in run_jobs(works):
         if outcome.done:
-            yield from outcome.value or ()
+            for finding in outcome.value or ():
+                yield finding
+                if finding.damage is Damage.BLOB_DIGEST and finding.what in one_file:
+                    why = f"its tar {finding.why.removeprefix('its content ')}"
+                    yield Finding(Damage.TREE_ALTERED, one_file[finding.what], why)
         else:
             report(outcome.progress)
 

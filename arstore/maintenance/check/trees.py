@@ -6,7 +6,7 @@ Only trusted trees are checked: trees that a power cut may have damaged are rebu
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,11 @@ from arstore.trees.directory.verification import differences, listing_of
 from arstore.trees.erofs.merged_index import fault as run_fault
 from arstore.trees.erofs.merged_index import glance as run_glance
 from arstore.trees.format import Made
-from arstore.trees.forms import FILES, LISTING, properties
+from arstore.trees.forms import LISTING, TAR, properties
 from arstore.trees.needs import NAME as NEEDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from arstore.graph.records import LayerRecord, TreeRecord
     from arstore.store.store import Store
@@ -44,12 +44,16 @@ class Aspect(Enum):
 
 @dataclass(slots=True, frozen=True)
 class TreeCandidate:
-    """A tree to check: its record, a layer that it shows (None for caps and merged indexes), and its inode."""
+    """A tree to check: its record, a layer that it shows (None for caps and merged indexes), and its inode.
+
+    The tar of a tree that `is_blob` is also the blob of its layer, and is read as that.
+    """
 
     key: str
     record: TreeRecord
     layer: LayerRecord | None
     inode: int
+    is_blob: bool = False
 
     @property
     def content(self) -> Aspect:
@@ -61,7 +65,7 @@ class TreeCandidate:
     @property
     def bytes(self) -> int:
         """Approximate number of bytes that a deep check reads."""
-        return self.layer.size if self.layer is not None else self.record.size
+        return self.layer.size if self.layer is not None and not self.is_blob else self.record.size
 
 
 def candidates(
@@ -87,6 +91,24 @@ def candidates(
     for key, record in records.items():
         if (found := inode(key)) and all(map(inode, record.members)):
             yield TreeCandidate(key, record, layers.get(key), found)
+
+
+def with_blobs(store: Store, trees: Iterable[TreeCandidate], digests: Container[str]) -> Iterator[TreeCandidate]:
+    """Yield *trees*, and note which have a tar that is one of the blobs with these *digests*."""
+    for tree in trees:
+        is_blob = tree.layer is not None and tree.layer.diff_id in digests and _is_blob(store, tree, tree.layer.diff_id)
+        yield replace(tree, is_blob=True) if is_blob else tree
+
+
+def _is_blob(store: Store, tree: TreeCandidate, digest: str) -> bool:
+    if not properties(tree.record.form).keeps_tar:
+        return False
+    try:
+        blob = os.stat(store.directories.blob(digest), follow_symlinks=False)
+        tar = f"{store.directories.tree(tree.key)}/{TAR}"
+        return blob.st_nlink > 1 and os.path.samestat(blob, os.stat(tar, follow_symlinks=False))
+    except OSError:
+        return False
 
 
 def altered(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> Finding | None:
@@ -141,7 +163,7 @@ def _fault(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> 
         sums = named_sums(tree.record.sums)
         form = store.forms[tree.record.form]
         if tree.layer is not None:
-            made = Made(tree.layer.diff_id, tree.layer.size, sums)
+            made = Made(tree.layer.diff_id, tree.layer.size, sums, tree.is_blob)
         elif form.properties.keeps_tar:
             return ""
         else:
@@ -172,7 +194,7 @@ def _unrecorded(store: Store, tree: TreeCandidate, report: Callable[[int], None]
         if LISTING not in sums:
             return Finding(Damage.TREE_UNRECORDED, tree.key, "its files have no recorded sums")
         with opened(place) as listed_fd, opened(store.directories.tree(tree.key)) as fd:
-            found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)
+            found = differences(fd, form.properties.files[0], listing_of(listed_fd, sums[LISTING]), report)
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryConfigError, reason
+from arstore.linux.isolation.user_namespace import acting_uid
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Places(NamedTuple):
     @classmethod
     def here(cls) -> Places:
         """The places for this process."""
-        return cls(os.environ, os.geteuid())
+        return cls(os.environ, acting_uid())
 
     @property
     def home(self) -> str:

@@ -18,10 +18,12 @@ from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import ConflictError, NotFoundError
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.xattr import set_xattr
+from arstore.linux.isolation.user_namespace import current, is_initial
 from arstore.linux.mounting.mountinfo import mount_id_of
 from arstore.rootfs.upper import opened_below
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.tar.entry import Entry, Kind, shown
+from arstore.trees.substitutes import DEVICE, of_device
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from arstore.trees.metadata import SkippedEntries
 
 _PLAIN = 0o1777
+_NEW_EMPTY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FILES_OWN = (b"user.",)
 _DEVICES = (Kind.CHARACTER, Kind.BLOCK)
 
@@ -237,6 +240,10 @@ class Target:
             return
         if entry.kind is Kind.FIFO:
             os.mkfifo(entry.name, 0o600, dir_fd=parent)
+        elif not is_initial():
+            fd = os.open(entry.name, _NEW_EMPTY, 0o600, dir_fd=parent)
+            os.setxattr(fd, DEVICE, of_device(entry))
+            os.close(fd)
         else:
             kind = stat.S_IFCHR if entry.kind is Kind.CHARACTER else stat.S_IFBLK
             os.mknod(entry.name, kind | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
@@ -258,6 +265,8 @@ class Target:
             os.unlink(entry.name, dir_fd=parent)
 
     def _owner(self, entry: Entry) -> tuple[int, int]:
+        if not is_initial() and current().is_single:
+            return 0, 0
         return (entry.uid, entry.gid) if self._owners.owner is None else self._owners.owner
 
     def _mode(self, entry: Entry) -> int:

@@ -25,6 +25,7 @@ from arstore.runtime.copying.entries import Copied
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.header import BLOCK
 from arstore.trees.inode_entry import KINDS, OVERLAY, inode_entry
+from arstore.trees.substitutes import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ class Tree:
             self._skipped.note(path)
             return None
         entry = _entry(fd, path, kind)
-        content = FileContent(fd, entry) if kind is Kind.FILE else None
+        content = FileContent(fd, entry) if entry.kind is Kind.FILE else None
         if about.st_nlink > 1:
             first = self._links.setdefault((about.st_dev, about.st_ino), path)
             if first != path:
@@ -131,7 +132,7 @@ def _entry(fd: int, path: bytes, kind: Kind) -> Entry:
     with suppress(OSError):
         xattrs = read_xattrs(fd, b"")
     kept = {name: value for name, value in sorted(xattrs.items()) if not name.startswith((OVERLAY, *_OF_THIS_HOST))}
-    return inode_entry(fd, path, kind, about, kept)
+    return meant(inode_entry(fd, path, kind, about, kept))
 
 
 class FileContent:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import reportable
 from arstore.linux.isolation.namespace import CLONE_NEWPID, setns, unshare
-from arstore.linux.process import set_parent_death_signal
+from arstore.linux.process import as_subreaper, set_parent_death_signal
 from arstore.runtime.lifecycle.channel import Receiver, Sender
 from arstore.runtime.lifecycle.signals import exit_status, held_back
 from arstore.values import NamedTuple
@@ -20,7 +20,8 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_GO = b"g"
+_OURS, _GO = b"o", b"g"
+"""Said to the child: that this process is its parent now, and that it may start."""
 _HIGHEST = 2**31 - 1
 """close_range(2) takes it as "all"; a limit such as RLIMIT_NOFILE may have been lowered after a descriptor was opened.
 """
@@ -78,6 +79,7 @@ def spawn(work: Callable[[Sender], None], pid_namespace: int | None, death_signa
             os.close(go_write)
             os.close(events_read)
             _be_child(work, go_read, Sender(events_write), death_signal)
+    os.write(go_write, _OURS)
     os.close(go_read)
     os.close(events_write)
     return Child(pid, Receiver(events_read), go_write)
@@ -85,10 +87,9 @@ def spawn(work: Callable[[Sender], None], pid_namespace: int | None, death_signa
 
 def _fork(pid_namespace: int | None, own: int) -> int:
     """fork(2) with only the child in another pid namespace; the namespace for later children is restored."""
-    if pid_namespace is None:
-        unshare(CLONE_NEWPID)
-    else:
-        setns(pid_namespace, CLONE_NEWPID)
+    if not _may_return(own):
+        return _fork_through(pid_namespace)
+    _go_to(pid_namespace)
     pid = -1
     try:
         pid = os.fork()
@@ -98,8 +99,63 @@ def _fork(pid_namespace: int | None, own: int) -> int:
     return pid
 
 
+def _go_to(pid_namespace: int | None) -> None:
+    if pid_namespace is None:
+        unshare(CLONE_NEWPID)
+    else:
+        setns(pid_namespace, CLONE_NEWPID)
+
+
+def _may_return(own: int) -> bool:
+    """Whether later children can be in this process's pid namespace *own* again.
+
+    In a user namespace they cannot, because the pid namespace belongs to the one above.
+    """
+    try:
+        setns(own, CLONE_NEWPID)
+    except PermissionError:
+        return False
+    return True
+
+
+def _fork_through(pid_namespace: int | None) -> int:
+    """Fork by a process in between, which alone goes to the pid namespace and ends; the child becomes ours."""
+    reading, writing = os.pipe()
+    with as_subreaper():
+        middle = os.fork()
+        if middle == 0:
+            os.close(reading)
+            if (pid := _fork_in_middle(pid_namespace, writing)) == 0:
+                os.close(writing)
+                return 0
+        os.close(writing)
+        with open(reading, "rb") as file:
+            said = file.read()
+        os.waitpid(middle, 0)
+    pid, number = map(int, said.split() or (b"0", b"0"))
+    if pid <= 0:
+        raise OSError(number, os.strerror(number))
+    return pid
+
+
+def _fork_in_middle(pid_namespace: int | None, report: int) -> int:
+    """Return 0 in the child; in the process between, report the child's pid, or else an errno, and end."""
+    pid = number = 0
+    try:
+        _go_to(pid_namespace)
+        pid = os.fork()
+        if pid == 0:
+            return 0
+    except OSError as error:
+        pid, number = -1, error.errno or 0
+    os.write(report, b"%d %d" % (pid, number))
+    os._exit(0)
+
+
 def _be_child(work: Callable[[Sender], None], go_fd: int, report: Sender, death_signal: int) -> NoReturn:
     def life() -> None:
+        if os.read(go_fd, 1) != _OURS:
+            return
         # A parent that ended before this line cannot send the signal, but its end of the pipe is closed.
         set_parent_death_signal(death_signal)
         for number in (signal.SIGCHLD, signal.SIGALRM):

@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from arstore.disk.cgroups import release, remove_cgroups, set_parent
+from arstore.disk.cgroups import release, remove_cgroups, settle_parent
+from arstore.disk.namespace_holders import hold
 from arstore.disk.owner import Owner, lock_of
 from arstore.errors import (
     ArstoreError,
@@ -34,7 +35,7 @@ from arstore.rootfs.mount import create_container, lowers, remove_abandoned, rem
 from arstore.runtime.lifecycle import launcher
 from arstore.runtime.lifecycle.child import close_others
 from arstore.runtime.lifecycle.detach import detached as in_daemon
-from arstore.runtime.lifecycle.launch import Launch
+from arstore.runtime.lifecycle.launch import Launch, require_delegated
 from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.request import Request, record_request
 from arstore.runtime.lifecycle.state import status
@@ -295,6 +296,7 @@ def _attended(container: Container, patience: float = 0.0) -> Iterator[int]:
 
 def _in_foreground(store: Store, container: Container, request: RunRequest, *, volatile: bool) -> Ended:
     life = _life(request) if request.keep else Life()
+    hold(store.graph.path)
     with _attended(container, _SETTLING) as lock, life.listening():
         try:
             ended = _launch(store, container, request, launcher.run, life, lock, volatile=volatile)
@@ -317,6 +319,7 @@ def _take_over(store: Store, container: Container, request: RunRequest, life: Li
     """Be the launcher of a container that ran in the foreground, and that its restart policy starts again."""
     graph = store.graph.path
     owner = Owner.announced(graph)
+    hold(graph)
     close_others(report.fd, lock, lock_of(graph))
     life.adopt(container.path, owner)
     report.send("started")
@@ -400,8 +403,9 @@ def _launch(
     *lock* is kept open by the launcher.
     """
     require_text(container.path)
-    if request.options.isolation.cgroup_parent:
-        set_parent(container.path, request.options.isolation.cgroup_parent)
+    require_delegated(request.options)
+    if request.runtime.cgroups:
+        settle_parent(container.path, request.options.isolation.cgroup_parent)
     config = store.config(request.image)
     with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in found if lower.origin is not None]

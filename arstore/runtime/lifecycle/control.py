@@ -9,16 +9,19 @@ container for good: the launcher of one with a restart policy is notified before
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import freeze
+from arstore.disk.delegation import parent_group, why_none
 from arstore.disk.owner import Owner
 from arstore.errors import HostError, InUseError, NotFoundError, RuntimeFailedError
 from arstore.linux.waiting import readable
 from arstore.runtime.lifecycle.life import ONE_MORE, notify
+from arstore.runtime.lifecycle.signals import FORWARDED
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.restart import NO
 from arstore.store.container_document import reading_end
@@ -56,11 +59,24 @@ def _send(state: RunState, directory: str, number: int) -> None:
         if pidfd is None:
             raise NotFoundError(f"container {state.id}", "is not running")
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, number)
+            try:
+                signal.pidfd_send_signal(pidfd, number)
+            except PermissionError:
+                # It runs as another user of a user namespace that is not ours; its keeper is ours.
+                _send_to_keeper(state, number)
     if state.status == "paused" and number == signal.SIGKILL:
         # Frozen processes of cgroup v1 do not even take SIGKILL.
         with contextlib.suppress(OSError):
             freeze(directory, False)
+
+
+def _send_to_keeper(state: RunState, number: int) -> None:
+    """Send a signal to the keeper: it passes it on, and SIGKILL ends the container with it. Raises OSError."""
+    if number != signal.SIGKILL and number not in FORWARDED:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), f"process {state.process and state.process.pid}")
+    with _opened_pidfd(state.keeper) as pidfd:
+        if pidfd is not None:
+            signal.pidfd_send_signal(pidfd, number)
 
 
 def _end_life(state: RunState) -> None:
@@ -215,6 +231,9 @@ def _freeze(state: RunState, directory: str, frozen: bool) -> bool:
     except FileNotFoundError:
         why = "has no control group to be paused with"
         hint = "" if state.cgroups else "run it without --cgroups=disabled"
+        if parent_group() is None:
+            reason, hint = why_none()
+            why = f"{why}: {reason}"
         raise HostError(f"container {state.id}", why, hint) from None
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.owner import Owner
 from arstore.errors import (
     ArstoreError,
+    HostError,
     InterruptedByUserError,
     InUseError,
     NotFoundError,
@@ -33,7 +34,7 @@ from arstore.runtime.lifecycle.launcher import Ended, outer_process
 from arstore.runtime.lifecycle.signals import FORWARDED, held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN, Bundle
-from arstore.runtime.spec.identity.users import require_plain_files, resolve_user
+from arstore.runtime.spec.identity.users import require_mapped, require_plain_files, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.options import ExecOptions
 from arstore.runtime.spec.process import (
@@ -162,8 +163,16 @@ def _exec(
         return _follow(child, on_start, interrupts)
 
 
+def _elsewhere() -> HostError:
+    why = "the container was started in another user namespace, and cannot be entered from this one"
+    return HostError("exec", why, "use arstore outside of `unshare`, or in the one where the container was started")
+
+
 class _Handle:
-    """An open namespace or root of a process. Raises NotFoundError if the process has ended."""
+    """An open namespace or root of a process.
+
+    Raises NotFoundError if the process has ended, HostError for one of another user namespace.
+    """
 
     def __init__(self, process: Owner, name: str) -> None:
         gone = NotFoundError(f"process {process.pid}", "the container has ended")
@@ -171,6 +180,8 @@ class _Handle:
             self.fd = os.open(f"/proc/{process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise gone from error
+        except PermissionError as error:
+            raise _elsewhere() from error
         # Checked after opening: the pid may have been reused before.
         if not process.runs_here():
             os.close(self.fd)
@@ -283,7 +294,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions, size: 
         env: list[str] = found["env"]
         home = "/"
         if options.user is not None:
-            user = resolve_user(options.user, root)
+            user = require_mapped(resolve_user(options.user, root))
             home = home_of(user, found["cwd"])
             if not bundle.has(HOME_IS_GIVEN):
                 env = [variable for variable in env if not variable.startswith("HOME=")]

@@ -11,8 +11,9 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import cgroups_path, delegated
-from arstore.errors import ImageConfigError, RuntimeMissingError
-from arstore.linux.isolation import capability
+from arstore.disk.delegation import is_version_1, parent_group, why_none
+from arstore.errors import ImageConfigError, PermissionDeniedError, RuntimeMissingError
+from arstore.linux.isolation import capability, user_namespace
 from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN
@@ -20,7 +21,7 @@ from arstore.runtime.spec.command import Lookup, check_command, container_args
 from arstore.runtime.spec.document import Surroundings, build_spec
 from arstore.runtime.spec.health import health_check
 from arstore.runtime.spec.identity.accounts import account_files, append_in, as_added
-from arstore.runtime.spec.identity.users import added_groups, require_plain_files, resolve_user
+from arstore.runtime.spec.identity.users import added_groups, require_mapped, require_plain_files, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.mounts.filesystems import memory_volume
 from arstore.runtime.spec.mounts.private import private_volumes, volume_places
@@ -35,6 +36,7 @@ from arstore.runtime.spec.process import (
     make_working_directory,
     working_directory,
 )
+from arstore.runtime.spec.resource_section import undelegated
 from arstore.runtime.spec.rights import seccomp
 from arstore.runtime.spec.rights.security import UNCONFINED
 from arstore.runtime.stdio.streams import STREAMS
@@ -148,6 +150,24 @@ class Launch(NamedTuple):
         return self.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
 
 
+def require_delegated(options: RunOptions) -> None:
+    """Raise PermissionDeniedError for a limit that an ordinary user may not set here.
+
+    Where control groups are of version 1 no user may set any, and all limits are left out, as in podman.
+    """
+    if user_namespace.is_initial():
+        return
+    if options.resources.device_rules:
+        raise PermissionDeniedError("--device-cgroup-rule", "only root may set rules for devices")
+    if is_version_1():
+        return
+    names = undelegated(options, delegated())
+    if names:
+        parent = parent_group()
+        why = f"the controllers delegated to this user are {', '.join(sorted(delegated())) or 'none'}"
+        raise PermissionDeniedError(names[0], *(why_none() if parent is None else (why,)))
+
+
 def prepare(launch: Launch, bundle: Bundle) -> None:
     """Look everything up in the mounted root file system and write the bundle.
 
@@ -180,12 +200,13 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
         around = Surroundings(
             rootfs=bundle.reachable_rootfs if options.isolation.uids else "rootfs",
             hostname=launch.hostname,
-            cgroups_path=cgroups_path(launch.directory) if options.cgroups else "",
+            cgroups_path=cgroups_path(launch.directory) if launch.runtime.cgroups else "",
             limits=delegated(),
             files=files,
             volumes=volumes,
             seccomp=_seccomp(launch),
             init=(options.init_path or find_init()) if options.init else "",
+            ids=None if user_namespace.is_initial() else user_namespace.current(),
             network="" if options.network in {"none", "host"} else bundle.network,
         )
     spec = build_spec(launch.config, options, process, around)
@@ -267,7 +288,9 @@ def _seccomp(launch: Launch) -> Json | None:
         return None
     names = launch.options.capabilities(capability.effective())
     if not security.seccomp:
-        return seccomp.profile(capabilities=names)
+        return seccomp.profile(
+            capabilities=names, has_groups=user_namespace.is_initial() or not user_namespace.current().is_single
+        )
     from arstore.runtime.spec.rights.seccomp_file import load_profile
 
     return load_profile(security.seccomp, names)
@@ -339,8 +362,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     user = resolve_user(text, root)
     if options.accounts.passwd_entry and not user.name:
         user = as_added(user, options.accounts, has_group=":" in text)
-    if options.groups:
-        user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))
+    user = require_mapped(user, added_groups(options.groups, root) if options.groups else ())
     cwd = working_directory(options.workdir or config.working_dir, root)
     # As in podman, a user that gets no entry has no home either.
     home = home_of(user, cwd) if options.accounts.adds or user.name else ""

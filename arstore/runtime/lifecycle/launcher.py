@@ -24,6 +24,7 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
+from arstore.disk.namespace_holders import hold
 from arstore.disk.owner import Owner, lock_of
 from arstore.errors import ArstoreError, InterruptedByUserError, PipelineTimeoutError, RuntimeFailedError
 from arstore.runtime.lifecycle.channel import Sender, Unwritten, error_of
@@ -119,6 +120,7 @@ def attend(launch: Launch, report: Sender | None = None) -> None:
     # Held while this process lives, so that it is known to be alive in every pid namespace.
     graph = graph_of(launch.directory)
     Owner.announced(graph)
+    hold(graph)
     kept = None if report is None else (report.fd, lock_of(graph), *launch.kept, *(launch.passed or ()))
     watch = _Watch(launch, detached=True, kept=kept)
     try:
@@ -380,7 +382,7 @@ class _Watch:
             stop_signal=launch.stop_signal,
             stop_timeout=launch.options.stop_timeout,
             mount_points=own_mount_points(launch.options),
-            cgroups=launch.options.cgroups,
+            cgroups=launch.runtime.cgroups,
             created=time.time(),
             exit_code=None if self._life.last is None else self._life.last.exit_code,
             restart_policy=str(self._life),

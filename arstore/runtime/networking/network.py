@@ -12,7 +12,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from arstore.errors import RuntimeFailedError, RuntimeMissingError, UsageError
+from arstore.errors import HostError, PermissionDeniedError, RuntimeFailedError, RuntimeMissingError, UsageError
 from arstore.linux.isolation import capability
 from arstore.linux.isolation.namespace import CLONE_NEWNET, unshare
 from arstore.linux.mounting.mount import MS_BIND, mount
@@ -29,8 +29,9 @@ PACKAGES = {"pasta": "passt", "slirp4netns": "slirp4netns"}
 """The helpers in the order of preference, and Debian's packages of them."""
 
 _MORE_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/libexec/podman", "/usr/lib/podman")
-_GET_TYPE = 0xB703
-"""NS_GET_NSTYPE of ioctl_ns(2)."""
+TUN = "/dev/net/tun"
+_GET_USER_NAMESPACE, _GET_TYPE = 0xB701, 0xB703
+"""NS_GET_USERNS and NS_GET_NSTYPE of ioctl_ns(2)."""
 
 
 def find_helper(network: str) -> Helper:
@@ -46,10 +47,21 @@ def find_helper(network: str) -> Helper:
     raise RuntimeMissingError(f"--network={network}", why, f"`apt install {PACKAGES[names[0]]}`")
 
 
+def require_tun(network: str, device: str = TUN) -> None:
+    """Raise HostError if the helpers cannot open the *device* from which they take a container's packets."""
+    hint = "without a network of its own: --network=none or --network=host"
+    if not os.path.exists(device):
+        raise HostError(f"--network={network}", f"this host has no {device}: the module tun is not loaded", hint)
+    if not os.access(device, os.R_OK | os.W_OK):
+        why = f"this user may not open {device}, whose mode is usually 0666"
+        raise PermissionDeniedError(f"--network={network}", why, hint)
+
+
 def open_namespace(options: RunOptions) -> int:
     """Return a descriptor of the namespace that is to be joined, -1 for none.
 
-    It is opened with the caller's /proc and mounts: the keeper has others. Raises UsageError, OSError.
+    It is opened with the caller's /proc and mounts: the keeper has others. Raises UsageError, PermissionDeniedError,
+    OSError.
     """
     import fcntl
 
@@ -60,9 +72,16 @@ def open_namespace(options: RunOptions) -> int:
         found = fcntl.ioctl(fd, _GET_TYPE)
     except OSError:
         found = 0
+    what = f"--network=ns:{options.link.namespace}"
     if found != CLONE_NEWNET:
         os.close(fd)
-        raise UsageError(f"--network=ns:{options.link.namespace}", "is not a network namespace")
+        raise UsageError(what, "is not a network namespace")
+    try:
+        os.close(fcntl.ioctl(fd, _GET_USER_NAMESPACE))
+    except PermissionError:
+        os.close(fd)
+        why = "belongs to the host or another user namespace, so only root may join it"
+        raise PermissionDeniedError(what, why) from None
     return fd
 
 

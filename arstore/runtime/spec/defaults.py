@@ -36,6 +36,9 @@ _CHARACTER_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5
 """null, zero, full, random, urandom, tty, console, ptmx and the pseudo-terminals."""
 
 
+TTY_GROUP = 5
+"""The group `tty`, to which terminals belong."""
+
 SHM_SIZE = 64_000 << 10
 """Bytes of /dev/shm: podman's number."""
 
@@ -53,7 +56,7 @@ def mounts(shm_size: int = SHM_SIZE, privileged: bool = False) -> list[Json]:
     quiet = ["nosuid", "noexec", "nodev"]
     groups = [*quiet, "relatime", access]
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k"]
-    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
+    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"gid={TTY_GROUP}"]
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": quiet},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": dev},

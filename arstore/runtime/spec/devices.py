@@ -56,31 +56,44 @@ def device_section(devices: tuple[HostDevice, ...], privileged: bool) -> tuple[l
 
     Raises OSError.
     """
-    entries = {node["path"]: node for node in (_host_nodes() if privileged else ())}
+    entries = {node["path"]: node for _, node in (_host_nodes() if privileged else ())}
     rules: list[Json] = [{"allow": True, "access": "rwm"}] if privileged else []
     for device in devices:
-        for node in _nodes(device):
+        for _, node in _nodes(device):
             entries[node["path"]] = node
             rule = {"allow": True, "type": node["type"], "major": node["major"], "minor": node["minor"]}
             rules.append(rule | {"access": device.access})
     return list(entries.values()), rules
 
 
+def device_binds(devices: tuple[HostDevice, ...], privileged: bool) -> dict[str, Json]:
+    """Return the same devices as entries of `mounts`, by destination, for a user namespace, where none can be made.
+
+    What a process may do with them is decided by the owner and mode of the host's nodes alone. Raises OSError.
+    """
+    nodes = [*(_host_nodes() if privileged else ()), *(node for device in devices for node in _nodes(device))]
+    options = ["bind", "rprivate", "nosuid", "noexec", "dev", "rw"]
+    return {
+        node["path"]: {"destination": node["path"], "type": "bind", "source": source, "options": options}
+        for source, node in nodes
+    }
+
+
 def _is_access(text: str) -> bool:
     return bool(text) and set(text) <= set("rwm")
 
 
-def _nodes(device: HostDevice) -> Iterator[Json]:
-    """Yield the device, or all devices in the directory, as entries of `linux.devices`."""
+def _nodes(device: HostDevice) -> Iterator[tuple[str, Json]]:
+    """Yield each device in the directory, or the device: its path on the host, and its entry of `linux.devices`."""
     if not os.path.isdir(device.source):
         entry = _device_entry(device.source, device.destination)
         if entry is not None:
-            yield entry
+            yield device.source, entry
         return
     yield from _devices_below(device.source, device.destination, _MOST)
 
 
-def _host_nodes() -> Iterator[Json]:
+def _host_nodes() -> Iterator[tuple[str, Json]]:
     with os.scandir(_DEV) as names:
         for found in sorted(names, key=lambda entry: entry.name):
             if found.name in _OWN or found.is_symlink():
@@ -88,7 +101,7 @@ def _host_nodes() -> Iterator[Json]:
             yield from _nodes(HostDevice(found.path, found.path))
 
 
-def _devices_below(source: str, destination: str, most: int) -> Iterator[Json]:
+def _devices_below(source: str, destination: str, most: int) -> Iterator[tuple[str, Json]]:
     device = os.stat(source).st_dev
     for place, directories, names in os.walk(source):
         # Other file systems below, such as a devpts, have devices that belong to other users.
@@ -100,7 +113,7 @@ def _devices_below(source: str, destination: str, most: int) -> Iterator[Json]:
                 most -= 1
                 if most < 0:
                     raise UsageError(source, f"has more than {_MOST} devices")
-                yield entry
+                yield path, entry
 
 
 def _device_entry(source: str, destination: str) -> Json | None:

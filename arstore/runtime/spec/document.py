@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.devices import device_section
 from arstore.runtime.spec.isolation import namespaces
-from arstore.runtime.spec.mounts.section import INIT_PLACE, mounts
+from arstore.runtime.spec.mounts.section import INIT_PLACE, binds_sys, mounts
 from arstore.runtime.spec.process import Process, checked, process_section
 from arstore.runtime.spec.resource_section import resources
 from arstore.runtime.spec.surroundings import Surroundings as Surroundings
@@ -100,13 +100,13 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
     masked = [path for path in defaults.MASKED_PATHS if not security.shows(path)]
     section: Json = {
         "namespaces": namespaces(options.network, options.isolation, around.network),
-        "maskedPaths": [*masked, *security.masked],
+        "maskedPaths": [*masked, *security.masked, *_hidden(options, around)],
         "readonlyPaths": [path for path in defaults.READ_ONLY_PATHS if not security.shows(path)],
     }
     if around.cgroups_path:
         section |= {"cgroupsPath": around.cgroups_path, "resources": resources(options, around.limits)}
     devices, _ = device_section(options.devices, security.privileged)
-    if devices:
+    if devices and around.ids is None:
         section["devices"] = devices
     if around.seccomp is not None:
         section["seccomp"] = around.seccomp
@@ -121,6 +121,12 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
     if options.resources.rdt_class:
         section["intelRdt"] = {"closID": options.resources.rdt_class}
     return section
+
+
+def _hidden(options: RunOptions, around: Surroundings) -> list[str]:
+    """Return what a container without control groups would see of the host's, in the host's own /sys."""
+    shows = options.security.shows("/sys/fs/cgroup")
+    return [] if around.cgroups_path or shows or not binds_sys(options, around) else ["/sys/fs/cgroup"]
 
 
 def _under_init(process: Process, init: str) -> Process:

@@ -76,7 +76,7 @@ def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
     for limit in limits:
         found[limit.kind] = limit
         _, own = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.kind.upper()}"))
-        if own != resource.RLIM_INFINITY and limit.hard > own and not _may_raise():
+        if own != resource.RLIM_INFINITY and limit.hard > own and not may_raise_limits():
             text = f"{limit.kind}={_shown_number(limit.soft)}:{_shown_number(limit.hard)}"
             raise RuntimeFailedError(text, f"this process may set at most {own}")
     return [{"type": f"RLIMIT_{one.kind.upper()}", "hard": one.hard, "soft": one.soft} for one in found.values()]
@@ -90,7 +90,9 @@ def _shown_number(number: int) -> str:
     return "unlimited" if number == _UNLIMITED else str(number)
 
 
-def _may_raise() -> bool:
-    from arstore.linux.isolation import capability
+def may_raise_limits() -> bool:
+    """Whether this process may raise limits above its own, and have the kernel spare a process when memory runs out."""
+    from arstore.linux.isolation import capability, user_namespace
 
-    return capability.has(capability.CAP_SYS_RESOURCE)
+    # The kernel asks for the right in the first user namespace.
+    return user_namespace.is_initial() and capability.has(capability.CAP_SYS_RESOURCE)

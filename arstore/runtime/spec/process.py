@@ -17,7 +17,7 @@ from arstore.errors import IdentityError, ImageConfigError, reason
 from arstore.linux.isolation import capability
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.command import DEFAULT_PATH
-from arstore.runtime.spec.limits import rlimits
+from arstore.runtime.spec.limits import may_raise_limits, rlimits
 from arstore.runtime.spec.rights.capabilities import capabilities_section
 from arstore.values import NamedTuple
 
@@ -189,7 +189,7 @@ def process_section(process: Process, options: RunOptions) -> Json:
         "noNewPrivileges": options.security.no_new_privileges,
     }
     if options.oom_score_adj is not None:
-        found["oomScoreAdj"] = options.oom_score_adj
+        found["oomScoreAdj"] = settable_oom_score(options.oom_score_adj)
     if options.security.apparmor:
         found["apparmorProfile"] = options.security.apparmor
     return found
@@ -202,6 +202,14 @@ def identity_section(user: User, capabilities: Sequence[str], added: Sequence[st
     groups = list(dict.fromkeys((user.gid, *user.groups)))
     numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": umask, "additionalGids": groups}
     return {"user": numbers, "capabilities": capabilities_section(user.uid, capabilities, added)}
+
+
+def settable_oom_score(wanted: int) -> int:
+    """Return *wanted*, or this process's own value if that is higher and only root may lower it."""
+    if may_raise_limits():
+        return wanted
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        return max(wanted, int(file.read()))
 
 
 def _most_files() -> int:

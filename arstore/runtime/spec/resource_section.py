@@ -97,6 +97,29 @@ def left_out(options: RunOptions, limits: frozenset[str]) -> list[str]:
     return [name for name, (needed, is_asked) in asked.items() if is_asked and needed not in limits]
 
 
+def undelegated(options: RunOptions, limits: frozenset[str]) -> list[str]:
+    """Return the options that ask for a limit whose controller is not among *limits*."""
+    more = options.resources
+    throttled = {device.kind for device in more.block_devices} & THROTTLES.keys()
+    asked: Mapping[str, tuple[str, bool]] = {
+        "--memory": ("memory", options.memory is not None),
+        "--memory-reservation": ("memory", more.memory_reservation is not None),
+        "--cpus": ("cpu", options.cpus is not None),
+        "--cpu-shares": ("cpu", more.cpu_shares is not None),
+        "--cpu-period": ("cpu", more.cpu_period is not None),
+        "--cpu-quota": ("cpu", more.cpu_quota is not None),
+        "--cpu-rt-period": ("cpu", more.cpu_rt_period is not None),
+        "--cpu-rt-runtime": ("cpu", more.cpu_rt_runtime is not None),
+        "--cpuset-cpus": ("cpuset", bool(more.cpuset_cpus)),
+        "--cpuset-mems": ("cpuset", bool(more.cpuset_mems)),
+        "--pids-limit": ("pids", options.pids_limit is not None and options.pids_limit > 0),
+        **{f"--{kind.replace('_', '-')}": ("io", True) for kind in sorted(throttled)},
+    }
+    found = [name for name, (needed, is_asked) in asked.items() if is_asked and needed not in limits]
+    found += ["--cgroup-conf"] if any(name.partition(".")[0] not in limits for name, _ in more.unified) else []
+    return found
+
+
 def _rule(rule: DeviceRule) -> Json:
     found: Json = {"allow": True, "access": rule.access}
     if rule.kind != "a":

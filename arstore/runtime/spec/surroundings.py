@@ -10,6 +10,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from arstore.linux.isolation.user_namespace import IdMaps
     from arstore.runtime.spec.defaults import Json
     from arstore.runtime.spec.mounts.volume import Volume
 
@@ -28,5 +29,7 @@ class Surroundings(NamedTuple):
     files: Mapping[str, str] = MappingProxyType({})
     volumes: Sequence[Volume] = ()
     seccomp: Json | None = None
+    ids: IdMaps | None = None
+    """The ids of the user namespace that the container runs in; None for the host's, where root has all rights."""
     network: str = ""
     """The file of the network namespace to join; "" for a new one, or the host's."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
 from arstore.mounts.table import MountState, MountTable
-from arstore.store.protection import protected
+from arstore.store.collect.protected import protected
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

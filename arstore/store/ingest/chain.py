@@ -26,7 +26,7 @@ from arstore.tar.whiteout import Mark, mark_of
 from arstore.trace import reached
 from arstore.trees.adaptation import OwnTree, cap_entries, plan
 from arstore.trees.format import UnrepresentableError
-from arstore.trees.forms import FALLBACK
+from arstore.trees.forms import extracted
 from arstore.trees.memory_quota import Allowance
 from arstore.trees.merged_view import MergedView
 from arstore.trees.needs import NO_NEEDS, read_needs
@@ -183,7 +183,7 @@ class Assembly:
         return not is_lent or any(self._inventory.lent(one.digest) is not None for one in layers)
 
     def _build_cap(self, key: str, entries: Iterable[Entry]) -> None:
-        form = self._inventory.forms[FALLBACK.name]
+        form = self._inventory.forms[extracted().name]
         directory = self._ingest.directory(f"tree-{Digest(key).hex}")
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         builder = form.builder(fd)
@@ -222,7 +222,7 @@ class Assembly:
 
         staged = self._publication.blobs.get(layer.digest)
         blob = staged[0] if staged else self._inventory.blob_place(layer.digest)
-        forms = (self._place(layer.diff_id)[0], self._inventory.forms[FALLBACK.name])
+        forms = (self._place(layer.diff_id)[0], self._inventory.forms[extracted().name])
         return LayerPass(
             layer.digest, layer.size, layer.diff_id, blob, False, tuple(dict.fromkeys(forms)), directory, adaptation
         )

@@ -28,6 +28,7 @@ from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
 from arstore.tar.steps import Steps
 from arstore.trace import reached
 from arstore.trees.attributes import Dropped
+from arstore.trees.contents import AUTO
 from arstore.trees.forms import properties
 from arstore.trees.memory_quota import Allowance
 from arstore.trees.needs import NO_NEEDS, read_needs
@@ -80,12 +81,14 @@ class Intake:
         spool: Ingest | None = None,
         limits: Limits | None = None,
         kept: Mapping[str, str] | None = None,
+        file_digests: str = AUTO,
     ) -> None:
         self._inventory = inventory
         self._ingest = ingest
         self._blobs = blobs
         self._spool = spool
         self._kept = kept or {}
+        self._file_digests = file_digests
         self._limits = limits or DEFAULT_LIMITS
         self._forms = forms
         self._progress = progress
@@ -335,9 +338,16 @@ class Intake:
         kept = self._inventory.blob_place(layer.digest) if stored else self._kept.get(layer.digest, "")
         blob, keep, is_fetched = (kept, False, False) if kept else self._staging(layer)
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
+        if tree:
+            work = self._listed(work, layer.diff_id)
         begun = self._beginning(layer) if is_fetched else None
         is_whole = begun is not None and begun.size == layer.size
         return Job(layer, work, stored is not None, bool(kept), is_fetched and not is_whole, begun)
+
+    def _listed(self, work: LayerPass, key: str) -> LayerPass:
+        """Return the same work, which also lists the contents of the tree *key*."""
+        path = self._ingest.file(f"contents-{Digest(key).hex}")
+        return work._replace(contents=path, file_digests=self._file_digests)
 
     def _reuse_blob(self, digest: str) -> None:
         """Record that the published images use an existing blob, of the store or of an additional one."""
@@ -433,11 +443,11 @@ class Intake:
             self._reuse_blob(layer.digest)
         else:
             self._files.add(layer.digest, job.work.blob, record)
-        self._add_tree(layer.diff_id, job.work.tree, outcome)
+        self._add_tree(layer.diff_id, job.work, outcome)
         self._taken.dropped[layer.diff_id] = outcome.needs.dropped
         self._taken.denied = self._taken.denied or outcome.denied
 
-    def _add_tree(self, key: str, path: str, outcome: LayerOutcome) -> None:
+    def _add_tree(self, key: str, work: LayerPass, outcome: LayerOutcome) -> None:
         if outcome.stat is None:
             return
         known = self._inventory.tree_record(key)
@@ -447,7 +457,8 @@ class Intake:
         implied = bool(outcome.needs.implied or outcome.needs.absent_links)
         stat = outcome.stat
         record = TreeRecord(outcome.form, self._inventory.boot, False, stat.entries, stat.size, implied, sums=stat.sums)
-        self._publication.add_tree(key, path, record, known)
+        self._publication.add_tree(key, work.tree, record, known)
+        self._publication.contents[key] = work.contents
 
     # --- recording --------------------------------------------------------------------------------------------------
 
@@ -512,7 +523,7 @@ class Intake:
                 confined.enter()
                 return attempt(work.moved(confined.inside), file, report)
 
-        work = prepared(self._bounded(work), self._inventory.directories)
+        work = prepared(self._listed(self._bounded(work), key), self._inventory.directories)
         self._inventory.release()
         outcome = _only(run_jobs([read]))
         if not isinstance(outcome, LayerOutcome):
@@ -521,7 +532,7 @@ class Intake:
         if outcome.stat is None:
             raise _DeniedError(outcome.denied)
         settle(work, outcome, self._inventory.directories)
-        self._add_tree(key, work.tree, outcome)
+        self._add_tree(key, work, outcome)
         self._taken.dropped[work.diff_id] = outcome.needs.dropped
         reached("take.tree-adapted")
 

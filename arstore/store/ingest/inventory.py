@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
 from arstore.linux.process import boot_id
+from arstore.trees.forms import is_usable, properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
@@ -137,7 +138,9 @@ class Inventory:
     def _trusted_record(self, snapshot: Snapshot, key: str) -> TreeRecord | None:
         """Return the record of this store's tree *key*; None if it is not trusted."""
         record = snapshot.tree(key) if key else None
-        if record is None or record.form not in self.forms or not self._is_intact(key, record):
+        if record is None or record.form not in self.forms or not is_usable(properties(record.form)):
+            return None
+        if not self._is_intact(key, record):
             return None
         if record.is_outdated and key not in self._mounted_trees(snapshot):
             return None

@@ -11,7 +11,7 @@ a few buffers, whatever the layer's size, and by the number of directories in it
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
@@ -26,6 +26,9 @@ from arstore.tar.steps import LAYER, Steps
 from arstore.tar.whiteout import classify
 from arstore.trace import reached
 from arstore.trees.attributes import Attributes
+from arstore.trees.contents import OFF
+from arstore.trees.contents.file_digests import FileDigests
+from arstore.trees.contents.page import pages
 from arstore.trees.format import Needs, TreeStat, UnrepresentableError
 from arstore.trees.forms import TAR
 from arstore.trees.needs import write_needs
@@ -74,7 +77,8 @@ class LayerPass(NamedTuple):
     other layers. Steps count in `tally`, under `number`, starting from `counted`; without a tally they are limited by
     `limits`. `inflating` counts the bytes of all layers' tars. If the blob `is_promised`, its declared size may exceed
     the real one, so its bytes count in `tally` as they arrive. If the blob `is_linked`, its file exists, and is the
-    tree's tar as well (`one_file`).
+    tree's tar as well (`one_file`). `contents` is the path of a file for the pages of the tree (`trees.contents`), with
+    digests of its files as `file_digests` says; "" for none.
     """
 
     digest: Digest
@@ -94,6 +98,8 @@ class LayerPass(NamedTuple):
     inflating: Tally | None = None
     is_promised: bool = False
     is_linked: bool = False
+    contents: str = ""
+    file_digests: str = OFF
 
     def come(self, count: int) -> None:
         """Note that *count* more bytes of the blob have arrived, if its size is only declared so far."""
@@ -123,7 +129,8 @@ class LayerPass(NamedTuple):
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """Return the same work with the paths of the files that it makes mapped by *to*."""
         blob = to(self.blob) if self.keep else self.blob
-        return self._replace(blob=blob, tree=to(self.tree) if self.tree else "")
+        tree, contents = (to(path) if path else "" for path in (self.tree, self.contents))
+        return self._replace(blob=blob, tree=tree, contents=contents)
 
     @property
     def form(self) -> TreeFormat | None:
@@ -227,8 +234,11 @@ def _filled(
     builder = work.form.builder(fd, work.limits, work.account, steps)
     if work.adaptation is not None:
         work.adaptation.attach(builder)
+    digests = FileDigests(work.file_digests) if work.contents and work.file_digests != OFF else None
     try:
-        needs, stat = _build_tree(builder, _entries(work, reader))
+        needs, stat = _build_tree(
+            builder, _entries(work, reader), digests, None if work.form.properties.extracts else reader
+        )
         sum_of_needs = write_needs(fd, needs)
         reached("take.tree-built")
     except (PermissionError, UnrepresentableError) as error:
@@ -237,7 +247,22 @@ def _filled(
         return error
     finally:
         builder.close()
+    if work.contents:
+        _write_contents(work, work.form, fd, needs, digests)
     return needs, stat._replace(sums=(*stat.sums, sum_of_needs, RULES))
+
+
+def _write_contents(work: LayerPass, form: TreeFormat, tree_fd: int, needs: Needs, digests: FileDigests | None) -> None:
+    """Write the pages of the tree. They are a cache, so errors of writing are ignored."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with suppress(OSError):
+        fd = os.open(work.contents, flags, 0o600)
+        try:
+            for page in pages(form.rows(tree_fd), digests, frozenset(needs.implied)):
+                for part in page.parts():
+                    write_all(fd, part)
+        finally:
+            os.close(fd)
 
 
 def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Content]]:
@@ -246,9 +271,17 @@ def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Conten
     return ((entry, reader) for entry in reader)
 
 
-def _build_tree(builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]]) -> tuple[Needs, TreeStat]:
-    for entry, content in entries:
-        builder.add(entry, content)
+def _build_tree(
+    builder: TreeBuilder,
+    entries: Iterable[tuple[Entry, Content]],
+    digests: FileDigests | None,
+    reader: TarReader | None,
+) -> tuple[Needs, TreeStat]:
+    if digests is None:
+        for entry, content in entries:
+            builder.add(entry, content)
+    else:
+        digests.feed(builder, entries, reader)
     return builder.finish()
 
 

@@ -1,4 +1,4 @@
-"""The space that a piece of work still needs, for whoever makes room for it."""
+"""The space that a piece of work still needs."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class Publication:
     `reused_blobs` and `reused_trees` must already be in the graph. A recorded blob is replaced by the staged one only
     if it is in `replaced`, because its file was found missing or short. A recorded tree is replaced only while its
     record is the one in `distrusted`: any other was made by another process in the meantime, and may be mounted. `lent`
-    are blobs that the images will use in place, in additional stores.
+    are blobs that the images will use in place, in additional stores. `contents` has the files of pages of trees, for
+    the index of contents.
     """
 
     blobs: dict[str, tuple[str, BlobRecord]] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Publication:
     replaced: set[str] = field(default_factory=set)
     distrusted: dict[str, TreeRecord] = field(default_factory=dict)
     sparing: frozenset[str] = frozenset()
+    contents: dict[str, str] = field(default_factory=dict)
 
     def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
         """Add a tree built at *path*; *distrusted* is the record that it replaces, or None."""
@@ -137,6 +139,10 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
         _take_back(directories, graph, ingest, replacement, placed)
         raise
     ingest.forget_places()
+    if work.contents:
+        from arstore.store.contents.shelf import Shelf
+
+        Shelf(directories.contents).add({key: path for key, path in work.contents.items() if key in work.trees})
     return moved
 
 

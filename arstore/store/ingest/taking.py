@@ -6,25 +6,29 @@ if the disk was full and cached trees could be given up.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from arstore.disk import granted_ids
 from arstore.disk.claims import Claims
 from arstore.disk.staging import Ingest
 from arstore.errors import WRONG_CONTENT, ArstoreError, HostError, MissingBlobError, is_no_space
 from arstore.store.ingest.intake import Intake
 from arstore.store.ingest.publish import VanishedError, publish
 from arstore.store.progress import NoProgress
-from arstore.store.store import MovedName
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from arstore.disk.paths import Directories
+    from arstore.graph.graph import Graph
     from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingImage, IncomingIndex, TakenImage
+    from arstore.store.ingest.inventory import Inventory
     from arstore.store.ingest.need import Need
+    from arstore.store.leftovers import Clearance
     from arstore.store.progress import Progress
-    from arstore.store.store import Store
     from arstore.tar.limits import Limits
+    from arstore.trees.attributes import Dropped
     from arstore.trees.format import TreeFormat
 
 _MOST_CLAIMED = 1024
@@ -37,12 +41,37 @@ _ONCE_MORE = 64 << 20
 """Bytes of trees that are given up, at least, when the disk was full in the middle of the work."""
 
 
+class Place(Protocol):
+    """The part of `Store` that this work uses."""
+
+    directories: Directories
+    graph: Graph
+    fit: Callable[[Need, Sequence[str]], None] | None
+    file_digests: str
+
+    @property
+    def clearance(self) -> Clearance:
+        """Deletion of leftovers, and room for what comes."""
+
+    def inventory(self, again: frozenset[str], own_trees: bool) -> Inventory:
+        """The content that is there and trusted, except for the trees *again*."""
+
+    def release(self) -> None:
+        """Close the graph, as needed before a fork."""
+
+    def require_lender(self, digest: str) -> None:
+        """Raise AdditionalStoreError for a missing blob, if it is recorded as lent."""
+
+    def note_taken(self, moved: Mapping[str, str], names: Mapping[str, str], dropped: Dropped) -> None:
+        """Note what was published."""
+
+
 class Taking:
     """One piece of work for *store*; the parameters are those of `Store.take`."""
 
     def __init__(
         self,
-        store: Store,
+        store: Place,
         blobs: BlobSource,
         forms: tuple[TreeFormat, ...],
         progress: Progress | None,
@@ -72,6 +101,8 @@ class Taking:
         """See `Store.take`."""
         store = self._store
         store.graph.verify()
+        if self._forms:
+            granted_ids.record(store.directories.root)
         attempts = 0
         store.clearance.make()
         with Claims(store.directories.claims) as claims:
@@ -87,6 +118,7 @@ class Taking:
                         self._spool,
                         self._limits,
                         self._kept,
+                        store.file_digests,
                     )
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
@@ -102,10 +134,8 @@ class Taking:
                         work.hints = hints
                         self._fit(need, intake.staged())
                         moved = publish(store.directories, store.graph, ingest, work)
-                        store.moved += [MovedName(name, was, work.names[name]) for name, was in moved.items()]
-                        store.count_dropped(intake.dropped)
+                        store.note_taken(moved, work.names, intake.dropped)
                         intake.drop_beginnings()
-                        store.has_taken = True
                         return [intake.taken(image) for image in images]
                     except VanishedError:
                         pass
@@ -134,7 +164,7 @@ class Taking:
     def _has_made_room(self, error: ArstoreError | OSError, need: Need) -> bool:
         """Whether the work failed because the disk is full, and trees were given up since.
 
-        Nobody knows how large a tree will be. So as much is given up as the blobs take, and each time twice as much.
+        The size of a tree is not known before. So as much is given up as the blobs take, and each time twice as much.
         """
         if not is_no_space(error):
             return False

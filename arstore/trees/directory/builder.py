@@ -38,14 +38,27 @@ class DirectoryBuilder:
         limits: Limits = ACCEPTED,
         account: Account | None = None,
         steps: Steps | None = None,
+        metadata: Metadata | None = None,
+        opaque: bytes = OPAQUE,
     ) -> None:
+        """*metadata* sets owners and attributes, *opaque* is the attribute of an opaque directory."""
         os.mkdir(name, 0o700, dir_fd=tree_fd)
         self._root = os.open(name, DIRECTORY, dir_fd=tree_fd)
         self._recorder = Recorder(tree_fd)
         allowance = Allowance(limits, account=account, steps=steps)
         room = None if limits.inodes == 0 else Room(self._root, limits, "the layer")
-        metadata = Metadata(privileged=True, attributes=Attributes(limits.strict_xattrs))
+        metadata = metadata or Metadata(privileged=True, attributes=Attributes(limits.strict_xattrs))
+        self._opaque = opaque
         self._extraction = Extraction(self._root, metadata, recorder=self._recorder, allowance=allowance, room=room)
+
+    @property
+    def latest(self) -> int:
+        """See `TreeBuilder`."""
+        return self._extraction.latest
+
+    @latest.setter
+    def latest(self, inode: int) -> None:
+        self._extraction.latest = inode
 
     def answer_links(self, answer: Callable[[Entry], bool]) -> None:
         """See `TreeBuilder`."""
@@ -96,7 +109,7 @@ class DirectoryBuilder:
         extraction = self._extraction
         fd = extraction.descriptors.open(node)
         if node.opaque:
-            os.setxattr(fd, OPAQUE, b"y")
+            os.setxattr(fd, self._opaque, b"y")
         written = False
         for name in sorted(node.whiteouts - node.children.keys()):
             with contextlib.suppress(FileExistsError):

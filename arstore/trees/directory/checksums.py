@@ -87,15 +87,15 @@ class Recorder:
             self._flush()
 
     def add_attributed(
-        self, node: DirectoryNode, name: bytes, kind: bytes, size: int, data: bytes, status: os.stat_result, fd: int
+        self, node: DirectoryNode, name: bytes, kind: bytes, entry: Entry, data: bytes, status: os.stat_result, fd: int
     ) -> None:
         """Record *name*, made in *node* with attributes, as *status* and *fd* show it. Raises OSError."""
         self._enter_directory(node)
-        self._write_record(kind, name, data, packed(_attributes(fd)), status, size)
+        self._write_record(kind, name, data, packed(_attributes(fd)), entry, status, entry.size)
 
-    def add_directory(self, path: bytes, status: os.stat_result, fd: int) -> None:
+    def add_directory(self, path: bytes, entry: Entry, status: os.stat_result, fd: int) -> None:
         """Record the final state of the directory *path*. Raises OSError."""
-        self._write_record(b"d", b"", path, packed(_attributes(fd)), status, 0)
+        self._write_record(b"d", b"", path, packed(_attributes(fd)), entry, status, 0)
 
     def note(self, node: DirectoryNode, name: bytes, kind: bytes, data: bytes = b"") -> None:
         """Record a whiteout (`w`), a hard link (`h`) to the path *data*, or a removed name (`-`). Raises OSError."""
@@ -127,12 +127,20 @@ class Recorder:
             self._buffer += _RECORD.pack(b">", 0, len(path), 0, 0, 0, 0, 0, 0) + path
 
     def _write_record(
-        self, kind: bytes, name: bytes, data: bytes, attributes: bytes, status: os.stat_result, size: int
+        self,
+        kind: bytes,
+        name: bytes,
+        data: bytes,
+        attributes: bytes,
+        entry: Entry,
+        status: os.stat_result,
+        size: int,
     ) -> None:
         mtime = max(-_LAST, min(status.st_mtime_ns, _LAST))
         mode = status.st_mode & MODE_BITS
         lengths = (len(name), len(data), len(attributes))
-        head = _RECORD.pack(kind, *lengths, mode, status.st_uid, status.st_gid, mtime, size)
+        # With a single id the file itself cannot have this owner.
+        head = _RECORD.pack(kind, *lengths, mode, entry.uid, entry.gid, mtime, size)
         self._buffer += head + name + data + attributes
         if len(self._buffer) > _FLUSH:
             self._flush()

@@ -24,6 +24,7 @@ from arstore.trees.directory.checksums import runs_of
 from arstore.trees.directory.content import write_content, write_hashed
 from arstore.trees.directory.open_directories import Descriptors
 from arstore.trees.placement import Placement
+from arstore.trees.relocation import NOTHING
 from arstore.trees.skeleton import DirectoryNode, default_entry, joined
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Extraction(Placement):
         self.descriptors = Descriptors(self._unlink, self.count_inode)
         self._room = room
         self._recorder = recorder
+        self.latest = -1
+        """The inode number of the last regular file that was recorded."""
         _end_inheritance(root_fd)
 
     def count_inode(self) -> None:
@@ -73,9 +76,10 @@ class Extraction(Placement):
         """Set the metadata of *nodes* (parents first), the last first. Raises TarError, OSError."""
         for node in reversed(nodes):
             fd = self.descriptors.open(node)
-            self.metadata.apply(fd, node.entry or default_entry(node.path))
+            entry = node.entry or default_entry(node.path)
+            self.metadata.apply(fd, entry)
             if self._recorder is not None:
-                self._recorder.add_directory(node.path, os.fstat(fd), fd)
+                self._recorder.add_directory(node.path, entry, os.fstat(fd), fd)
 
     def discard(self, node: DirectoryNode, name: bytes) -> None:
         """Remove *name* from *node*, whatever it is, if it exists. Raises OSError."""
@@ -124,10 +128,11 @@ class Extraction(Placement):
         self.metadata.apply(fd, entry, created=True)
         if entry.sparse is not None:
             kind, data = b"s", data + runs_of(entry)
-        if entry.xattrs:
-            recorder.add_attributed(node, name, kind, entry.size, data, os.fstat(fd), fd)
+        if entry.xattrs or self.metadata.has_marked(entry):
+            recorder.add_attributed(node, name, kind, entry, data, os.fstat(fd), fd)
         else:
             recorder.add(node, name, kind, entry, entry.size, data)
+        self.latest = os.fstat(fd).st_ino
 
     def _record_name(
         self, node: DirectoryNode, name: bytes, kind: bytes, entry: Entry, size: int = 0, data: bytes = b""
@@ -150,7 +155,10 @@ class Extraction(Placement):
 
     def _make_node(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         is_device = entry.kind is not Kind.FIFO
-        if is_device and not self.metadata.privileged:
+        if is_device and self.metadata.substitutes_devices:
+            self._make_file(node, name, self.metadata.substitute(entry), NOTHING)
+            return
+        if is_device and not self.metadata.makes_devices:
             self.metadata.devices.note(entry.path)
             self._hide(joined(node.path, [name]))
             return

@@ -17,6 +17,7 @@ from arstore.errors import StoreDamagedError
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.xattr import read_xattrs
 from arstore.tar.entry import shown
+from arstore.trees.attributes import ACCESS, CAPABILITY, DEFAULT
 from arstore.trees.directory.checksums import DIGEST, NAME, RUN, Listed, played, unpacked
 from arstore.trees.metadata import MODE_BITS
 
@@ -34,6 +35,7 @@ _TYPES = {
     b"w": stat.S_IFCHR,
 }
 _OF_THE_HOST = frozenset({b"security.selinux", b"security.ima", b"security.evm", b"security.SMACK64"})
+_CAPABILITY_SETS = slice(4, 20)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TOLD = 3
 _PLAIN_TIMES = range(-(1 << 31), 1 << 31)
@@ -59,13 +61,21 @@ def listing_of(tree_fd: int, digest: str) -> dict[bytes, Listed]:
 
 
 def differences(
-    tree_fd: int, files: str, listed: dict[bytes, Listed], deep: bool, report: Callable[[int], None]
+    tree_fd: int,
+    files: str,
+    listed: dict[bytes, Listed],
+    report: Callable[[int], None],
+    *,
+    deep: bool = True,
+    owners: bool = True,
+    inside: bool = True,
 ) -> str:
     """Return what has changed below the directory *files* of *tree_fd*, in words; "" for nothing.
 
-    Unless *deep*, no content is read. Raises OSError for what cannot be read.
+    Unless *deep*, no content is read, and without *owners*, these are ignored. If this process is not *inside* of the
+    user namespace of the tree, ids in attributes are ignored too. Raises OSError for what cannot be read.
     """
-    found = list(_Comparison(listed, deep, report).run(tree_fd, files))
+    found = list(_Comparison(listed, report, deep, owners, inside).run(tree_fd, files))
     if not found:
         return ""
     more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
@@ -73,9 +83,18 @@ def differences(
 
 
 class _Comparison:
-    def __init__(self, listed: dict[bytes, Listed], deep: bool, report: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        listed: dict[bytes, Listed],
+        report: Callable[[int], None],
+        deep: bool,
+        owners: bool,
+        inside: bool,
+    ) -> None:
         self._left = dict(listed)
         self._deep = deep
+        self._owners = owners
+        self._inside = inside
         self._report = report
         self._names: dict[int, int] = {}
         for entry in listed.values():
@@ -115,7 +134,7 @@ class _Comparison:
             return "has another type"
         if kind == b"w":
             return "" if status.st_rdev == 0 else "is another device"
-        why = _metadata(entry, status)
+        why = _metadata(entry, status, self._owners)
         if why:
             return why
         if kind != b"d":
@@ -125,11 +144,16 @@ class _Comparison:
             if id(entry) in self._seen:
                 return ""
             self._seen.add(id(entry))
-        if _own(read_xattrs(fd, name)) != _own(unpacked(entry.attributes)):
+        if self._own(read_xattrs(fd, name)) != self._own(unpacked(entry.attributes)):
             return "has other attributes"
         if kind == b"l":
             return "" if os.readlink(name, dir_fd=fd) == entry.data else "has another target"
         return self._content(fd, name, entry) if self._deep and kind in b"fs" else ""
+
+    def _own(self, attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """Return *attributes* without those that hosts add."""
+        found = {name: value for name, value in attributes.items() if name not in _OF_THE_HOST}
+        return found if self._inside else {name: _without_ids(name, value) for name, value in found.items()}
 
     def _content(self, dir_fd: int, name: bytes, entry: Listed) -> str:
         fd = os.open(name, _READ, dir_fd=dir_fd)
@@ -173,10 +197,10 @@ def _is_blank(fd: int, start: int, end: int) -> bool:
     return True
 
 
-def _metadata(entry: Listed, status: os.stat_result) -> str:
+def _metadata(entry: Listed, status: os.stat_result, owners: bool) -> str:
     if entry.kind != b"l" and entry.mode != status.st_mode & MODE_BITS:
         return f"has mode {status.st_mode & MODE_BITS:04o} instead of {entry.mode:04o}"
-    if (entry.uid, entry.gid) != (status.st_uid, status.st_gid):
+    if owners and (entry.uid, entry.gid) != (status.st_uid, status.st_gid):
         return f"belongs to {status.st_uid}:{status.st_gid} instead of {entry.uid}:{entry.gid}"
     if entry.mtime != status.st_mtime_ns and entry.mtime // 1_000_000_000 in _PLAIN_TIMES:
         return "has another modification time"
@@ -187,9 +211,16 @@ def _metadata(entry: Listed, status: os.stat_result) -> str:
     return ""
 
 
-def _own(attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Return *attributes* without those that hosts add."""
-    return {name: value for name, value in attributes.items() if name not in _OF_THE_HOST}
+def _without_ids(name: bytes, value: bytes) -> bytes:
+    """Return the value of an attribute without the ids in it, which the kernel shows as this user namespace has them.
+
+    A file's capabilities end with the id of a root; an entry of an ACL is a tag, permissions and an id.
+    """
+    if name == CAPABILITY:
+        return value[_CAPABILITY_SETS]
+    if name in {ACCESS, DEFAULT}:
+        return b"".join(value[start : start + 4] for start in range(4, len(value), 8))
+    return value
 
 
 def _directory(tree_fd: int, files: str, path: bytes) -> int:

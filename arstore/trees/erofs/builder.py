@@ -77,6 +77,7 @@ class ErofsBuilder(Placement):
         self._attributed: list[WrittenInode] = []
         self._times: dict[int, int] = {}
         self._made = 0
+        self.latest = -1
         self._tar_end = layout.TAR_START
         self._content = OwnContent(self._fd)
 
@@ -150,6 +151,7 @@ class ErofsBuilder(Placement):
                 if end > self._tar_end:
                     self._tar_end = end
         here[name] = self._inode_record(name, entry, _FILE | entry.mode & MODE_BITS, size, address, layout.PLAIN)
+        self.latest = self._made
         self.files += 1
         self.size += size
 

@@ -19,10 +19,11 @@ from arstore.trees.erofs.mounting import forget_attached, lower_directory
 from arstore.trees.forms import EROFS, INDEX, TAR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from arstore.tar.steps import Steps
+    from arstore.trees.contents.row import Row
     from arstore.trees.erofs.builder import ErofsBuilder
     from arstore.trees.erofs.shared_mounts import SharedMounts
     from arstore.trees.folders import Folder
@@ -35,7 +36,11 @@ class ErofsFormat:
 
     name = EROFS.name
     properties = EROFS
-    modules: tuple[str, ...] = ("arstore.trees.erofs.builder", "arstore.trees.erofs.lookup")
+    modules: tuple[str, ...] = (
+        "arstore.trees.erofs.builder",
+        "arstore.trees.erofs.lookup",
+        "arstore.trees.erofs.contents",
+    )
 
     def __init__(self, shared: SharedMounts | None = None) -> None:
         self._shared = shared
@@ -68,6 +73,12 @@ class ErofsFormat:
 
         return open_file(tree_fd, path)
 
+    def rows(self, tree_fd: int) -> Iterator[Row]:
+        """Yield a row for each name in the tree. Raises StoreDamagedError, OSError."""
+        from arstore.trees.erofs.contents import rows
+
+        return rows(tree_fd)
+
     def folders(self, tree_fd: int) -> Folder:
         """Return the root directory, with the bytes of files in each. Raises StoreDamagedError, OSError."""
         from arstore.trees.erofs.folders import folders
@@ -88,7 +99,7 @@ class ErofsFormat:
         """Find a tar that is not the layer's, or an index that was altered. Raises OSError."""
         from arstore.trees.erofs.verification import fault
 
-        return fault(tree_fd, made.diff_id, made.tar_size, report)
+        return fault(tree_fd, made, report)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and everything in it. Raises OSError."""

@@ -53,19 +53,20 @@ class FoundInode:
 class IndexReader:
     """The open index of a tree; a context manager that closes it. Every method may raise StoreDamagedError, OSError.
 
-    *whole*: read it into memory at once, for callers that need most of it.
+    *whole*: read it into memory at once, for callers that need most of it; `bytes` has it then.
     """
 
     def __init__(self, tree_fd: int, whole: bool = False) -> None:
         self._bytes: bytes | None = None
+        self.bytes = b""
         self.fd = os.open(INDEX, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
         try:
-            self.what = f"{os.readlink(f'/proc/self/fd/{tree_fd}')}/{INDEX}"
+            self.what = f"{_directory_name(tree_fd)}/{INDEX}"
             self.size = os.fstat(self.fd).st_size
             self.block = os.pread(self.fd, layout.BLOCK, layout.SUPER_OFFSET)
             self.super = parse(self.block, self.what)
             if whole:
-                self._bytes = os.pread(self.fd, self.size, 0)
+                self.bytes = self._bytes = os.pread(self.fd, self.size, 0)
         except BaseException:
             os.close(self.fd)
             raise
@@ -102,6 +103,16 @@ class IndexReader:
         body = place + len(data)
         tail = body + (layout.ATTRIBUTES.size + 4 * (words - 1) if words else 0)
         return FoundInode(nid, mode, links, size, address, uid, gid, mtime, kind == layout.INLINE, body, tail)
+
+    def inode_at(self, nid: int) -> int:
+        """Return where the inode *nid* begins in `bytes`, all of which has to be in memory."""
+        place = self._inodes + nid * layout.SLOT
+        if not 0 <= place < self.size:
+            damaged(self.what, f"points at byte {place}, beyond its end")
+        length = layout.EXTENDED.size if self.bytes[place] & layout.IS_EXTENDED else layout.COMPACT.size
+        if place + length > len(self.bytes):
+            damaged(self.what, f"ends at byte {len(self.bytes)}, in its inode {nid}")
+        return place
 
     def attributes(self, inode: FoundInode) -> dict[bytes, bytes]:
         """Return its extended attributes."""
@@ -165,11 +176,8 @@ class IndexReader:
 
     def entries(self, directory: FoundInode, number: int) -> list[tuple[bytes, int, int]]:
         """Return the entries in block *number* of a directory: name, nid, file type."""
-        data = self._data(directory, number)
-        first = self._offset(directory, data, 0)
-        count = first // layout.DIRENT.size
-        if first % layout.DIRENT.size or not count or first > len(data):
-            self._damaged(directory.nid, "is a directory with a broken block")
+        data, count = self.directory_block(directory, number)
+        first = count * layout.DIRENT.size
         heads = [layout.DIRENT.unpack_from(data, layout.DIRENT.size * at) for at in range(count)]
         ends = [head[1] for head in heads[1:]] + [len(data)]
         found = []
@@ -181,6 +189,15 @@ class IndexReader:
                 self._damaged(directory.nid, "is a directory with a broken name")
             found.append((name, nid, kind))
         return found
+
+    def directory_block(self, directory: FoundInode, number: int) -> tuple[bytes, int]:
+        """Return block *number* of a directory, as far as it is used, and the number of entries in it."""
+        data = self._data(directory, number)
+        first = self._offset(directory, data, 0)
+        count = first // layout.DIRENT.size
+        if first % layout.DIRENT.size or not count or first > len(data):
+            self._damaged(directory.nid, "is a directory with a broken block")
+        return data, count
 
     def find(self, directory: FoundInode, name: bytes) -> int | None:
         """Return the nid of *name* in a directory; None if it does not exist."""
@@ -230,6 +247,14 @@ class IndexReader:
 
     def _damaged(self, nid: int, why: str) -> NoReturn:
         damaged(self.what, f"its inode {nid} {why}")
+
+
+def _directory_name(fd: int) -> str:
+    """Return the path of an open directory, for messages; a confined worker cannot see it."""
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return "the tree"
 
 
 def walk(index: IndexReader, path: bytes) -> Iterator[tuple[bytes, FoundInode]]:

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.trees.erofs.reader import FoundInode
+    from arstore.trees.format import Made
 
 _NOT_IN_NAMES = (b"/", b"\0")
 
 
-def fault(tree_fd: int, diff_id: str, tar_size: int, report: Callable[[int], None]) -> str:
+def fault(tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
     """Return what is wrong with a tree, as TreeFormat: a tar that is not the layer's, or an altered index; or "".
 
     Raises OSError.
     """
     try:
         size = os.stat(TAR, dir_fd=tree_fd, follow_symlinks=False).st_size
-        if size != tar_size:
-            return f"its tar has {size} bytes, but the layer's has {tar_size}"
-        found = _tar_digest(tree_fd, Digest(diff_id), report)
-        if found != diff_id:
+        if size != made.tar_size:
+            return f"its tar has {size} bytes, but the layer's has {made.tar_size}"
+        if not made.is_blob and (found := _tar_digest(tree_fd, Digest(made.diff_id), report)) != made.diff_id:
             return f"its tar has the digest {found}"
         verify(tree_fd)
     except FileNotFoundError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.cli import Arstore
 from support.ptys import Terminal
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 KEYS = b"\x10\x11"
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("runtime")]
@@ -79,7 +79,7 @@ def attached(process):
         caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), 16)
         return caught >> (signal.SIGWINCH - 1) & 1
 
-    eventually(catches, 30)
+    eventually(catches)
     return process
 
 
@@ -198,7 +198,7 @@ def test_detached_with_input(box, terminal):
     assert state(box, "web")["status"] == "running"
     third = box("attach", "web", data=b"two\n")
     assert (third.status, third.out) == (0, b"two\n")
-    out, _ = second.communicate(timeout=20)
+    out, _ = second.communicate(timeout=PATIENCE)
     assert out.endswith(b"two\n")
     assert second.returncode == 0
     assert box.ok("logs", "web").out == b"one\ntwo\n"
@@ -245,7 +245,7 @@ def test_a_client_that_is_stopped_delays_nobody(box, terminal):
     assert fast.status == 4
     assert fast.out.count(b"\n") == 30001
     slow.send_signal(signal.SIGCONT)
-    out, err = slow.communicate(timeout=30)
+    out, err = slow.communicate(timeout=PATIENCE)
     assert out.startswith(b"line-0-")
     assert b"was not printed" in err
     assert box.ok("logs", "--tail", "1", "web").out == b"end\n"
@@ -258,10 +258,10 @@ def test_signals(box, terminal):
     quiet = attached(popen(box, "attach", "--sig-proxy=false", "--no-stdin", "web"))
     loud = attached(popen(box, "attach", "--no-stdin", "web"))
     quiet.send_signal(signal.SIGUSR1)
-    assert quiet.wait(20) == -signal.SIGUSR1
+    assert quiet.wait(PATIENCE) == -signal.SIGUSR1
     assert state(box, "web")["status"] == "running"
     loud.send_signal(signal.SIGUSR1)
-    out, _ = loud.communicate(timeout=20)
+    out, _ = loud.communicate(timeout=PATIENCE)
     assert (loud.returncode, out) == (3, b"usr\n")
 
 
@@ -269,7 +269,7 @@ def test_without_a_proxy_the_container_outlives_its_command(box, terminal):
     run = popen(box, "run", "--sig-proxy=false", "--name", "web", "box:1", "sh", "-c", "echo up; sleep 100")
     assert run.stdout.readline() == b"up\n"
     run.send_signal(signal.SIGTERM)
-    assert run.wait(20) == -signal.SIGTERM
+    assert run.wait(PATIENCE) == -signal.SIGTERM
     assert state(box, "web")["status"] == "running"
     box.ok("stop", "-t", "0", "web")
     eventually(lambda: gone(box, "web"))
@@ -386,8 +386,8 @@ def test_a_slow_client_is_told_what_it_has_lost(box, terminal, tmp_path):
         time.sleep(0.5)
         other.stdin.write(b"go\n")
         other.stdin.flush()
-        _, err = slow.communicate(timeout=30)
-        other.communicate(timeout=30)
+        _, err = slow.communicate(timeout=PATIENCE)
+        other.communicate(timeout=PATIENCE)
     out = (tmp_path / "out").read_bytes()
     assert out.endswith(b"last\n")
     whole = len(box.ok("logs", "web").out)

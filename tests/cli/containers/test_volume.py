@@ -8,6 +8,7 @@ import time
 
 import pytest
 from cli.containers.boxes import refused, shell
+from support.waiting import PATIENCE
 
 # --- named volumes ----------------------------------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ def test_volumes_of_another_container(program, tmp_path):
     program.run(
         "run", "-d", "--name", "lender", *words, "box:1", "sh", "-c", "echo 1 > /v/f; echo 2 > /anon/f; sleep 60"
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while program.run("exec", "lender", "cat", "/anon/f").text != "2\n" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert shell(program, "cat /v/f /anon/f; ls /t", "--volumes-from", "lender", status=1) == "1\n2\n"

@@ -55,6 +55,7 @@ def verify(graph, layers):
         assert ends.get(place, [False])[-1] is False
     assert sum(row.size for row in graph.rows) == graph.size == sum(layers.sizes)
     assert sum(row.summed or 1 for row in graph.rows) == graph.layers == len(layers.names)
+    assert sum(len(row.tops) for row in graph.rows) == graph.images
     assert graph.lanes <= max(1, len(layers.names)).bit_length() + 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 from support import stores
 from support.pictures import EVIL, fill, map_of, pages_of
@@ -68,10 +70,8 @@ def test_names_are_shown_as_text(page, drawn):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (375, True)])
-@pytest.mark.parametrize("layers", [1, 20, 500])
+@pytest.mark.parametrize("layers", [1, 20, pytest.param(500, marks=pytest.mark.long)])
 def test_maps_of_any_size(page, tmp_path, layers, width, dark):
-    if layers == 500 and width == 1280:
-        pytest.skip("the same as on a narrow screen, where there is less room")
     with stores.opened(tmp_path) as store:
         fill(store, layers, seed=layers)
         content = map_of(store)
@@ -171,6 +171,13 @@ def test_the_same_store_gives_the_same_bytes(tmp_path):
     with stores.opened(tmp_path) as store:
         fill(store, 6)
         assert pages_of(store) == pages_of(store)
+
+
+def test_the_image_is_xml_with_a_row_for_each_layer(drawn):
+    top = ElementTree.parse(drawn / "layers.svg").getroot()
+    assert top.get("role") == "img"
+    assert "20 layers" in top.get("aria-label")
+    assert len(top.findall("{http://www.w3.org/2000/svg}g")) == 20
 
 
 def test_without_a_script_there_are_tables(drawn):

@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from support import images
+from support import budget, images
 from support.cli import REPOSITORY, Arstore
 
 _CONTROL = re.compile(rb"\x1b\[([?0-9;]*)([A-Za-z])")
@@ -144,8 +144,10 @@ def drawn(screen):
     return [line for line in lines[: lines.index("after")] if line]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (10, 80), (4, 120), (3, 80), (2, 80), (1, 80), (24, 40),
-                                               (24, 30), (24, 12), (50, 200), (0, 0)])  # fmt: skip
+SIZES = [(24, 80), (1, 80), (24, 12), (10, 80), (4, 120), (24, 40), (3, 80), (2, 80), (50, 200), (24, 30), (0, 0)]
+
+
+@pytest.mark.parametrize(("rows", "columns"), budget.one_of(3, SIZES))
 def test_more_layers_than_rows(rows, columns):
     screen, _ = on_terminal(work(101), rows, columns)
     left = drawn(screen)

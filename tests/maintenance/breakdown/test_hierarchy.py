@@ -145,7 +145,18 @@ def test_limits_of_a_large_store(tmp_path):
         fill(store, Shape(60, common=3), tmp_path)
         usage = measure(store)
         found = break_down(store, usage, Limits(images=10, layers=3, shared=4, names=100))
+        grouped = break_down(store, usage, Limits(images=12, ungrouped=20))
     verify(usage, found)
+    verify(usage, grouped)
+    groups = {part.name: part for part in grouped.root.parts if part.kind == "group"}
+    assert set(groups) == {f"project-{number}/app" for number in range(6)}
+    rest = sum(one.count for part in groups.values() for one in part.parts if one.kind == "rest")
+    assert (
+        sum(len(part.parts) for part in groups.values())
+        - sum(one.kind == "rest" for part in groups.values() for one in part.parts)
+        == len(grouped.images)
+        == 60 - rest
+    )
     assert (len(found.images), found.left_out) == (10, 50)
     assert len(found.shared) <= 5
     assert next(part for part in found.root.parts if part.kind == "rest").count == 50

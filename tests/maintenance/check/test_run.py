@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -252,11 +253,45 @@ def test_an_import_after_a_repair_brings_blobs_again(store, damage, harm):
     stores.verify_clean(store)
 
 
+def size_of_contents(store):
+    """Bytes of all blobs and tars, each file once."""
+    files = [*Path(store.directories.trees).glob("*/layer.tar"), *map(partial(blob, store), stores.blobs(store))]
+    return sum({file.stat().st_ino: file.stat().st_size for file in files}.values())
+
+
+def test_a_layer_of_one_file_is_read_once_and_reported_as_blob_and_tree(tmp_path):
+    with stores.opened(tmp_path) as store:
+        contents = [images.directory("./"), images.file("f", b"content" * 4000)]
+        picture = images.image(images.layer(contents, "none"), names=["plain:1"])
+        stores.bring(store, picture)
+        (layer,) = picture.layers
+        tar = Path(store.directories.tree(layer.diff_id), "layer.tar")
+        if not tar.exists():
+            pytest.skip("trees keep no tar here")
+        read = []
+        assert check(store, report=read.append) == []
+        assert sum(read) == size_of_contents(store)
+        data = bytearray(tar.read_bytes())
+        data[700] ^= 1
+        tar.write_bytes(data)
+        found = {finding.damage: finding for finding in check(store)}
+        assert set(found) == {Damage.BLOB_DIGEST, Damage.TREE_ALTERED}
+        assert found[Damage.TREE_ALTERED].what == layer.diff_id
+        digest = found[Damage.BLOB_DIGEST].why.split()[-1]
+        assert found[Damage.TREE_ALTERED].why == f"its tar has the digest {digest}"
+        # Two files are two, whatever their content was.
+        os.unlink(tar)
+        tar.write_bytes(data)
+        assert {finding.damage for finding in check(store)} == set(found)
+        read.clear()
+        check(store, report=read.append)
+        assert sum(read) == size_of_contents(store)
+
+
 def test_quick_does_not_read(store):
     read = []
     assert check(store, report=read.append) == []
-    tars = sum(path.stat().st_size for path in Path(store.directories.trees).glob("*/layer.tar"))
-    assert sum(read) == tars + sum(blob(store, digest).stat().st_size for digest in stores.blobs(store))
+    assert sum(read) == size_of_contents(store)
     read.clear()
     alter(store)
     assert check(store, quick=True, report=read.append) == []

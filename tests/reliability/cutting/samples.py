@@ -2,7 +2,7 @@
 
 They are small enough that hundreds of cuts take minutes, and cover the cases that differ: many small files, of which a
 power cut loses some; files of a megabyte; layers that images share; a stack of small layers, which are mounted as one;
-layers that need others below them.
+layers that need others below them; and layers that are not compressed, which are blob and tree in one file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-NAMES = ("many", "more", "stack", "large", "implied", "example")
+NAMES = ("many", "more", "stack", "large", "implied", "example", "plain")
 ALL = (*NAMES, "box", "pipeline")
 """With the images that only arstore gets, because they run."""
 HUGE = "huge"
@@ -37,6 +37,8 @@ def write_archives(place: Path, names: Collection[str] = ALL) -> dict[str, Path]
         "more": [*bottom, images.layer([images.directory("./"), *_files("other", 60, 30000, 20)])],
         "stack": [bottom[0], *small],
         "large": [images.layer([images.directory("./"), *_files("large", 3, 1 << 20, 30)]), small[0]],
+        # Of one file each; two of them have the trees of compressed layers.
+        "plain": [images.layer(one.tar, "none") for one in (*bottom, *small[:2])],
         "implied": images.implied_layers(),
         "example": images.example_layers(),
     }

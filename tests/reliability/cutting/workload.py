@@ -63,7 +63,7 @@ class Workload:
             case "gc":
                 yield Step(["gc"])
             case "trim":
-                yield Step(["trim"])
+                yield Step(["trim", *chance.choice([[], ["--free", "200k"]])])
             case "container":
                 yield Step(["mount", "--rw", "--name", f"c{number}", some], container=f"c{number}")
                 yield Step(["umount", f"c{number}"])

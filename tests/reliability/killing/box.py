@@ -39,6 +39,7 @@ Files = dict[str, tuple[str, int]]
 PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb", "backup/backup.json", "root/pipeline/.load")
 """Files whose size means nothing: LMDB's files, one with a transaction's number, and the lock of a load."""
 FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "root/mounts", "run/mounts", "run/blank"}
+FRAME |= {"root/ids.json", "root/graph/namespaces"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """Files that any command may make when it first needs them: locks, and facts about this boot."""
 PASSING = ("root/containers/*/state.json.*", "root/containers/*/record.new")

@@ -42,7 +42,8 @@ class Scenario:
 
     *setup* and *ending* are commands before it and after everything, which are not killed. *done_already* are the exit
     statuses, besides 0, that it may have if it is repeated although it was done: the images are as they must be, and
-    the *container* that it makes exists. *atomic*: there is nothing between before and after. *damaged*: the store is
+    the *container* that it makes exists. *atomic*: there is nothing between before and after.
+    *goes_on*: done again, it does more of the same. *damaged*: the store is
     not sound before. *unreadable*: nor is its graph, which only the command itself can change. *handed_over* is the
     directory in which a pipeline leaves files until they are taken, below the box's store; *discarded* the files that
     the command makes elsewhere, for the user.
@@ -55,6 +56,7 @@ class Scenario:
     ending: tuple[Words, ...] = ()
     done_already: frozenset[int] = frozenset()
     atomic: bool = True
+    goes_on: bool = False
     damaged: bool = False
     unreadable: bool = False
     stdin: str = ""
@@ -125,6 +127,11 @@ def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
             box.ok("import", "--tree", form, f"{kind}:{box.place}/archives/{name}.tar")
 
     return prepare
+
+
+def _trimmed(box: Box) -> None:
+    _with("big")(box)
+    box.ok("trim")
 
 
 def _with_volume(box: Box) -> None:
@@ -204,11 +211,15 @@ def _leave_places(store: Store) -> None:
 def _with_damage(box: Box) -> None:
     """An image with one tree missing and one altered, whose index is missing; and an orphan."""
     _with("big")(box)
-    trees = sorted(path for path in (box.root / "trees").iterdir() if (path / "layer.tar").exists())
-    shutil.rmtree(trees[0])
-    data = bytearray((trees[1] / "layer.tar").read_bytes())
+    contents = list((box.root / "trees").glob("*/layer.tar"))
+    # In a user namespace all trees are directories.
+    contents = sorted(contents or (box.root / "trees").glob("*/files*/l*/noise"))
+    for tree in (box.root / "trees").iterdir():
+        if contents[0].is_relative_to(tree):
+            shutil.rmtree(tree)
+    data = bytearray(contents[1].read_bytes())
     data[-2000] ^= 1
-    (trees[1] / "layer.tar").write_bytes(data)
+    contents[1].write_bytes(data)
     (box.root / "index.json").unlink()
     (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
 
@@ -292,6 +303,8 @@ def scenarios() -> list[Scenario]:
     runs = {"needs_runtime": True, "atomic": False}
     repair: Words = ("check", "--repair")
     mount_rw: Words = ("mount", "--rw", "--name", "work", "app:1")
+    # Trees of the images that are there have to go for this one, and enough of them can.
+    in_budget: Words = ("import", "--max-size", "2600k", _archive("signed"))
     load: Words = ("load", "-i", "{place}/archives/pipeline.tar.gz")
     found = [
         Scenario("import", ("import", _archive("big"))),
@@ -304,8 +317,13 @@ def scenarios() -> list[Scenario]:
         Scenario("import-after-dead", ("import", _archive("next")), _with_places),
         Scenario("import-plain", ("import", "{place}/archives/docker.tar")),
         Scenario("trim", ("trim",), _with("big", "docker"), atomic=False),
-        Scenario("trim-to-size", ("trim", "--free", "1k"), _with("big", "docker"), atomic=False),
-        Scenario("build-trimmed", ("mount", "app:1"), _with("big"), (("trim",),), (_UMOUNT,), **mounted),
+        Scenario("trim-to-size", ("trim", "--free", "1k"), _with("big", "docker"), atomic=False, goes_on=True),
+        Scenario("prune", ("prune", "--unused-for", "0s"), _with("big", "next", "signed"), (("protect", "app:2"),)),
+        Scenario("protect", ("protect", "app:1"), _with("big")),
+        Scenario("unprotect", ("unprotect", "app:1"), _with("big"), (("protect", "app:1"),)),
+        Scenario("import-joined", ("import", "{place}/archives/docker.tar"), _with("big")),
+        Scenario("import-in-budget", in_budget, _with("big", "docker"), atomic=False),
+        Scenario("build-trimmed", ("mount", "app:1"), _trimmed, ending=(_UMOUNT,), **mounted),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
         Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),

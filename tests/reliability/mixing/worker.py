@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from support.cli import Arstore
 
+from arstore.disk.delegation import parent_group
 from reliability.mixing.ledger import FOREVER
 
 if TYPE_CHECKING:
@@ -333,8 +334,7 @@ class Worker:
             steps: list[tuple[str, ...]] = [
                 ("start", name),
                 ("restart", "-t", "0", name),
-                ("pause", name),
-                ("unpause", name),
+                *(((word, name) for word in ("pause", "unpause")) if parent_group() is not None else ()),
                 ("rename", name, f"{name}-again"),
                 ("stop", "-t", "0", name),
                 ("start", name),

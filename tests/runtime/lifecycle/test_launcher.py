@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.waiting import PATIENCE
 
 from arstore.disk.cgroups import cgroups_path, remove_cgroups
 from arstore.runtime.lifecycle.control import kill, stop, wait
@@ -37,7 +38,7 @@ def processes_of(box) -> list[int]:
 
 
 def wait_until_gone(box, *pids: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if not processes_of(box) and not any(os.path.exists(f"/proc/{pid}") for pid in pids):
             return
@@ -47,7 +48,7 @@ def wait_until_gone(box, *pids: int) -> None:
 
 def remove_groups(box) -> None:
     """Remove the container's remaining groups; a process that was killed in one may take a moment to end."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not remove_cgroups(str(box.directory)):
         assert time.monotonic() < deadline, groups_left(box)
         time.sleep(0.01)
@@ -166,7 +167,7 @@ def test_timeout_stops_and_then_says_so(box):
     assert time.monotonic() - began < 8
 
 
-def read_terminal(fd: int, until: bytes, seconds: float = 15) -> bytes:
+def read_terminal(fd: int, until: bytes, seconds: float = PATIENCE) -> bytes:
     found, deadline = b"", time.monotonic() + seconds
     while until not in found and time.monotonic() < deadline:
         if select.select([fd], [], [], 0.1)[0]:
@@ -270,7 +271,7 @@ def test_killed_exec_takes_its_process_along(box):
     process = box.popen("sh", "-c", "echo ready; exec sleep 1114", mode="exec")
     assert process.stdout.readline() == b"ready\n"
     process.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while b"1114" in box.run("ps", mode="exec").stdout and time.monotonic() < deadline:
         time.sleep(0.05)
     assert b"1114" not in box.run("ps", mode="exec").stdout
@@ -361,7 +362,7 @@ def test_a_detached_exec_goes_on_alone(box):
     done = box.run("sh", "-c", "sleep 0.5; touch /made; sleep 40", mode="exec-detached")
     assert (done.returncode, done.stdout) == (0, b"")
     assert time.monotonic() - began < 20
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not (box.rootfs / "made").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert (box.rootfs / "made").exists()

@@ -19,6 +19,7 @@ from arstore.maintenance.gc import collect
 from arstore.store.ingest import publish as publication
 from arstore.store.ingest.intake import Intake
 from arstore.store.ingest.publish import VanishedError
+from arstore.store.ingest.staged_files import StagedFiles
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference
 
@@ -169,11 +170,14 @@ def test_each_thing_that_is_reused_is_looked_for(store, monkeypatch, table):
     assert stores.blobs(store) >= set(shared(2).blobs())
 
 
-@pytest.mark.parametrize("moment", ["_run", "_document", "_record_image", "_add_blob"])
-def test_work_that_fails_on_what_was_removed_is_done_again(store, monkeypatch, moment):
+@pytest.mark.parametrize(
+    ("place", "moment"),
+    [(Intake, "_run"), (StagedFiles, "document"), (Intake, "_record_image"), (StagedFiles, "add")],
+)
+def test_work_that_fails_on_what_was_removed_is_done_again(store, monkeypatch, place, moment):
     """Everything may be removed at any moment of the work."""
     stores.bring(store, shared(1))
-    method = getattr(Intake, moment)
+    method = getattr(place, moment)
     left = [1]
 
     def first_remove(self, *arguments):
@@ -182,7 +186,7 @@ def test_work_that_fails_on_what_was_removed_is_done_again(store, monkeypatch, m
             remove_everything(store)
         return method(self, *arguments)
 
-    monkeypatch.setattr(Intake, moment, first_remove)
+    monkeypatch.setattr(place, moment, first_remove)
     stores.bring(store, shared(2))
     assert left == [0]
     stores.verify_layout(store)
@@ -240,7 +244,7 @@ def test_a_tree_that_somebody_else_made_meanwhile_stays(store, monkeypatch):
 
     seen = {}
     with monkeypatch.context() as patch:
-        patch.setattr("arstore.store.ingest.publish.publish", lambda *a: (patch.undo(), first_let_another(*a))[1])
+        patch.setattr("arstore.store.ingest.taking.publish", lambda *a: (patch.undo(), first_let_another(*a))[1])
         import_reference(store, str(path))
     assert set(seen) == set(shared(1).diff_ids)
     assert {key: os.stat(store.directories.tree(key)).st_ino for key in seen} == seen
@@ -328,8 +332,8 @@ def test_an_error_at_any_rename_leaves_the_store_as_it_was(store, full, tmp_path
     stores.verify_layout(store)
 
 
-def test_an_error_at_the_very_last_rename_leaves_an_old_index_alone(store, full, tmp_path):
-    assert calls_of(store, tmp_path, ["rename"]) == 6, "the test above misses some"
+def test_an_error_at_the_rename_of_the_index_leaves_the_old_one(store, full, tmp_path):
+    assert calls_of(store, tmp_path, ["rename"]) == 7, "the test above misses some"
     with pytest.MonkeyPatch.context() as patch:
         Failing(patch, ["rename"], 6)
         with pytest.raises(OSError, match="Input/output"):
@@ -340,6 +344,14 @@ def test_an_error_at_the_very_last_rename_leaves_an_old_index_alone(store, full,
     assert [finding.repaired for finding in repair(store, findings)] == [True]
     stores.verify_layout(store)
     stores.verify_clean(store)
+
+
+def test_an_error_at_the_last_rename_leaves_only_the_index_of_contents(store, full):
+    with pytest.MonkeyPatch.context() as patch:
+        Failing(patch, ["rename"], 7)
+        stores.bring(store, shared(2))
+    stores.verify_clean(store)
+    stores.verify_layout(store)
 
 
 @pytest.mark.parametrize("number", range(1, 8))

@@ -54,7 +54,7 @@ def compared(tree, deep=True):
     place, digest = tree
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return differences(fd, "fs", listing_of(fd, digest), deep, lambda _count: None)
+        return differences(fd, "fs", listing_of(fd, digest), lambda _count: None, deep=deep)
     finally:
         os.close(fd)
 
@@ -147,7 +147,7 @@ def test_a_listing_is_written_as_it_is_made(tmp_path, what):
         elif what == "note":
             recorder.note(node, path, b"w")
         else:
-            recorder.add_directory(path, os.stat(tmp_path), fd)
+            recorder.add_directory(path, Entry(path, Kind.DIRECTORY), os.stat(tmp_path), fd)
     assert os.stat(tmp_path / checksums.NAME).st_size > 200_000
     recorder.finish()
     recorder.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import features, images
+from support.waiting import PATIENCE
 from trees.erofs.trees import built, mountable
 
 from arstore.linux.process import boot_id
@@ -69,7 +70,7 @@ def holder(run: Path, tree: Path) -> Iterator[tuple[subprocess.Popen[str], int]]
         assert process.stdout is not None
         yield process, int(process.stdout.readline())
         if process.poll() is None:
-            process.communicate("\n", timeout=20)
+            process.communicate("\n", timeout=PATIENCE)
 
 
 def device(run: Path, tree: Path) -> int:
@@ -87,7 +88,7 @@ def test_what_a_live_process_holds_is_cloned_and_outlives_it(run: Path, tree: Pa
     with holder(run, tree) as (process, first):
         with lower_directory(str(tree), shared=SharedMounts(str(run))) as lower:
             assert os.fstat(lower.fd).st_dev == first
-            process.communicate("\n", timeout=20)
+            process.communicate("\n", timeout=PATIENCE)
             assert Path(f"/proc/self/fd/{lower.fd}/f").read_bytes() == b"content" * 10_000
         assert not entries(run)
     assert list((run / "shared").iterdir()) == []

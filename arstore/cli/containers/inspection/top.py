@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.command import command, exit_statuses, json_option, needing
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import RAW, argument
 from arstore.cli.terminal.output import write_json, write_table
 from arstore.errors import ImageConfigError, NotFoundError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError)
+@needing(Need.ENTRY)
 @command("top", interspersed=False)
 @argument("container_id", metavar="ID")
 @argument("words", metavar="[COLUMN]...", nargs=-1, type=RAW)

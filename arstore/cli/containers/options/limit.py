@@ -118,7 +118,7 @@ def with_limits(options: RunOptions, words: LimitWords) -> RunOptions:
 
 
 def _resources(more: Resources, words: LimitWords, memory: int | None) -> Resources:
-    from arstore.disk.cgroups import is_first_version
+    from arstore.disk.delegation import is_version_1
     from arstore.runtime.spec.resources import (
         THROTTLES,
         parse_block_device,
@@ -134,7 +134,7 @@ def _resources(more: Resources, words: LimitWords, memory: int | None) -> Resour
     kinds = {"weight": words["blkio_weight_device"]}
     for kind in THROTTLES:
         kinds[kind] = words[kind]  # type: ignore[literal-required]
-    if words["cgroup_conf"] and is_first_version():
+    if words["cgroup_conf"] and is_version_1():
         raise UsageError("--cgroup-conf", "this host has control groups of version 1, and no such files")
     swap, reservation, swappiness = words["memory_swap"], words["memory_reservation"], words["memory_swappiness"]
     cpus, mems = words["cpuset_cpus"], words["cpuset_mems"]
@@ -181,12 +181,26 @@ def _refuse_limits_without_cgroups(words: LimitWords) -> None:
 
 def warn_of_limits(session: Session, options: RunOptions) -> None:
     """Warn of limits that this host cannot set, and that are left out."""
-    from arstore.runtime.spec.resource_section import left_out
     from arstore.runtime.spec.resources import Resources
 
-    if options.resources == Resources():
+    if options.oom_score_adj is not None:
+        from arstore.runtime.spec.process import settable_oom_score
+
+        if (score := settable_oom_score(options.oom_score_adj)) != options.oom_score_adj:
+            session.warn(f"--oom-score-adj={options.oom_score_adj}: only root may lower it; it stays at {score}")
+    simple = (options.memory, options.cpus, options.pids_limit)
+    if options.resources == Resources() and simple == (None, None, None) and not options.isolation.cgroup_parent:
         return
     from arstore.disk.cgroups import delegated
+    from arstore.disk.delegation import parent_group, why_none
+    from arstore.runtime.spec.resource_section import left_out, undelegated
 
-    for name in left_out(options, delegated()):
+    limits = delegated()
+    if parent_group() is None:
+        names = [*undelegated(options, limits), *left_out(options, limits)]
+        names += ["--cgroup-parent"] if options.isolation.cgroup_parent else []
+        if names:
+            session.warn(f"{', '.join(names)}: left out, because {why_none()[0]}")
+        return
+    for name in left_out(options, limits):
         session.warn(f"{name}: this host's control groups cannot do it; it is left out")

@@ -144,7 +144,7 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
 
     Raises UsageError, NotFoundError, PermissionDeniedError, HostError.
     """
-    from arstore.disk.cgroups import is_first_version
+    from arstore.disk.delegation import is_version_1
     from arstore.runtime.lifecycle.signals import parse_signal
     from arstore.runtime.spec.mounts.mount_point import clean_destination
     from arstore.runtime.spec.mounts.volume import granting
@@ -160,7 +160,7 @@ def with_settings(options: RunOptions, args: tuple[str, ...], words: SettingWord
         options = _with_gpus(options, words["gpus"])
     entrypoint = words["entrypoint"]
     isolation = options.isolation
-    if not words["cgroupns"] and is_first_version():
+    if not words["cgroupns"] and is_version_1():
         # As in podman and docker: there, programs look for their container's id in /proc/self/cgroup.
         isolation = isolation._replace(cgroup="host")
     return options._replace(

@@ -1,8 +1,7 @@
 """USER of an image, or of `--user`, as numbers: looked up in the container's own /etc/passwd and /etc/group.
 
 Grammar: `[user][:group]`, each a name or a number; an empty user is root (0). A name is preferred to a number, as in
-docker: a line `1000:x:5:…` in passwd defines a user name. Malformed lines are skipped, as libc does. Out of scope: NSS,
-user namespaces.
+docker: a line `1000:x:5:…` in passwd defines a user name. Malformed lines are skipped, as libc does. Out of scope: NSS.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import IdentityError, ImageConfigError
+from arstore.linux.isolation import user_namespace
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from arstore.runtime.spec.image_files import RootDirectory
 
@@ -59,6 +59,25 @@ def resolve_user(text: str, root: RootDirectory) -> User:
     if group_text:
         return User(account.uid, _find_group(group_text, text, root), (), account.name, account.home)
     return User(account.uid, account.gid, _groups_of(account, root), account.name, account.home)
+
+
+def require_mapped(user: User, added: Sequence[int] = ()) -> User:
+    """Return *user* with the groups *added*, as this process's user namespace can have it.
+
+    In a namespace with a single id no process has supplementary groups: those of /etc/group are left out. Raises
+    IdentityError for an id that does not exist in the namespace.
+    """
+    if not user_namespace.is_initial():
+        maps = user_namespace.current()
+        if maps.is_single:
+            user = user._replace(groups=())
+        missing = [] if maps.has_uid(user.uid) else [f"user {user.uid}"]
+        missing += [f"group {gid}" for gid in (user.gid, *user.groups, *added) if not maps.has_gid(gid)]
+        if missing:
+            count = sum(one.length for one in maps.uids)
+            why = f"this user's containers have {count} {'id' if count == 1 else 'ids'}, and this one is not among them"
+            raise IdentityError(missing[0], why, "docs/rootless.md shows how root grants more of them")
+    return user._replace(groups=(*user.groups, *added)) if added else user
 
 
 def require_plain_files(root: RootDirectory) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ImageConfigError
 from arstore.runtime.spec import defaults
+from arstore.runtime.spec.devices import device_binds
 from arstore.runtime.spec.isolation import shared_mounts
 from arstore.runtime.spec.mounts.filesystems import Tmpfs, mount_of, writable_places
 from arstore.runtime.spec.mounts.mount_point import clean_destination
@@ -67,6 +68,8 @@ def mounts(options: RunOptions, around: Surroundings) -> list[Json]:
         found[tmpfs.destination] = mount_of(tmpfs)
     for destination, source in around.files.items():
         found[destination] = _bind(source, destination, read_only=options.read_only)
+    if around.ids is not None:
+        found |= device_binds(options.devices, options.security.privileged)
     volumes: list[Json] = []
     for volume in around.volumes:
         destination = clean_destination(checked(volume.destination, "volume"), volume.destination)
@@ -88,6 +91,14 @@ def _standing(options: RunOptions, around: Surroundings) -> dict[str, Json]:
     if not around.cgroups_path:
         # Without its own groups it would see the host's.
         del found["/sys/fs/cgroup"]
+    if around.ids is not None and not around.ids.has_gid(defaults.TTY_GROUP):
+        found["/dev/pts"]["options"].remove(f"gid={defaults.TTY_GROUP}")
+    if binds_sys(options, around):
+        access = "rw" if options.security.privileged else "ro"
+        words = ["rbind", "rprivate", "nosuid", "noexec", "nodev", access]
+        found["/sys"] = {"destination": "/sys", "type": "bind", "source": "/sys", "options": words}
+    if around.ids is not None and options.isolation.ipc == "host":
+        del found["/dev/mqueue"]
     for place, mount in shared_mounts(options.isolation).items():
         if mount is None:
             del found[place]
@@ -100,6 +111,11 @@ def _standing(options: RunOptions, around: Surroundings) -> dict[str, Json]:
     if options.security.proc_options:
         found["/proc"]["options"] = [*found["/proc"]["options"], *options.security.proc_options]
     return found
+
+
+def binds_sys(options: RunOptions, around: Surroundings) -> bool:
+    """Whether the container gets the host's /sys, because a sysfs of the host's network can be mounted only by root."""
+    return around.ids is not None and options.network in {"host", "ns"}
 
 
 def _implied(options: RunOptions, taken: set[str]) -> Sequence[Tmpfs]:

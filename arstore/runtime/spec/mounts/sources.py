@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import short_hash
 from arstore.disk.rmtree import remove_tree
-from arstore.errors import ImageConfigError, NotFoundError, UsageError, naming
+from arstore.errors import ImageConfigError, NotFoundError, PermissionDeniedError, UsageError, naming
 from arstore.linux.files.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from arstore.linux.files.opening import DIRECTORY
 from arstore.linux.files.ownership import give_tree
@@ -188,11 +188,19 @@ def give_new(homes: Sequence[str], owner: tuple[int, int]) -> None:
 
 
 def give_volumes(volumes: Sequence[Volume], owner: tuple[int, int]) -> None:
-    """Give the volumes with `U` to *owner* (uid and gid), with everything in them. Raises OSError."""
+    """Give the volumes with `U` to *owner* (uid and gid), with everything in them.
+
+    Raises OSError; PermissionDeniedError for files of other users, which an ordinary user cannot give away.
+    """
     for volume in volumes:
         if volume.chown and volume.source:
-            with naming(f"volume {volume.name or volume.source}"):
-                give_tree(volume.source, *owner)
+            what = f"volume {volume.name or volume.source}"
+            try:
+                with naming(what):
+                    give_tree(volume.source, *owner)
+            except PermissionError as error:
+                why = "option U: this user may not change the owner of all files in it"
+                raise PermissionDeniedError(what, why, "they belong to another user; leave out U") from error
 
 
 def _settle(home: str) -> None:

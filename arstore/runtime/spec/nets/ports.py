@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import HostError, PortInUseError
+from arstore.errors import HostError, PermissionDeniedError, PortInUseError
 from arstore.oci.document import shown
 from arstore.runtime.spec.nets.values import Port
 from arstore.runtime.spec.sizes import refused
@@ -29,6 +29,8 @@ _PUBLISH = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):)?(?:([^:]*):)?([^:/]+
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _HIGHEST = 65535
 _PROTOCOLS = ("tcp", "udp")
+_FIRST_FREE = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+"""The first port that an ordinary user may bind."""
 _FORM = "write [[IP:]HOSTPORT:]CONTAINERPORT[/tcp|udp]"
 MOST_PORTS = 4096
 """Most ports of one container: each takes the helper a socket and a moment."""
@@ -176,9 +178,19 @@ def _bind(port: Port, number: int) -> socket.socket:
         made.close()
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(f"port {what}", "is in use on this host") from error
-        why = f"cannot be used on this host: {os.strerror(error.errno or 0)}"
-        raise HostError(f"port {what}", why) from error
+        raise _refusal(f"port {what}", number, error) from error
     return made
+
+
+def _refusal(what: str, number: int, error: OSError) -> HostError:
+    if error.errno == errno.EACCES:
+        with suppress(OSError, ValueError), open(_FIRST_FREE, encoding="ascii") as file:
+            first = int(file.read())
+            if number < first:
+                why = f"needs root: the sysctl net.ipv4.ip_unprivileged_port_start is {first}"
+                hint = f"publish a port from {first} on, or let root set the sysctl to {number}"
+                return PermissionDeniedError(what, why, hint)
+    return HostError(what, f"cannot be used on this host: {os.strerror(error.errno or 0)}")
 
 
 def shown_ports(ports: Iterable[Port]) -> str:

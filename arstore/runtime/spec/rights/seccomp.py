@@ -62,11 +62,21 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _AF_VSOCK = 40
 
 
-def profile(machine: str = "", capabilities: Iterable[str] = ()) -> Json:
-    """Return the `linux.seccomp` section for *machine* (its name in uname(2); by default this one) and capabilities."""
+_SET_GROUPS = ("setgroups", "setgroups32")
+
+
+def profile(machine: str = "", capabilities: Iterable[str] = (), *, has_groups: bool = True) -> Json:
+    """Return the `linux.seccomp` section for *machine* (its name in uname(2); by default this one) and capabilities.
+
+    Without *has_groups*, in a user namespace with a single id, no process can change its groups, which the kernel would
+    refuse. For programs that only want to be sure of them, such as buildah for each RUN, the call succeeds, without an
+    effect.
+    """
     machine = machine or os.uname().machine
     allowed = {name for names in _call_names().values() for name in names} | set(_OWN_CALLS.get(machine, ()))
     allowed |= {name for capability in capabilities for name in _CALLS_OF.get(capability, ())}
+    if not has_groups:
+        allowed -= set(_SET_GROUPS)
     section: Json = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM}
     if machine in ARCHITECTURES:
         section["architectures"] = ARCHITECTURES[machine]
@@ -75,6 +85,8 @@ def profile(machine: str = "", capabilities: Iterable[str] = ()) -> Json:
         _allow("socket", 0, "SCMP_CMP_NE", _AF_VSOCK),
         *(_allow("personality", 0, "SCMP_CMP_EQ", value) for value in _PERSONALITIES),
     ]
+    if not has_groups:
+        section["syscalls"].append({"names": list(_SET_GROUPS), "action": "SCMP_ACT_ERRNO", "errnoRet": 0})
     return section
 
 
