@@ -2,8 +2,9 @@
 
 The packages below this one depend on each other in one direction only, which `tests/test_direction.py` enforces:
 
-    values < trace < errors < digest < linux < {oci, tar, workers} < {disk, registry, trust} < {graph, trees}
-    < mounts < store < {rootfs, transport} < {maintenance, runtime, sync} < pipeline < api < cli
+    {pattern, values} < trace < errors < digest < linux < {oci, tar, workers} < {disk, registry, trust}
+    < {graph, trees} < mounts < store < {rootfs, transport} < {maintenance, runtime, sync}
+    < pipeline < api < cli
 
 Nothing is imported here that the interpreter has not loaded by itself, so that a command pays only for what it uses.
 The names of the library (`__all__`, docs/library.md) are loaded at their first use.

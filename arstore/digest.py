@@ -7,7 +7,7 @@ file name. Not in scope: what the bytes mean.
 
 from __future__ import annotations
 
-import re
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import DigestMismatchError, InvalidReferenceError, SizeMismatchError, TruncatedError
@@ -21,7 +21,9 @@ HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 CHUNK = 1 << 20
 """Bytes read at a time: large enough that hashing and inflating run without the GIL for most of their time."""
 
-_GRAMMAR = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
+_SMALL = 1 << 16
+"""Bytes that are hashed without OpenSSL: it takes 2 to 4 ms to load, and is 6 times as fast (0.3 ms saved)."""
+_DIGITS = "0123456789abcdef"
 
 
 class Hash(Protocol):
@@ -53,16 +55,20 @@ class Digest(str):
         """
         if isinstance(text, Digest):
             return text
-        if not isinstance(text, str) or _GRAMMAR.fullmatch(text) is None:
+        if not isinstance(text, str) or not is_digest(text):
             raise InvalidReferenceError(repr(text)[:90], "not a sha256 or sha512 digest")
         return super().__new__(cls, text)
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
         """The digest of *data*."""
-        import hashlib
+        hasher = _small_hash(algorithm) if len(data) <= _SMALL and "hashlib" not in sys.modules else None
+        if hasher is None:
+            import hashlib
 
-        return cls.finished(algorithm, getattr(hashlib, algorithm)(data))
+            return cls.finished(algorithm, getattr(hashlib, algorithm)(data))
+        hasher.update(data)
+        return cls.finished(algorithm, hasher)
 
     @classmethod
     def finished(cls, algorithm: str, hasher: Hash) -> Digest:
@@ -93,9 +99,22 @@ class Digest(str):
         return hashlib.new(self.algorithm)
 
 
+def _small_hash(algorithm: str) -> Hash | None:
+    """A hash of the interpreter's own, which is slower than that of OpenSSL, and need not load it; None without it."""
+    for name in (f"_{algorithm}", "_sha2"):  # before and from Python 3.12
+        try:
+            made: Hash = getattr(__import__(name), algorithm)()
+        except (ImportError, AttributeError):
+            continue
+        return made
+    return None
+
+
 def is_digest(text: str) -> bool:
     """Whether *text* is a digest that `Digest` would take."""
-    return _GRAMMAR.fullmatch(text) is not None
+    algorithm, _, digits = text.partition(":")
+    # Without `re`, which a short command need not load.
+    return len(digits) == HEX_LENGTHS.get(algorithm) and not digits.strip(_DIGITS)
 
 
 class VerifiedReader:

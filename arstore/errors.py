@@ -13,10 +13,11 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import ClassVar
 
 RUN_FAILED = 125
 """Exit status of `run` when arstore failed before the container's command was started."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.export.encryption import Encryption
     from arstore.transport.export.export import Exported, ExportOptions
-    from arstore.transport.selection.selector import Wanted
+    from arstore.transport.selection.options import Wanted
     from arstore.transport.signing.signer import Signer
     from arstore.transport.sink import OutgoingImage
     from arstore.transport.skipped import SkippedTop
@@ -141,7 +141,7 @@ def copy_in(
 
     Raises SourceError, RegistryError, StoreError, HostError, UsageError, ConversionError, OSError.
     """
-    from arstore.transport.copy import ImportOptions
+    from arstore.transport.selection.options import ImportOptions
 
     if how.converts:
         why = "the store keeps images unchanged, so no conversion is possible"

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.tar.limits import Limits
-    from arstore.transport.copy import ImportOptions
     from arstore.transport.root_tar import RootTarOptions
-    from arstore.transport.selection.selector import Wanted
+    from arstore.transport.selection.options import ImportOptions, Wanted
     from arstore.transport.skipped import SkippedTop
 
 REGISTRY = "docker://"
@@ -27,7 +26,7 @@ REGISTRY = "docker://"
 def wanted(platform: str, all_platforms: bool, referrers: bool | None = None) -> Wanted:
     """Return the choice among the images of an index. Raises UsageError, InvalidReferenceError."""
     from arstore.oci.platform import parse
-    from arstore.transport.selection.selector import Wanted
+    from arstore.transport.selection.options import Wanted
 
     if platform and all_platforms:
         raise UsageError("platform", "and all platforms exclude each other", "give one of them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -151,9 +152,9 @@ _warned = False
 def warn_of_threads() -> None:
     """Warn once that a forked child may hang, if this process has other threads."""
     global _warned
-    import threading
-
-    if not _warned and threading.active_count() > 1:
+    # Without the module there are no threads of Python's, and a command need not load it.
+    threading = sys.modules.get("threading")
+    if not _warned and threading is not None and threading.active_count() > 1:
         import warnings
 
         _warned = True

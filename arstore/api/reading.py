@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from arstore.api.values import Image, ImageDetails, Layer
@@ -13,6 +12,9 @@ if TYPE_CHECKING:
 
 def image_of(found: StoredImage) -> Image:
     """Return *found* as an `Image`. Raises StoreDamagedError, HostError, OSError while its names are read."""
+
+    from datetime import UTC, datetime
+
     record = found.record
     return Image(
         digest=str(found.digest),

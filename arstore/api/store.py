@@ -165,7 +165,7 @@ class Store(OpenStore):
             UsageError: *name* is given, but the source has several images; or *platform* is given with *all_platforms*.
         """
         from arstore.api.importing import import_into, wanted
-        from arstore.transport.copy import ImportOptions
+        from arstore.transport.selection.options import ImportOptions
 
         chosen = wanted(platform, all_platforms, referrers)
         limits = limits or self._limits()
@@ -187,7 +187,7 @@ class Store(OpenStore):
         """
         from arstore.api.importing import import_into, wanted
         from arstore.api.reading import image_of
-        from arstore.transport.copy import ImportOptions
+        from arstore.transport.selection.options import ImportOptions
 
         chosen = wanted(platform, all_platforms=False)
         options = ImportOptions(name, chosen, single=True, limits=self._limits(), rules=self._rules)
@@ -253,7 +253,7 @@ class Store(OpenStore):
         """
         from arstore.api.importing import import_into, pulled_from, wanted
         from arstore.registry.access import RegistryOptions
-        from arstore.transport.copy import ImportOptions
+        from arstore.transport.selection.options import ImportOptions
 
         access = registries or RegistryOptions()
         chosen = wanted(platform, all_platforms, referrers)

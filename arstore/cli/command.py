@@ -7,22 +7,23 @@ command lines; for all others, `clicked` converts the declaration to a click com
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.namespace import Need, enter
 from arstore.cli.parameter import Choice, Option, option
 from arstore.cli.session import PROGRESS_KINDS
-from arstore.trees.contents import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from arstore.cli.parameter import Parameter
     from arstore.cli.session import Session
     from arstore.errors import ArstoreError
 
-F = TypeVar("F", bound="Callable[..., Any]")
+    F = TypeVar("F", bound="Callable[..., Any]")
+
 
 ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.ArstoreError,
@@ -296,6 +297,8 @@ def max_size_option(function: F) -> F:
 
 def file_digests_option(function: F) -> F:
     """Add `--file-digests` to a command; the value is in the session."""
+    from arstore.trees.contents import MODES
+
     return option(
         "--file-digests",
         type=Choice(MODES),

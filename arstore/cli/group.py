@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import Declared
@@ -144,6 +144,8 @@ class Group(Declared):
         entry = self.entries().get(name)
         if entry is None:
             return None
-        module = importlib.import_module(f"arstore.cli.{entry.module}")
+        name = f"arstore.cli.{entry.module}"
+        __import__(name)
+        module = sys.modules[name]
         found: Declared = getattr(module, entry.attribute)
         return found

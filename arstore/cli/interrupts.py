@@ -10,14 +10,16 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found] # as in arstore/__init__.py
 import os
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import arstore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
 
 DEBUG = "ARSTORE_DEBUG"
 """The environment variable that, set to 1, shows internal errors with their traceback."""

@@ -7,7 +7,7 @@ longer than a short command, is imported only for help and errors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.command import Command, Declared
 from arstore.cli.group import Group
@@ -16,6 +16,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from arstore.cli.session import Session
 

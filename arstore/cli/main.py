@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
+from contextlib import suppress
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 import arstore
 from arstore.cli.failure import guarded, tell
@@ -17,6 +17,9 @@ from arstore.cli.parameter import ANY, Choice, option
 from arstore.cli.session import LEVELS, Session
 from arstore.cli.terminal.output import write_line
 from arstore.linux.process import UMASK
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
@@ -135,6 +138,6 @@ def _end(status: int) -> NoReturn:
     Nothing is lost: all output is flushed, and every context manager has released its resources.
     """
     if sys.stderr is not None:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             sys.stderr.flush()
     os._exit(status)

@@ -7,14 +7,14 @@ See decision 24.
 
 from __future__ import annotations
 
-import enum
 import os
+from enum import Enum
 
 from arstore.errors import HostError, PermissionDeniedError
 from arstore.linux.mounting.filesystem import is_read_only, network_type, nobody_can_write
 
 
-class Access(enum.Enum):
+class Access(Enum):
     """Kind of access that this process has to a store."""
 
     OWNER = "owner"

@@ -11,12 +11,12 @@ collector removes all of them; an import that needs space removes the oldest fir
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.rmtree import freed_with
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PARTIAL = "partial"
 """The directory of beginnings, in `ingest/`."""
-_FETCHED = re.compile(rf"fetched-({'|'.join(HEX_LENGTHS)})-([0-9a-f]+)-([0-9]+)")
+_FETCHED = pattern(rf"fetched-({'|'.join(HEX_LENGTHS)})-([0-9a-f]+)-([0-9]+)")
 
 
 class Beginning(NamedTuple):

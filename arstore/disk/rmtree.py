@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
@@ -22,7 +22,7 @@ BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
 
 _DEEPEST = 32
-_LINKED = threading.Lock()
+_LINKED = Lock()
 """Held while a name of a file with several is deleted."""
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 

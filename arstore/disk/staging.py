@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -161,7 +160,11 @@ def _empty(path: str) -> int:
                     with suppress(OSError):
                         freed.append(remove(f"{path}/{name}"))
 
-        threads = [threading.Thread(target=work) for _ in range(more)]
+        threads = []
+        if more > 0:
+            from threading import Thread
+
+            threads = [Thread(target=work) for _ in range(more)]
         for thread in threads:
             thread.start()
         work()

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 import time
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -107,7 +107,7 @@ class Graph:
         self._survives_copy = survives_copy
         self._root = os.path.dirname(path)
         self._environment: lmdb.Environment | None = None
-        self._opening = threading.Lock()
+        self._opening = Lock()
         self._is_older = False
         self._fault: identity.IdentityFault | None = None
         self._access: Access | None = None

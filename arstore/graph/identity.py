@@ -20,11 +20,10 @@ replaced by those of another store are not trusted either.
 
 from __future__ import annotations
 
-import enum
 import json
 import os
-import re
 from contextlib import suppress
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
@@ -57,12 +56,11 @@ _DIGITS = 20
 """Digits of a transaction's number in the file, which is written in place and never changes its length."""
 _LARGEST = 4096
 """Bytes of the file that are read."""
-_WITNESS = re.compile(rf'"{re.escape(ANNOTATION)}": "([0-9a-f]{{{_LENGTH}}})"'.encode())
 _HEAD = 512
 """Bytes of `index.json` that are read: the annotation is in them."""
 
 
-class IdentityKind(enum.Enum):
+class IdentityKind(Enum):
     """Kind of fault of a store's identity."""
 
     LOST = "lost"
@@ -192,10 +190,14 @@ def note(directories: Directories, seen: Seen, own: str | None) -> None:
 def witness(root: str) -> str:
     """Return the id of the store that wrote `index.json`; "" if it has none."""
     try:
-        found = _WITNESS.search(read_start(f"{root}/index.json", _HEAD).partition(b'"manifests"')[0])
+        annotations = read_start(f"{root}/index.json", _HEAD).partition(b'"manifests"')[0]
     except OSError:
         return ""
-    return found[1].decode() if found else ""
+    for part in annotations.split(f'"{ANNOTATION}": "'.encode())[1:]:
+        digits = part[:_LENGTH]
+        if len(digits) == _LENGTH and part[_LENGTH : _LENGTH + 1] == b'"' and not digits.strip(b"0123456789abcdef"):
+            return digits.decode()
+    return ""
 
 
 def holds_content(directories: Directories) -> bool:

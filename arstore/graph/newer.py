@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from arstore.graph.lmdb_types import Transaction
 
+
 _TABLES = frozenset(table.encode() for table in TABLES)
 _BEHIND = b"0"
 """The byte after the slash between table and key, in byte order."""

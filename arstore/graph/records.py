@@ -20,12 +20,15 @@ from __future__ import annotations
 
 import json
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any, ClassVar, TypeVar
+
+    T = TypeVar("T")
 
 
 class BlobRecord(NamedTuple):
@@ -178,7 +181,6 @@ class LentRecord(NamedTuple):
     place: str
 
 
-T = TypeVar("T")
 Record = (
     BlobRecord | LayerRecord | TreeRecord | ImageRecord | AttachmentRecord | ContainerRecord | LeaseRecord | LentRecord
 )
@@ -199,7 +201,7 @@ TABLES = frozenset({*KINDS, "names", "meta", "hints"})
 """All tables. A sealed record of another one was written by a newer arstore (`newer`)."""
 
 
-_parse = json.JSONDecoder().decode
+_parse = json.loads
 
 
 class RecordCodec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from arstore.errors import StoreDamagedError
 from arstore.graph.record_checksum import BrokenSealError, all_unsealed, is_sealed, unsealed
@@ -30,10 +30,15 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, TypeVar
 
     import lmdb
 
     from arstore.graph.lmdb_types import Transaction
+
+    _T = TypeVar("_T", bound=Record)
+    _R = TypeVar("_R")
+    _P = TypeVar("_P", bound=NamedTuple)
 
 FORMAT_KEY = b"meta/format"
 """The key of the version of the store's format."""
@@ -57,10 +62,6 @@ _USUAL = 512
 
 _SHAREABLE = {str, tuple, int}
 """Kinds of values of which equal ones can share one object."""
-
-_T = TypeVar("_T", bound=Record)
-_R = TypeVar("_R")
-_P = TypeVar("_P", bound=NamedTuple)
 
 
 class Snapshot:

@@ -5,9 +5,9 @@ No function raises on a refusal: each returns an answer, for root, for an ordina
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.linux.mounting import mount
@@ -61,7 +61,7 @@ def layers_by_fd() -> Answer:
     return YES
 
 
-@contextlib.contextmanager
+@contextmanager
 def _configured(fs_type: str) -> Iterator[int]:
     fs_fd = mount.fsopen(fs_type)
     try:

@@ -17,9 +17,9 @@ killed one has copied.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -124,7 +124,7 @@ def back_up(
 
 
 def _index_there(directory: str) -> list[str]:
-    with contextlib.suppress(FileNotFoundError), open(f"{directory}/{INDEX}", "rb") as file:
+    with suppress(FileNotFoundError), open(f"{directory}/{INDEX}", "rb") as file:
         return [digest_of(file.read())]
     return []
 
@@ -147,13 +147,13 @@ def _state(snapshot: Snapshot) -> _State:
     return _State(len(images), indexes, wanted, index_document(snapshot), Writer.of(snapshot))
 
 
-@contextlib.contextmanager
+@contextmanager
 def _opened_destination(directory: str) -> Iterator[None]:
     """Make the directory and its subdirectories, and lock it."""
-    with contextlib.suppress(FileExistsError):
+    with suppress(FileExistsError):
         os.mkdir(directory, 0o700)
         # A parent that may be traversed but not read cannot be synced.
-        with contextlib.suppress(PermissionError):
+        with suppress(PermissionError):
             sync_directory(os.path.dirname(directory))
     names = set(own_names(directory))
     if names and not {LAYOUT, "blobs"} & names:
@@ -166,7 +166,7 @@ def _opened_destination(directory: str) -> Iterator[None]:
             raise InUseError(directory, "another backup is being made there") from error
         os.fchmod(fd, 0o700)
         for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
-            with contextlib.suppress(FileExistsError):
+            with suppress(FileExistsError):
                 os.mkdir(f"{directory}/{below}", 0o700)
         yield
     finally:
@@ -184,7 +184,7 @@ def _take(store: Store, directory: str, digest: Digest, size: int, verify: bool)
         _copy(store.blob_path(digest), partial, digest)
         os.rename(partial, place)
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(partial)
     return True
 

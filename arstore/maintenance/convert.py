@@ -7,8 +7,8 @@ form, nor merged indexes, which follow from their members.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from arstore.disk.access import require_writable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from arstore.trees.format import TreeFormat
 
 
-class Fate(enum.Enum):
+class Fate(Enum):
     """The outcome for a tree."""
 
     CONVERTED = "converted"

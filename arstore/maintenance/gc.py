@@ -8,7 +8,7 @@ that only they need, and leftovers of dead processes (`maintenance.clutter`). Fi
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -269,7 +269,7 @@ def _take_orphans(store: Store, ingest: Ingest, orphans: Iterable[str]) -> tuple
     with store.graph.write() as change:
         for number, name in enumerate(orphans):
             if not is_recorded(change, name):
-                with contextlib.suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     ingest.take(f"{store.directories.root}/{name}", f"orphan-{number}")
                     taken.append(name)
                     reached("collect.orphan-moved")

@@ -7,8 +7,8 @@ without a minimum age.
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import suppress
 
 from arstore.disk.owner import Owner
 from arstore.disk.rmtree import remove_tree
@@ -55,7 +55,7 @@ def remove_leftover(runroot: str, name: str) -> bool:
     else:
         was_there = True
     if name.startswith(f"{SHARED}/"):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             # Fails if another process holds a mount of this tree.
             os.rmdir(os.path.dirname(path))
     return was_there

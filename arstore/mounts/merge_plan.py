@@ -14,13 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import Digest
-from arstore.mounts.overlay import MAX_LOWERS
 from arstore.trees.forms import properties
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+MAX_LOWERS = 500
+"""Most lower layers that overlayfs takes (OVL_MAX_STACK in the kernel)."""
 FEWEST = 8
 """Smallest number of trees for which a merged index pays."""
 MOST = 256

@@ -11,12 +11,12 @@ only warns. Not here: which layers an image has, and the records of mounts.
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import errno
 import os
+from contextlib import ExitStack, contextmanager
+from enum import Enum
 from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from arstore.errors import MountError, MountForbiddenError, from_os_error, reason
 from arstore.linux import features
@@ -24,15 +24,14 @@ from arstore.linux.isolation.namespace import in_directory
 from arstore.linux.isolation.user_namespace import is_initial, owns_mounts
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountinfo import mount_below, mount_id_of, read_mounts
+from arstore.mounts.merge_plan import MAX_LOWERS as MAX_LOWERS
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import NoReturn
 
     from arstore.trees.format import LowerDirectory
-
-MAX_LOWERS = 500
-"""Most lower layers that overlayfs takes (OVL_MAX_STACK in the kernel)."""
 
 FORBIDDEN_HINT = "use `arstore unpack IMAGE DIR`, which needs no mount"
 
@@ -43,7 +42,7 @@ _PAGE = 4096
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
-class Method(enum.Enum):
+class Method(Enum):
     """System calls that make the mount; AUTO takes the first of the others that works here."""
 
     AUTO = "auto"
@@ -90,7 +89,7 @@ def perform(overlay: Overlay, target: str, method: Method = Method.AUTO) -> None
     the target, the upper or the work directory cannot be opened.
     """
     _check_layers(overlay, target)
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         target_fd = _opened_lower(target, stack)
         fs_fd = None if method is Method.PAGE else _context(overlay, target, method, stack)
         if fs_fd is None:
@@ -107,7 +106,7 @@ def detached(overlay: Overlay, what: str = "overlay") -> int:
     Raises MountError, MountForbiddenError, OSError, naming *what*; MountError also when the kernel is older than 6.7.
     """
     _check_layers(overlay, what)
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         fs_fd = _context(overlay, what, Method.LAYERS, stack)
         if fs_fd is None:
             raise MountError(what, "this kernel cannot make detached overlay mounts (Linux 6.7 can)")
@@ -119,7 +118,7 @@ def attach(mount_fd: int, target: str) -> None:
 
     Raises MountError, MountForbiddenError, and OSError when the target cannot be opened.
     """
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         target_fd = _opened_lower(target, stack)
         with _explained(None, target):
             mount.move_mount(mount_fd, target_fd, target)
@@ -133,13 +132,13 @@ def _check_layers(overlay: Overlay, what: str) -> None:
         raise MountError(what, "an overlay needs two lower layers, or one lower layer and an upper directory")
 
 
-def _opened_lower(path: str, stack: contextlib.ExitStack) -> int:
+def _opened_lower(path: str, stack: ExitStack) -> int:
     fd = os.open(path, _DIRECTORY)
     stack.callback(os.close, fd)
     return fd
 
 
-def _writable(overlay: Overlay, stack: contextlib.ExitStack) -> list[_Writable]:
+def _writable(overlay: Overlay, stack: ExitStack) -> list[_Writable]:
     if overlay.read_only:
         return []
     places = (("upperdir", overlay.upper), ("workdir", overlay.work))
@@ -149,7 +148,7 @@ def _writable(overlay: Overlay, stack: contextlib.ExitStack) -> list[_Writable]:
 # --- the new mount API ----------------------------------------------------------------------------------------------
 
 
-def _context(overlay: Overlay, what: str, method: Method, stack: contextlib.ExitStack) -> int | None:
+def _context(overlay: Overlay, what: str, method: Method, stack: ExitStack) -> int | None:
     """Return an `fsopen` descriptor for the overlay, closed with *stack*; None when mount(2) has to be used."""
     try:
         fs_fd = mount.fsopen("overlay")
@@ -162,7 +161,7 @@ def _context(overlay: Overlay, what: str, method: Method, stack: contextlib.Exit
     return fs_fd if features.takes_lower_append(fs_fd) else None
 
 
-def _mount_by_layers(overlay: Overlay, what: str, fs_fd: int, stack: contextlib.ExitStack) -> int:
+def _mount_by_layers(overlay: Overlay, what: str, fs_fd: int, stack: ExitStack) -> int:
     """Return a detached mount, closed with *stack*."""
     directories = _writable(overlay, stack)
     with _explained(overlay, what, fs_fd):
@@ -217,7 +216,7 @@ def _attributes(overlay: Overlay) -> int:
 # --- mount(2) -------------------------------------------------------------------------------------------------------
 
 
-def _mount_by_page(overlay: Overlay, target: str, target_fd: int, stack: contextlib.ExitStack) -> None:
+def _mount_by_page(overlay: Overlay, target: str, target_fd: int, stack: ExitStack) -> None:
     """Mount by mount(2). Directories are named by descriptor numbers, relative to /proc/self/fd: short, no escapes."""
     directories = _writable(overlay, stack)
     options = {"lowerdir": ":".join(str(lower.fd) for lower in overlay.lowers)}
@@ -261,7 +260,7 @@ def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
     return options
 
 
-@contextlib.contextmanager
+@contextmanager
 def _explained(overlay: Overlay | None, what: str, fs_fd: int | None = None) -> Iterator[None]:
     """Turn a refusal into a MountError, with the kernel's own message read from *fs_fd* if given.
 

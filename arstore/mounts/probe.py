@@ -8,9 +8,9 @@ the file system of the root. The file is rewritten when the boot or the file sys
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.staging import Ingest
@@ -32,7 +32,7 @@ def can_mount(directories: Directories, form: TreeFormat) -> bool:
     if (known := _answers(path, here).get(form.name)) is not None:
         return known
     answer = _try(directories, form)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         # Read again: another process may have tried another form in the meantime.
         _write_answer(path, {**_answers(path, here), **here, form.name: answer})
     return answer
@@ -40,7 +40,7 @@ def can_mount(directories: Directories, form: TreeFormat) -> bool:
 
 def known_answer(directories: Directories, form: str) -> bool | None:
     """Return what was found out in this boot about the form called *form*; None if it was not tried."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         here = {"boot": boot_id(), "device": os.stat(directories.trees).st_dev}
         return _answers(f"{directories.runroot}/forms.json", here).get(form)
     return None
@@ -48,7 +48,7 @@ def known_answer(directories: Directories, form: str) -> bool | None:
 
 def _answers(path: str, here: dict[str, object]) -> dict[str, bool]:
     """Return the remembered answers by form; none if the file is damaged, or belongs to another boot or device."""
-    with contextlib.suppress(OSError, ValueError, RecursionError), open(path, encoding="ascii") as file:
+    with suppress(OSError, ValueError, RecursionError), open(path, encoding="ascii") as file:
         found = json.load(file)
         if isinstance(found, dict) and here.items() <= found.items():
             return {name: value for name, value in found.items() if isinstance(value, bool)}

@@ -5,9 +5,9 @@ Needed when the disk of the store, or its records, are gone. `unrecorded` finds 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.linux.mounting import mount
@@ -62,7 +62,7 @@ def remove_stray(path: str, lazy: bool = False) -> bool:
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOENT}:
             return False
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.rmdir(path)
     return True
 

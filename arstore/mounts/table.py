@@ -14,11 +14,11 @@ Not here: mounts in a container's own mount namespace, which end with it.
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import errno
 import os
 import time
+from contextlib import contextmanager, suppress
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from arstore.errors import (
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _SHORTEST_PREFIX = 2
 
 
-class MountState(enum.Enum):
+class MountState(Enum):
     """State of a recorded mount."""
 
     MOUNTED = "mounted"
@@ -163,13 +163,13 @@ class MountTable:
         found: dict[str, tuple[MountRecord, bool]] = {}
         for place in (self.directory, self.targets):
             for mount_id in mountrecord.record_ids(place):
-                with contextlib.suppress(NotFoundError):
+                with suppress(NotFoundError):
                     record, busy = mountrecord.read(place, mount_id)
                     if not self._is_of_another_store(record):
                         found.setdefault(mount_id, (self._placed(record), busy))
                     elif place == self.directory:
                         # It came with a copy of that store. In a runroot shared with that store, it is still valid.
-                        with contextlib.suppress(OSError):
+                        with suppress(OSError):
                             mountrecord.withdraw(place, mount_id)
         return found.values()
 
@@ -210,7 +210,7 @@ class MountTable:
         gone = []
         for entry in self.list():
             if entry.state is MountState.STALE:
-                with contextlib.suppress(NotFoundError):
+                with suppress(NotFoundError):
                     self.umount(entry.record.id)
                     gone.append(entry.record.id)
         return tuple(gone)
@@ -258,7 +258,7 @@ class MountTable:
         if shown is not None and any(shown.source == entry.record.source for entry in self.list()):
             raise ConflictError(target, "an image is mounted there", f"`arstore umount {target}` ends that mount")
 
-    @contextlib.contextmanager
+    @contextmanager
     def _published(self, record: MountRecord) -> Iterator[Held]:
         """Publish *record* and hold its lock. Raises ConflictError, OSError."""
         name = f"{record.id}{mountrecord.SUFFIX}"
@@ -271,14 +271,14 @@ class MountTable:
 
     def _place(self) -> str:
         """Return the directory for new records: in the root, or below the runroot if the root is not writable."""
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
         if os.access(self.directory, os.W_OK):
             return self.directory
         os.makedirs(self.targets, mode=0o700, exist_ok=True)
         return self.targets
 
-    @contextlib.contextmanager
+    @contextmanager
     def _held(self, mount_id: str) -> Iterator[Held]:
         with mountrecord.held(self._place_of(mount_id), mount_id) as held:
             yield held._replace(record=self._placed(held.record))
@@ -321,7 +321,7 @@ class MountTable:
         self._forget(record)
 
     def _drop_record(self, record: MountRecord) -> None:
-        with contextlib.suppress(NotFoundError), self._held(record.id) as held:
+        with suppress(NotFoundError), self._held(record.id) as held:
             if held.record.source == record.source and held.record.boot == record.boot:
                 self._forget(held.record)
 
@@ -332,7 +332,7 @@ class MountTable:
     def _remove_target(self, record: MountRecord) -> None:
         if record.own_target and not record.detached:
             # Files that were put there while nothing was mounted must not be deleted.
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.rmdir(record.target)
                 reached("mount.target-removed")
 

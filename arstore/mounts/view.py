@@ -9,9 +9,9 @@ worse mistake.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.linux.isolation import namespace, user_namespace
@@ -101,7 +101,7 @@ class MountView:
         seen = {self.own}
         for identity, pid in _residents():
             if identity not in seen:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     table = read_mounts(pid)
                     seen.add(identity)
                     yield table
@@ -122,7 +122,7 @@ class MountView:
         for found, pid in _residents():
             if found == identity:
                 inhabited = True
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     if os.readlink(f"/proc/{pid}/root") == "/":
                         self._hidden.discard(identity)
                         return self._read_mounts(pid)
@@ -158,9 +158,9 @@ def _held_with(device: int) -> Iterator[int]:
     """Yield the file system types of open files, of visible processes, on the device with this number."""
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 for fd in os.listdir(f"/proc/{name}/fd"):
-                    with contextlib.suppress(OSError):
+                    with suppress(OSError):
                         path = f"/proc/{name}/fd/{fd}"
                         if os.stat(path).st_dev == device:
                             yield magic(path)
@@ -184,5 +184,5 @@ def _residents() -> Iterator[tuple[int, int]]:
     """Yield the mount namespace and the pid of every visible process."""
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 yield namespace.identity("mnt", int(name)), int(name)

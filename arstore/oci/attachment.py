@@ -12,7 +12,6 @@ scope: the content of an attachment, and whether to trust it.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, is_digest
@@ -20,6 +19,7 @@ from arstore.oci.descriptor import REF_NAME, Descriptor
 from arstore.oci.document import encode
 from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import OCI_CONFIG, is_config
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 """The empty content, and its type (image-spec manifest.md, "Guidance for an Empty Descriptor")."""
 EMPTY_DIGEST = Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
 
-_TAG = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64,128})(?:\.(sig|att|sbom))?")
+_TAG = pattern(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64,128})(?:\.(sig|att|sbom))?")
 _NO_TIME = "0001-01-01T00:00:00Z"
 
 
@@ -67,6 +67,8 @@ class Tag(NamedTuple):
 
 def parse_tag(text: str) -> Tag | None:
     """Read the tag *text*; None for any other tag. A name before the tag is ignored."""
+    if not text.rpartition(":")[2].startswith(("sha256-", "sha512-")):
+        return None
     match = _TAG.fullmatch(text.rpartition(":")[2])
     if match is None:
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import ImageConfigError
@@ -22,6 +22,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 _FIELDS = ("created", "author", "config", "rootfs", "history")
 _ROOTFS_FIELDS = ("type", "diff_ids")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from binascii import Error, a2b_base64
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import ManifestError
 from arstore.oci.document import Fields, shown
@@ -17,6 +17,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.digest import Digest
 

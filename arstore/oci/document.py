@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, LimitError, ManifestError
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from typing import Any, NoReturn
 
 _MAX_NUMBER = 300
 _SPARSEST = 20
@@ -29,8 +30,8 @@ _SPARSEST = 20
 _WINDOW = 1 << 19
 """Bytes that are searched for brackets at once: each string in them is briefly an object."""
 _MAX_SHOWN = 120
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_SURROGATE = pattern(r"\\u[dD][89a-fA-F]")
+_ESCAPE = pattern(rb"(?s)\\.")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -168,7 +169,7 @@ def _brackets(data: bytes) -> Iterator[bytes]:
             window = data[start : start + _WINDOW + 1]
         start += len(window)
         # Without escapes, a text alternates between structure and strings at each quote.
-        pieces = _ESCAPE.sub(b"", window).split(b'"')
+        pieces = (_ESCAPE.sub(b"", window) if b"\\" in window else window).split(b'"')
         yield b"".join(pieces[in_string::2]).translate(None, _NOT_BRACKETS)
         in_string ^= (len(pieces) - 1) % 2
 
@@ -211,7 +212,7 @@ def _int(what: str, text: str) -> int:
 
 
 def _check_surrogates(text: str, value: object, what: str) -> None:
-    if _SURROGATE.search(text) is None:
+    if "\\" not in text or _SURROGATE.search(text) is None:
         return
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")

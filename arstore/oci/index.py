@@ -6,7 +6,7 @@ An index lists manifests, further indexes and anything else. The caller follows 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import ManifestError
@@ -17,6 +17,7 @@ from arstore.oci.listing import Listing, read_common
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -7,13 +7,14 @@ refuses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import ManifestError
 from arstore.oci.document import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 _MOST = 20
 """Maximum number of members named in `left_out`; a document may have millions of odd ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import ManifestError
@@ -11,6 +11,7 @@ from arstore.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.oci.document import Fields
 

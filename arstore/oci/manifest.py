@@ -7,7 +7,7 @@ needs their content.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import ManifestError
@@ -18,6 +18,7 @@ from arstore.oci.listing import Listing, read_common
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -7,15 +7,17 @@ of a layer is not decided here: the media type is only a claim, and the content 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from arstore.errors import ManifestError
 from arstore.oci.document import Fields, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
 
-Kind = Literal["manifest", "index"]
+    Kind = Literal["manifest", "index"]
+
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

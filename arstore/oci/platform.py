@@ -7,20 +7,22 @@ same architecture is suitable too; one for a lesser architecture (386 on amd64) 
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import InvalidReferenceError
 from arstore.oci.document import Fields, shown
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 _FIELDS = ("os", "architecture", "variant", "os.version", "os.features")
-_COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_VARIANT = re.compile(r"v([0-9]{1,4})(?:\.([0-9]{1,4}))?")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+_LONGEST = 64
+_VARIANT = pattern(r"v([0-9]{1,4})(?:\.([0-9]{1,4}))?")
 
 _SYSTEMS: Mapping[str, str] = {"macos": "darwin"}
 _ARCHITECTURES: Mapping[str, tuple[str, str]] = {
@@ -95,7 +97,7 @@ class Platform(NamedTuple):
         variant = self.variant.lower() or implied
         if variant[:1].isdigit():
             variant = f"v{variant}"
-        level = _VARIANT.fullmatch(variant)
+        level = _VARIANT.fullmatch(variant) if variant else None
         if level is not None and level[2] == "0":
             variant = f"v{level[1]}"
         if architecture == "arm" and not variant:
@@ -115,7 +117,7 @@ def parse(text: str) -> Platform:
     Raises InvalidReferenceError.
     """
     parts = text.split("/")
-    if not 1 <= len(parts) <= 3 or any(_COMPONENT.fullmatch(part) is None for part in parts):
+    if not 1 <= len(parts) <= 3 or not all(map(_is_component, parts)):
         raise InvalidReferenceError(shown(text), "not a platform", "write OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT")
     if len(parts) > 1:
         return Platform(parts[0], parts[1], "".join(parts[2:])).normalised()
@@ -134,6 +136,10 @@ def recorded(text: str) -> Platform:
         return parse(text)
     except InvalidReferenceError:
         return Platform("unknown", "unknown")
+
+
+def _is_component(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST and text[0] in _LETTERS and not text.strip(f"{_LETTERS}.-")
 
 
 def host() -> Platform:

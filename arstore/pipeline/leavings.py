@@ -13,10 +13,10 @@ is read (`Seen`), and only unchanged files are deleted: entries that were change
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -96,7 +96,7 @@ class Seen:
     def remove(self, directory_fd: int) -> None:
         """Delete the entries below *directory_fd* that are unchanged. Raises OSError; follows no symlink."""
         for parts, identity in sorted(self._entries.items(), reverse=True):
-            gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+            gone = suppress(FileNotFoundError, NotADirectoryError)
             with gone, opened_directory(directory_fd, parts[:-1]) as parent:
                 _remove(parent, parts[-1], identity)
 
@@ -189,7 +189,7 @@ def too_deep(depth: int) -> str:
     return f"is more than {depth} directories deep"
 
 
-@contextlib.contextmanager
+@contextmanager
 def opened_directory(directory_fd: int, parts: tuple[bytes, ...]) -> Iterator[int]:
     """Open the directory *parts*, component by component, without following symlinks. Raises OSError."""
     # Not dup(2): btrfs lists the entries as of the open (or rewind), and later ones are missing.
@@ -204,7 +204,7 @@ def opened_directory(directory_fd: int, parts: tuple[bytes, ...]) -> Iterator[in
         os.close(fd)
 
 
-@contextlib.contextmanager
+@contextmanager
 def opened_leaving(directory_fd: int, leaving: Leaving, seen: Seen | None = None) -> Iterator[int]:
     """Open the file or directory *leaving* for reading, and put its current state into *seen*.
 

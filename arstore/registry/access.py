@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.registry.configuration.endpoints import Endpoint
+    from arstore.registry.configuration.places import Kept
 
 
 class RegistryOptions(NamedTuple):
     """Options for registries from the command line; None and "" leave the decision to the configuration.
 
     `tls_verify` False allows unverified certificates and plain http. `credential` None: none was given. `tell` is
-    called with messages for the user.
+    called with messages for the user. `kept` has parsed files.
     """
 
     tls_verify: bool | None = None
@@ -42,6 +43,7 @@ class RegistryOptions(NamedTuple):
     tell: Callable[[str], object] | None = None
     patience: Patience = DEFAULT
     places: Places | None = None
+    kept: Kept | None = None
 
 
 NO_OPTIONS = RegistryOptions()
@@ -52,7 +54,7 @@ class Access:
 
     def __init__(self, options: RegistryOptions = NO_OPTIONS) -> None:
         self._options = options
-        self.places = options.places or Places.here()
+        self.places = options.places or Places.here()._replace(kept=options.kept)
         self._conf: RegistriesConf | None = None
         self._warnings = Warnings(options.tell)
         self._clients: dict[Registry, RegistryClient] = {}

@@ -9,7 +9,7 @@ repeated once with a new token, and once with more scopes.
 
 from __future__ import annotations
 
-import threading
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
@@ -83,7 +83,7 @@ class RegistryClient:
         tls = Tls(self._secure.host, self._secure.port, not registry.insecure, registry.certificates)
         self.exchange = Exchange(tls, patience, environ)
         self._base: Url | None = None
-        self._reaching = threading.Lock()
+        self._reaching = Lock()
         self._authorizer: Authorizer | None = None
 
     @property

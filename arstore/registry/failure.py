@@ -6,11 +6,11 @@ Distribution-spec, "Error Codes". The body may be JSON of two shapes, HTML, or n
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RegistryAccessError, RegistryAnswerError, RegistryNotFoundError
 from arstore.oci.document import shown
+from arstore.pattern import pattern
 from arstore.registry.http.connection import NetworkFaultError
 from arstore.values import NamedTuple
 
@@ -22,7 +22,7 @@ _SHOWN = 1000
 _ABSENT = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"})
 _DENIED = frozenset({"UNAUTHORIZED", "DENIED"})
 _PART = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
-_DIGEST = re.compile(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})(?![0-9a-f])")
+_DIGEST = pattern(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})(?![0-9a-f])")
 
 
 class Refusal(NamedTuple):
@@ -106,7 +106,7 @@ def error_body(body: bytes) -> tuple[tuple[str, ...], str]:
 
 def _plain(text: str) -> str:
     """The text of a body that is not an error document; "" for markup, which does not help people."""
-    return "" if re.match(r"\s*<", text) else _line(text[:200])
+    return "" if text.lstrip().startswith("<") else _line(text[:200])
 
 
 def _line(text: str) -> str:

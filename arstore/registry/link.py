@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, RegistryAnswerError, RegistryUnreachableError
 from arstore.oci.document import Bounds, Fields, parse
+from arstore.pattern import pattern
 from arstore.registry.failure import error_of
 from arstore.registry.http.connection import NetworkFaultError
 from arstore.registry.http.patience import Budget
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PAGES = 1000
 """Pages of one list that are read at most."""
 _LONGEST = 16 << 10
-_LINK = re.compile(r"[\s,]*<([^<>]*)>((?:[\s]*;[\s]*[^\s;,=]+(?:[\s]*=[\s]*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
-_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*))", re.IGNORECASE)
+_LINK = pattern(r"[\s,]*<([^<>]*)>((?:[\s]*;[\s]*[^\s;,=]+(?:[\s]*=[\s]*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
+_REL = pattern(r"(?i);\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*))")
 _PAGE = Bounds(document=16 << 20)
 
 

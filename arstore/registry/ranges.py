@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
-_CONTENT_RANGE = re.compile(r"bytes[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)", re.IGNORECASE)
-_UPLOADED = re.compile(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,18})")
+_CONTENT_RANGE = pattern(r"(?i)bytes[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)")
+_UPLOADED = pattern(r"(?:bytes[ =])?[ \t]*0-([0-9]{1,18})")
 
 
 class ContentRange(NamedTuple):

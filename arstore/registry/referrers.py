@@ -7,9 +7,7 @@ Distribution-spec, "Listing Referrers" and "Referrers Tag Schema". The entries o
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from arstore.digest import Digest
 from arstore.errors import ArstoreError, LimitError, RegistryAnswerError, RegistryNotFoundError
@@ -17,6 +15,7 @@ from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import BOUNDS, Fields, encode, parse
 from arstore.oci.index import Index
 from arstore.oci.media_type import OCI_INDEX
+from arstore.pattern import pattern
 from arstore.registry.link import pages
 from arstore.registry.manifests import LacksPartsError, content_type, delete_tag, get_manifest, put_manifest
 from arstore.values import NamedTuple
@@ -35,7 +34,7 @@ MOST = 50_000
 """Entries of a list at most."""
 _TRIES = 5
 _NO_API = frozenset({400, 404, 405, 406, 415})
-_ODD = re.compile("[^A-Za-z0-9._-]")
+_ODD = pattern("[^A-Za-z0-9._-]")
 
 
 class Referrer(NamedTuple):
@@ -79,6 +78,8 @@ def list_referrers(repository: Repository, digest: Digest, artifact_type: str = 
 
 
 def _by_api(repository: Repository, digest: Digest, artifact_type: str) -> list[Referrer]:
+    from urllib.parse import quote
+
     def first(answer: Answer) -> None:
         if answer.status in _NO_API or (answer.status == 200 and content_type(answer) != OCI_INDEX):
             raise _NoApiError

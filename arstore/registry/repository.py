@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from arstore.registry.client import Ask, RegistryClient
+from arstore.registry.http.url import quoted
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Repository(NamedTuple):
 
     def at(self, kind: str, name: str = "") -> str:
         """The path of `manifests/NAME`, `blobs/DIGEST` and so on, for `Ask`."""
-        return f"{self.path}/{kind}/{quote(name, safe=':')}" if name else f"{self.path}/{kind}"
+        return f"{self.path}/{kind}/{quoted(name)}" if name else f"{self.path}/{kind}"
 
     def ask(self, method: str, kind: str, name: str = "", actions: str = PULL) -> Ask:
         """A request for that path."""

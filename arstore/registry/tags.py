@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from arstore.errors import LimitError
 from arstore.oci.reference import is_tag
@@ -34,6 +33,9 @@ def list_tags(repository: Repository, page: int = 1000) -> list[str]:
 
 def _list(repository: Repository, found: dict[str, None], page: int) -> bool:
     """Add the tags after the last one *found*; return whether there may be more, although no link says so."""
+
+    from urllib.parse import quote
+
     ask = repository.ask("GET", "tags/list", actions=PULL)
     after = f"&last={quote(next(reversed(found)), safe='')}" if found else ""
     ask = ask._replace(path=f"{ask.path}?n={page}{after}")

@@ -8,7 +8,6 @@ and a registry is asked for its position only after an error; the closing reques
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote
 
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
 from arstore.registry.blobs import head_blob
@@ -59,6 +58,9 @@ def mount(repository: Repository, digest: Digest, source: str) -> bool:
 
     Raises RegistryUnreachableError, RegistryAnswerError.
     """
+
+    from urllib.parse import quote
+
     path = f"{repository.at('blobs/uploads/')}?mount={quote(digest, safe=':')}&from={quote(source, safe='/')}"
     scopes = (*repository.scope(PUSH), f"repository:{source}:{PULL}")
     ask = repository.ask("POST", "blobs/uploads/", actions=PUSH)._replace(path=path, scopes=scopes, body=b"")

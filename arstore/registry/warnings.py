@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from arstore.oci.document import shown
+from arstore.pattern import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _LONGEST = 4096
 _MOST = 20
-_WARNING = re.compile(r'299[ \t]+-[ \t]+"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_WARNING = pattern(r'(?s)299[ \t]+-[ \t]+"((?:[^"\\]|\\.)*)"')
 
 
 class Warnings:
@@ -27,6 +27,8 @@ class Warnings:
         for line in lines:
             if self._tell is None or len(line) > _LONGEST or len(self._seen) >= _MOST:
                 return
+            import re
+
             for match in _WARNING.finditer(line):
                 text = shown(re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL), 1000)
                 if text and text not in self._seen:

@@ -10,11 +10,11 @@ for all files. Not here: which names are hard links to one inode.
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
@@ -38,7 +38,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 
-class DiffKind(enum.Enum):
+class DiffKind(Enum):
     """Kind of change of a path; the values are the letters that `docker diff` prints."""
 
     ADDED = "A"

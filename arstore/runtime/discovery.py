@@ -8,10 +8,10 @@ not saved, because they may be temporary.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import settle_parent
@@ -178,7 +178,7 @@ def _bind_host(target: str) -> None:
     mount("none", target, flags=MS_PRIVATE | MS_REC)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _scratch(runroot: str) -> Iterator[str]:
     import shutil
 
@@ -193,7 +193,7 @@ def _scratch(runroot: str) -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Redirect descriptors 1 and 2 to /dev/null: `true` prints nothing, but a dynamic linker may."""
     saved = [os.dup(1), os.dup(2)]
@@ -239,7 +239,7 @@ def _entry_name(path: str, cgroups: bool) -> str:
 def _remember(runroot: str, found: OciRuntime) -> None:
     """Save the result with those of other programs in this boot, if the runroot is writable."""
     path = os.path.join(runroot, CACHE_NAME)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         program = _Program.at(found.path)
         entry = {"size": program.size, "mtime_ns": program.mtime_ns, "seccomp": found.seccomp, "note": found.note}
         programs = {**_programs(path), _entry_name(found.path, found.cgroups): entry}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import (
@@ -144,6 +143,9 @@ class OciRuntime(NamedTuple):
 
     def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
         """See Runtime."""
+
+        import re
+
         message = last_message(log) or _printed(stderr)
         if re.search(_NO_SPACE, message):
             return NoSpaceError(what, f"{self.name}: {message}", "free some space, or `arstore gc`")
@@ -186,6 +188,8 @@ def last_message(log: bytes) -> str:
 
 
 def _printed(stderr: bytes) -> str:
+    import re
+
     text = stderr.decode("utf-8", "replace").strip()
     found = re.findall(_LOGFMT, text)
     return one_line(found[-1] if found else text)
@@ -193,6 +197,9 @@ def _printed(stderr: bytes) -> str:
 
 def _reason(message: str) -> str:
     """Return the text after the command's quoted name, which the error already has; else the whole message."""
+
+    import re
+
     found = re.match(_QUOTED, message)
     return found[1] if found else message
 

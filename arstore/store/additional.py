@@ -86,7 +86,7 @@ class AdditionalStore:
     def inventory(self) -> Inventory:
         """Return a view of the content that is there and trusted."""
         # Mounts over another store's trees are outside this process's knowledge.
-        return Inventory(self.directories, self.graph, self._forms(), mounted=frozenset())
+        return Inventory(self.directories, self.graph, self._forms, mounted=frozenset())
 
     def lent(self, digest: str) -> LentRecord | None:
         """Return the record for a layer's blob that this store has, or None. Raises the errors of Graph."""

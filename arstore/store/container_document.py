@@ -14,7 +14,7 @@ import json
 import os
 from binascii import crc32
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.linux.files.filelock import is_locked, lock_byte
@@ -23,6 +23,7 @@ from arstore.linux.files.writing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 RUN_NAME = "run.json"
 VERSION = 1

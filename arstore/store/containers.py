@@ -17,7 +17,6 @@ that looks finds the owner dead (`dead`) and removes the container.
 from __future__ import annotations
 
 import os
-import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -40,6 +39,7 @@ from arstore.linux.files.writing import replace_file
 from arstore.linux.files.xattr import read_xattrs, set_xattr
 from arstore.linux.isolation.user_namespace import is_initial
 from arstore.mounts.upper_in_use import require_unused
+from arstore.pattern import pattern
 from arstore.trace import reached
 from arstore.trees.inode_entry import OVERLAY, USER_OVERLAY
 from arstore.values import NamedTuple
@@ -61,7 +61,7 @@ MIN_PREFIX = 2
 _NAMED = 4
 """Maximum number of containers that an error lists."""
 
-_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+_ID = pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 
 
 class Container(NamedTuple):

@@ -99,7 +99,7 @@ class Elsewhere:
 
     def inventory(self, again: frozenset[str], own_trees: bool) -> BorrowingInventory:
         """Return a view of the store and its additional stores; the arguments are those of `Store.inventory`."""
-        return BorrowingInventory(self._directories, self._graph, self._forms(), again, self.lenders(own_trees))
+        return BorrowingInventory(self._directories, self._graph, self._forms, again, self.lenders(own_trees))
 
     def lenders(self, own_trees: bool = False) -> Lenders:
         """Return the blobs and trees that may be borrowed; with *own_trees*, blobs only."""

@@ -142,7 +142,7 @@ class BorrowingInventory(Inventory):
         self,
         directories: Directories,
         graph: Graph,
-        forms: dict[str, TreeFormat],
+        forms: Callable[[], dict[str, TreeFormat]],
         again: frozenset[str],
         lenders: Lenders,
     ) -> None:

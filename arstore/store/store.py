@@ -210,7 +210,7 @@ class Store:
 
         if self.elsewhere is not None:
             return self.elsewhere.inventory(again, own_trees)
-        return Inventory(self.directories, self.graph, self.forms, again)
+        return Inventory(self.directories, self.graph, lambda: self.forms, again)
 
     # --- images and names -------------------------------------------------------------------------------------------
 
@@ -431,6 +431,13 @@ class Store:
 
     # --- taking in --------------------------------------------------------------------------------------------------
 
+    @property
+    def makes_trees(self) -> bool:
+        """Whether this process may make trees."""
+        from arstore.linux.isolation.capability import may_make_any_file
+
+        return may_make_any_file()
+
     def tree_forms(self, name: str = "") -> tuple[TreeFormat, ...]:
         """Return the formats for new trees, best first; each layer uses the first that can represent it.
 
@@ -439,9 +446,7 @@ class Store:
         this process may not make trees: they are a cache, and the first mount makes them. Raises UsageError for an
         unknown format.
         """
-        from arstore.linux.isolation.capability import may_make_any_file
-
-        if not may_make_any_file():
+        if not self.makes_trees:
             return ()
         from arstore.trees.forms import AUTO, FORMS, extracted, is_usable, properties
 

@@ -7,18 +7,18 @@ standard library from Python 3.14 on, from backports.zstd below. Not here: strea
 
 from __future__ import annotations
 
-import contextlib
-import enum
-import importlib
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import CompressionError, LimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+    from typing import Any
 
 WINDOW_LOG = 27
 """log2 of the largest window that a frame may ask for."""
@@ -30,7 +30,7 @@ _INFLATERS = ("isal.isal_zlib", "zlib_ng.zlib_ng", "zlib")
 """Modules that inflate, the fastest first; the last one is always installed."""
 
 
-class Compression(enum.Enum):
+class Compression(Enum):
     """Compressions that can be read; the values are the names for people."""
 
     NONE = "none"
@@ -191,7 +191,7 @@ class Codec:
 
 def load(head: bytes) -> None:
     """Import the decompressor of a stream that begins with *head*, before a confinement that forbids imports."""
-    with contextlib.suppress(CompressionError):
+    with suppress(CompressionError):
         compression = detect(head)
         if compression is not Compression.NONE:
             codec(compression)
@@ -217,8 +217,11 @@ def _gzip() -> Codec:
 
 def _inflater() -> ModuleType:
     """Return the fastest installed module with zlib's interface."""
+
+    import importlib
+
     for name in _INFLATERS:
-        with contextlib.suppress(ImportError):
+        with suppress(ImportError):
             return importlib.import_module(name)
     raise AssertionError("unreachable")
 

@@ -7,12 +7,12 @@ negative.
 
 from __future__ import annotations
 
-import enum
+from enum import Enum
 
 from arstore.values import Slotted
 
 
-class Kind(enum.Enum):
+class Kind(Enum):
     """Type of a file; the values are the letters of `find -type`, and `h` for a hard link."""
 
     FILE = "f"

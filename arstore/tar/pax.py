@@ -12,11 +12,11 @@ under their keyword: a file cannot have them, so they are counted as left out.
 from __future__ import annotations
 
 import binascii
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, TarError
+from arstore.pattern import pattern
 from arstore.tar.names import excerpt
 from arstore.tar.steps import DECODED, LIST, NUMBER, RECORD
 
@@ -30,17 +30,17 @@ LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
 SPARSE = b"GNU.sparse."
 NO_OWNER = frozenset({-1, (1 << 32) - 1})
 """The numbers for which chown leaves the owner as it is."""
-_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_QUOTED = pattern(rb"%([0-9A-Fa-f]{2})")
 _BLANKS = b" \t\r\n"
 _AS_COMMAS = bytes.maketrans(_BLANKS, b"," * len(_BLANKS))
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
+_BASE64 = pattern(rb"[A-Za-z0-9+/]*")
 _TEXT_ACLS = {
     b"SCHILY.acl.access": b"system.posix_acl_access",
     b"SCHILY.acl.default": b"system.posix_acl_default",
     b"SCHILY.acl.ace": b"",
 }
 """Keywords of access control lists as text, with the xattr that may have the same information."""
-_MODE_ALONE = re.compile(rb"(?:u|user|g|group|o|other)::?[rwx-]*")
+_MODE_ALONE = pattern(rb"(?:u|user|g|group|o|other)::?[rwx-]*")
 _DIGITS_MAX = 20
 _LONGEST_QUOTED = 3 * 255
 _LONGEST_LIST = 1 << 16

@@ -10,7 +10,7 @@ directory. So these files can be linked to, and their names are not shown (`PSEU
 
 from __future__ import annotations
 
-import enum
+from enum import Enum
 
 from arstore.errors import UnsafePathError
 from arstore.tar.entry import Entry, Kind, shown
@@ -25,7 +25,7 @@ _RESERVED_PREFIX = b".wh..wh."
 _NAMELESS = (b"/.wh./", b"/.wh../", b"/.wh.../")
 
 
-class Mark(enum.Enum):
+class Mark(Enum):
     """Meaning of a member's path."""
 
     NONE = "none"

@@ -6,53 +6,26 @@ once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from arstore.disk.staging import Ingest
-from arstore.errors import UsageError
-from arstore.oci.reference import parse_name
-from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.admission import gate_for
-from arstore.transport.detect import open_source
-from arstore.transport.embedded import EmbeddedBlobs
-from arstore.transport.location import path_in
-from arstore.transport.selection.selector import Selector, Wanted
-from arstore.trust.rules import Rules
+from arstore.transport.location import REGISTRY, parse_location, path_in
+from arstore.transport.selection.options import ImportOptions as ImportOptions
+from arstore.transport.selection.options import Wanted as Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from arstore.registry.access import RegistryOptions
+    from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.admission.gate import Gate
-    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.selection.taking import Selection
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
-
-
-@dataclass(slots=True, frozen=True)
-class ImportOptions:
-    """Options of an import: a *name* for the only image, which platforms, which tree form ("": the store's choice).
-
-    *single* refuses a source that brings more than one image. *limits* apply to its layers, its documents and the
-    archive. *registries* says how to reach registries, *keys* decrypt layers. *rules* name the signature policy, by
-    default the user's or the host's. *place* is the path that the policy's scopes are compared with, "" for none.
-    """
-
-    name: str = ""
-    wanted: Wanted = field(default_factory=Wanted)
-    tree: str = ""
-    single: bool = False
-    limits: Limits = DEFAULT_LIMITS
-    registries: RegistryOptions | None = None
-    keys: DecryptionKeys | None = None
-    rules: Rules | None = None
-    place: str = ""
+    from arstore.trust.rules import Rules
 
 
 DEFAULTS = ImportOptions()
@@ -70,10 +43,34 @@ def import_reference(
     Raises the errors of the source, of `Selector` and of `Store.take`; the store is unchanged then.
     """
 
+    location = parse_location(reference)
+    if location.transport == REGISTRY:
+        return _import_from_registry(store, location.path, options, progress, skipped)
+
     def opened(spool: Spool) -> ImageSource:
+        from arstore.transport.detect import open_source
+
         return open_source(reference, spool, limits=options.limits, registries=options.registries)
 
     return import_opened(store, opened, replace(options, place=path_in(reference)), progress, skipped)
+
+
+def _import_from_registry(
+    store: Store, name: str, options: ImportOptions, progress: Progress | None, skipped: SkippedTop | None
+) -> list[TakenImage]:
+    from arstore.transport.media.bounds import bounds_of
+    from arstore.transport.registry import open_registry
+    from arstore.transport.selection.known import known_image
+
+    source = open_registry(name, options.registries, bounds_of(options.limits))
+    try:
+        known = known_image(store, source, options, progress)
+        if known is not None:
+            return [known]
+        # The manifest that was fetched is used again.
+        return import_opened(store, lambda _: source, options, progress, skipped)
+    finally:
+        source.close()
 
 
 def import_opened(
@@ -84,6 +81,10 @@ def import_opened(
     skipped: SkippedTop | None = None,
 ) -> list[TakenImage]:
     """Like `import_reference`, for a source that *opened* returns; it is given the place where streams are spooled."""
+    # Imported here: an image that the store has already needs none of these.
+    from arstore.disk.staging import Ingest
+    from arstore.trust.rules import Rules
+
     rules = options.rules or Rules()
     store.clearance.make()
     with Ingest(store.directories) as spool:
@@ -100,6 +101,11 @@ def _taken(
     rules: Rules,
     spool: Ingest,
 ) -> list[TakenImage]:
+    from arstore.errors import UsageError
+    from arstore.oci.reference import parse_name
+    from arstore.transport.admission import gate_for
+    from arstore.transport.selection.selector import Selector
+
     with opened(spool) as source:
         gate = gate_for(rules, source, options.place, store.graph.release)
         selection = Selector(source, options.wanted, options.limits, skipped, gate).select()
@@ -132,6 +138,8 @@ def _blobs(
 ) -> AbstractContextManager[BlobSource]:
     """The blobs of the selected images, with encrypted layers decrypted. Raises DecryptionError."""
     if not selection.encrypted:
+        from arstore.transport.embedded import EmbeddedBlobs
+
         return EmbeddedBlobs(source, selection.embedded, spool)
     from arstore.transport.decryption.blobs import plain_blobs, require_plain
 

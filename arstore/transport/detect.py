@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from io import FileIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.oci.document import BOUNDS, Bounds
@@ -28,6 +28,8 @@ from arstore.transport.names import EVERYTHING, Choice
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from arstore.digest import Reader
     from arstore.registry.access import RegistryOptions
     from arstore.tar.codec import Compression

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from arstore.linux.files.writing import write_all
 from arstore.store.ingest.incoming import Window, prepare_fetching, rest_opener
@@ -13,6 +13,7 @@ from arstore.transport.media.blob import Extent, OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Self
 
     from arstore.digest import Digest
     from arstore.store.ingest.incoming import BlobSource

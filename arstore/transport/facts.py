@@ -7,7 +7,7 @@ published with the images, and so are the few facts that an import needs. Not in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, LimitError, ManifestError
 from arstore.oci.chain import chain_ids
@@ -22,6 +22,8 @@ from arstore.transport.work import Work
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from arstore.digest import Digest
     from arstore.oci.document import Bounds
     from arstore.oci.platform import Platform

@@ -7,10 +7,10 @@ choice of an image. Not in scope: opening the source (`detect`), and names in th
 from __future__ import annotations
 
 import os
-import re
 
 from arstore.errors import InvalidReferenceError, UsageError
 from arstore.oci.reference import parse_transport
+from arstore.pattern import pattern
 from arstore.tar.entry import shown
 from arstore.transport.names import EVERYTHING, Choice
 from arstore.values import NamedTuple
@@ -24,6 +24,7 @@ READABLE = ("oci", "oci-archive", "docker-archive", "dir", REGISTRY)
 STREAM = "-"
 """The argument that means standard input."""
 
+_TRANSPORT = pattern("([a-z][a-z0-9+-]*):")
 _KNOWN = ("oci:PATH[:NAME]", "oci-archive:PATH[:NAME]", "docker-archive:PATH[:NAME]", "dir:PATH", "docker://NAME")
 
 
@@ -92,7 +93,7 @@ def split_path(rest: str) -> tuple[str, str]:
     """Split *rest* into the path and what follows it: after the longest prefix that exists, else at the first colon."""
     if rest[0] == STREAM and (len(rest) == 1 or rest[1] in ":@"):
         return STREAM, rest[1:]
-    places = [match.start() for match in re.finditer("[:@]", rest) if match.start()]
+    places = [place for place, letter in enumerate(rest) if letter in ":@" and place]
     for place in (len(rest), *reversed(places)):
         if os.path.lexists(rest[:place]):
             return rest[:place], rest[place:]
@@ -102,7 +103,7 @@ def split_path(rest: str) -> tuple[str, str]:
 
 def _refuse_unknown(text: str) -> None:
     """Refuse a word with a colon that is not a file: the user meant a transport. Raises InvalidReferenceError."""
-    match = re.match("([a-z][a-z0-9+-]*):", text)
+    match = _TRANSPORT.match(text)
     if match is not None and not os.path.lexists(text):
         hint = f"known transports: {', '.join(_KNOWN)}"
         raise InvalidReferenceError(_printable(text), f"unknown transport {match[1]}", hint)

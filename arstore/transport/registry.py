@@ -15,25 +15,19 @@ from arstore.errors import (
     MissingBlobError,
     RegistryNotFoundError,
 )
-from arstore.oci.attachment import SUFFIXES, tag_of
-from arstore.oci.descriptor import Descriptor
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.document import BOUNDS, Bounds
-from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import OCI_MANIFEST, is_index
 from arstore.registry.access import NO_OPTIONS, Access, RegistryOptions
-from arstore.registry.blobs import RemoteBlob, head_blob
-from arstore.registry.manifests import get_manifest
-from arstore.registry.referrers import entries_of
-from arstore.transport.source import Attached, SourceImage
+from arstore.registry.manifests import GotManifest, get_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from arstore.registry.manifests import GotManifest
+    from arstore.oci.descriptor import Descriptor
     from arstore.registry.repository import Repository
     from arstore.store.ingest.incoming import Window
-    from arstore.transport.source import BlobReader
+    from arstore.transport.source import Attached, BlobReader, SourceImage
 
 
 class RegistrySource:
@@ -52,15 +46,21 @@ class RegistrySource:
         self._repository: Repository | None = None
         self._sizes: dict[Digest, int] = {}
         self._tagged: dict[Digest, GotManifest] = {}
-        self._described: dict[Digest, Descriptor] = {}
+        self._described: dict[Digest, GotManifest] = {}
+        self._unread: list[GotManifest] = []
         self._made: dict[Digest, bytes] = {}
 
     def images(self) -> Sequence[SourceImage]:
         """The only image, or index. Raises RegistryError, ManifestError, LimitError."""
+        from arstore.transport.source import SourceImage
+
         got = self._manifest()
-        descriptor = Descriptor(got.media_type, got.digest, len(got.raw))
-        names = (f"{self.reference.repository}:{self.reference.tag}",) if self.reference.tag else ()
-        return (SourceImage(descriptor, names),)
+        return (SourceImage(_descriptor(got), (self.name,) if self.name else ()),)
+
+    @property
+    def name(self) -> str:
+        """The image's canonical name; "" if it is referred to by a digest alone."""
+        return f"{self.reference.repository}:{self.reference.tag}" if self.reference.tag else ""
 
     def place(self, _digest: Digest, /) -> Window | None:
         """Always None: no blob is in a local file."""
@@ -68,6 +68,8 @@ class RegistrySource:
 
     def require_blob(self, digest: Digest) -> None:
         """Ask whether the blob is there. Raises MissingBlobError, RegistryError."""
+        from arstore.registry.blobs import head_blob
+
         if head_blob(self._found(), digest) is None:
             raise self._missing("blob", digest)
 
@@ -88,11 +90,15 @@ class RegistrySource:
         """See ImageSource. Raises MissingBlobError, RegistryError."""
         if digest in self._made:
             return BytesIO(self._made[digest])
-        return RemoteBlob(self._found(), digest, self._sizes.get(digest))
+        from arstore.registry.blobs import RemoteBlob
+
+        return RemoteBlob(self._found(), digest, self._size(digest))
 
     def open_rest(self, digest: Digest, offset: int, /) -> BlobReader:
         """The blob from the byte *offset* on. Raises MissingBlobError, RegistryError."""
-        return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
+        from arstore.registry.blobs import RemoteBlob
+
+        return RemoteBlob(self._found(), digest, self._size(digest), offset)
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
         """List the referrers of *subject*, the attachments under cosign's tags, and the signatures in the lookaside.
@@ -100,6 +106,10 @@ class RegistrySource:
         Takes one request for each list and each tag; the manifest of a tag is fetched once and kept. Raises
         MissingBlobError, RegistryError, ManifestError, LimitError, and the errors of `Access.signatures`.
         """
+        from arstore.oci.attachment import SUFFIXES, tag_of
+        from arstore.registry.referrers import entries_of
+        from arstore.transport.source import Attached
+
         found = {entry.digest: Attached(entry) for entry in entries_of(self._found(), subject)}
         for suffix in SUFFIXES:
             try:
@@ -108,22 +118,23 @@ class RegistrySource:
                 continue
             self._tagged[got.digest] = got
             self._learn(got)
-            entry = Descriptor(got.media_type, got.digest, len(got.raw))
+            entry = _descriptor(got)
             found[got.digest] = Attached(entry, suffix)
         return (*found.values(), *self._beside(subject))
 
     def _beside(self, subject: Digest) -> Iterator[Attached]:
         """Signatures in the lookaside, as manifests made here."""
-        described = self._described.get(subject)
-        files = self._access.signatures(self.reference, subject) if described is not None else ()
-        if described is None or not files:
+        got = self._described.get(subject)
+        files = self._access.signatures(self.reference, subject) if got is not None else ()
+        if got is None or not files:
             return
         from arstore.oci.simple_signing import wrapped
+        from arstore.transport.source import Attached
 
-        for one in wrapped(files, described, self.what, self._bounds):
+        for one in wrapped(files, _descriptor(got), self.what, self._bounds):
             digest = Digest.of(one.manifest)
             self._made |= {**one.blobs, digest: one.manifest}
-            yield Attached(Descriptor(OCI_MANIFEST, digest, len(one.manifest)), one.suffix)
+            yield Attached(_descriptor(GotManifest(digest, OCI_MANIFEST, one.manifest)), one.suffix)
 
     def prepare_fetching(self) -> None:
         """See `ingest.incoming.prepare_fetching`."""
@@ -163,19 +174,33 @@ class RegistrySource:
         return self._repository
 
     def _learn(self, got: GotManifest) -> None:
-        """Remember the sizes that a manifest gives for its blobs, so that a wrong size is found before reading."""
-        self._described[got.digest] = Descriptor(got.media_type, got.digest, len(got.raw))
-        if is_index(got.media_type):
-            return
-        try:
-            manifest = Manifest.parse(got.raw, f"manifest {got.digest}", got.media_type or None, self._bounds)
-        except ArstoreError:
-            return  # `selection` reports what is wrong with it
-        for entry in (manifest.config, *manifest.layers):
-            self._sizes[entry.digest] = entry.size
+        """Remember a manifest, also for the sizes that it gives for its blobs (`_size`)."""
+        self._described[got.digest] = got
+        if not is_index(got.media_type):
+            self._unread.append(got)
+
+    def _size(self, digest: Digest) -> int | None:
+        """The size that a manifest gives for a blob, so that a wrong one is found before reading; None if unknown."""
+        if self._unread:
+            from arstore.oci.manifest import Manifest
+        while self._unread:
+            got = self._unread.pop()
+            try:
+                manifest = Manifest.parse(got.raw, f"manifest {got.digest}", got.media_type or None, self._bounds)
+            except ArstoreError:
+                continue  # `selection` reports what is wrong with it
+            for entry in (manifest.config, *manifest.layers):
+                self._sizes[entry.digest] = entry.size
+        return self._sizes.get(digest)
 
     def _missing(self, kind: str, digest: Digest) -> MissingBlobError:
         return MissingBlobError(self.what, f"does not hold the {kind} {digest}")
+
+
+def _descriptor(got: GotManifest) -> Descriptor:
+    from arstore.oci.descriptor import Descriptor
+
+    return Descriptor(got.media_type, got.digest, len(got.raw))
 
 
 def first_that_has(

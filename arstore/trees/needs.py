@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
-
-from blake3 import blake3
+from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
 from arstore.trees.attributes import Dropped
 from arstore.trees.format import Needs
+from arstore.trees.forms import NEEDS
+from arstore.trees.forms import NO_NEEDS as NO_NEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
-NAME = "needs.json"
-NO_NEEDS = f"{NAME}:-"
-"""The sum of a tree without such a file."""
+NAME = NEEDS
 _HINT = "remove the tree's directory: it is built again when it is used"
 
 
@@ -34,6 +33,8 @@ def write_needs(tree_fd: int, needs: Needs) -> str:
     if needs == Needs():
         return NO_NEEDS
     fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=tree_fd)
+    from blake3 import blake3
+
     found = blake3()
     with open(fd, "wb") as file:
         # Binary mode: the codec of text mode would be imported now, which a confined worker cannot do.

@@ -10,8 +10,8 @@ Not here: the disk, metadata, and what lower layers have.
 
 from __future__ import annotations
 
-import enum
-from typing import TYPE_CHECKING, TypeAlias
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, UnsafePathError
 from arstore.tar.entry import Entry, Kind, shown
@@ -21,6 +21,7 @@ from arstore.trees.memory_quota import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
+    from typing import TypeAlias
 
 MAX_SYMLINKS = 40
 """Symlinks followed in one path: the kernel's MAXSYMLINKS."""
@@ -32,7 +33,7 @@ MAX_NAME = 255
 _NONE: frozenset[bytes] = frozenset()
 
 
-class Missing(enum.Enum):
+class Missing(Enum):
     """Placeholder for a member that the tree does not have yet."""
 
     LINK = "link"

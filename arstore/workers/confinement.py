@@ -24,10 +24,10 @@ Not here: limits on memory and time, and what the parent does with a worker's an
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.xattr import has_calls_by_descriptor
@@ -111,7 +111,7 @@ class Confinement(NamedTuple):
         if not (self.change_root or self.sockets):
             return
         for fd in map(int, os.listdir("/proc/self/fd")):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 mode = os.fstat(fd).st_mode
                 if stat.S_ISDIR(mode) or (self.sockets and stat.S_ISREG(mode) and fd > 2):
                     os.close(fd)
@@ -145,7 +145,7 @@ class Confinement(NamedTuple):
                 landlock.allow_path(ruleset, ".", access)
             for path in () if self.change_root else self.readable:
                 # A missing path, such as the library of a program that bundles its own, needs no permission.
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                with suppress(FileNotFoundError, NotADirectoryError):
                     access = _READ if os.path.isdir(path) else landlock.READ_FILE
                     landlock.allow_path(ruleset, path, access)
             landlock.restrict_self(ruleset)

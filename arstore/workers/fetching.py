@@ -19,11 +19,12 @@ import fcntl
 import os
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK
 from arstore.errors import ArstoreError, HostError, naming, reportable
 from arstore.linux.files.writing import write_all
+from arstore.values import NamedTuple
 from arstore.workers.wire import packed, unpacked
 
 if TYPE_CHECKING:

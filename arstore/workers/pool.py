@@ -10,16 +10,16 @@ A job may have a second child that feeds it (`Fed`) with data that it may not fe
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import signal
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from arstore.errors import ArstoreError, HostError, reportable
 from arstore.linux.files.writing import write_all
@@ -29,6 +29,7 @@ from arstore.workers.wire import LONGEST, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ def run_jobs(jobs: Sequence[Callable[[Report], T] | Fed[T]], limit: int | None =
     limit = limit or len(os.sched_getaffinity(0))
     waiting = list(enumerate(jobs))
     waiting.reverse()
-    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
         running: dict[int, _Child] = {}
         stack.callback(_end, running)
         while waiting or running:
@@ -106,7 +107,7 @@ def run_jobs(jobs: Sequence[Callable[[Report], T] | Fed[T]], limit: int | None =
                         _reap(child)
 
 
-@contextlib.contextmanager
+@contextmanager
 def beside(job: Callable[[], T]) -> Iterator[Callable[[], T]]:
     """Run *job* in a process during the context; yield a function that waits for the outcome and returns it.
 
@@ -114,13 +115,13 @@ def beside(job: Callable[[], T]) -> Iterator[Callable[[], T]]:
     is called, the job is killed.
     """
     running: dict[int, _Child] = {}
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         stack.callback(_end, running)
         _start(running, job)
         yield lambda: _awaited(running)[0]
 
 
-@contextlib.contextmanager
+@contextmanager
 def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[T]]]:
     """Do work(0) to work(*parts* - 1), each once, in parallel with the context, in one process per processor but one.
 
@@ -129,7 +130,7 @@ def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[
     `beside`, and a context that ends early kills the processes. *parts* is at most 256.
     """
     running: dict[int, _Child] = {}
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         taking, giving = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, taking)
         stack.callback(_end, running)
@@ -195,7 +196,7 @@ def _feed(feed: Callable[[int], None], writing: int, reading: int, _report: Repo
     os.close(reading)
     # When the reader ends, write(2) fails; the signal must not end this process.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    with contextlib.suppress(BrokenPipeError):
+    with suppress(BrokenPipeError):
         feed(writing)
 
 
@@ -213,7 +214,7 @@ def _awaited(running: dict[int, _Child]) -> list[Any]:
     return found
 
 
-@contextlib.contextmanager
+@contextmanager
 def _undisturbed() -> Iterator[None]:
     """Delay an interrupt to the end of the context: between a fork and our note of it, it would leave a process behind.
 
@@ -359,7 +360,7 @@ def _end(running: dict[int, _Child]) -> None:
     """Stop all children: the caller has stopped waiting, or a job failed."""
     with _undisturbed():
         for child in running.values():
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
             os.close(child.pipe)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64, b2a_base64
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.digest import Digest
@@ -22,14 +22,9 @@ from arstore.values import Slotted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
 
-T = TypeVar("T", bound=type)
-
-
-@runtime_checkable
-class _Spoken(Protocol):
-    def as_answer(self) -> Iterable[object]:
-        """Return the fields of the value."""
+    T = TypeVar("T", bound=type)
 
 
 LONGEST = 256 << 20
@@ -97,13 +92,14 @@ def _listed(values: Iterable[object]) -> list[object]:
 
 
 def _fields(value: object) -> Iterable[object]:
-    if isinstance(value, _Spoken):
-        return value.as_answer()
+    speak: Callable[[], Iterable[object]] | None = getattr(value, "as_answer", None)
+    if speak is not None:
+        return speak()
     if isinstance(value, Enum):
         return (value.value,)
     if isinstance(value, str):
         return (str(value),)
-    names = getattr(value, "__dataclass_fields__", value.__match_args__ if isinstance(value, Slotted) else None)
+    names = value.__match_args__ if isinstance(value, Slotted) else getattr(value, "__dataclass_fields__", None)
     if names is not None:
         return (getattr(value, name) for name in names)
     assert isinstance(value, tuple), "a named tuple"

@@ -59,7 +59,7 @@ TIMES = st.one_of(
 def pairs(draw: st.DrawFn) -> Pair:
     entry = Entry(
         draw(st.one_of(PATHS, st.just(b""))),
-        draw(st.sampled_from(Kind)),
+        draw(st.sampled_from(list(Kind))),
         draw(st.integers(0, 0o7777)),
         draw(IDS),
         draw(IDS),

@@ -1,17 +1,21 @@
 """Valid certificates of all kinds; the invalid ones are in `attacking`."""
 
+import base64
 import ipaddress
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.signing import EMAIL, ISSUER, NOW, STATEMENT, Ca, signed
 from trust.attacking.world import World
 
-from arstore.errors import KeyFileError
+from arstore.errors import KeyFileError, RegistryConfigError, SignatureError
+from arstore.registry.http.client_certificate import issuers
+from arstore.trust.encryption.key_file import read_recipient
 from arstore.trust.sigstore.verify import Pki, verify_with_pki
-from arstore.trust.sigstore.x509 import Roots, oidc_issuer_of, read_roots
+from arstore.trust.sigstore.x509 import Roots, oidc_issuer_of, read_certificate, read_roots
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +101,21 @@ def test_a_file_of_roots_with_something_else(world):
     with pytest.raises(KeyFileError, match="other than certificates"):
         read_roots(world.root.pem.encode() + world.key.public.pem(), "roots")
     assert len(read_roots((world.root.pem + world.ca.pem).encode(), "roots")) == 2
+
+
+def test_a_certificate_of_an_unknown_version_is_refused_by_every_reader(world, tmp_path):
+    # cryptography's exception for it is not a ValueError.
+    der = world.ca.certificate.public_bytes(serialization.Encoding.DER)
+    assert der.count(bytes.fromhex("a003020102")) == 1  # [0] { INTEGER 2 }: version 3
+    der = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020112"))
+    text = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(der).decode()}\n-----END CERTIFICATE-----\n"
+    path = tmp_path / "certificate.pem"
+    path.write_text(text)
+    with pytest.raises(SignatureError, match="cannot be read"):
+        read_certificate(text)
+    with pytest.raises(KeyFileError, match="cannot be read"):
+        read_roots(text.encode(), "roots")
+    with pytest.raises(KeyFileError, match="is not a public key or certificate"):
+        read_recipient(str(path))
+    with pytest.raises(RegistryConfigError, match="cannot be used"):
+        issuers(str(path))

@@ -13,12 +13,12 @@ for files ticks every few milliseconds. So an entry is made only when that tick 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from arstore import __version__
 from arstore.digest import short_hash
@@ -26,12 +26,13 @@ from arstore.linux.files.writing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 NAME = "config.json"
 FORMAT = 2
 """Version of the entries: a new one when the meaning of a value changes."""
 
-_MOST = 8
+_MOST = 16
 """Entries that are kept, the last ones made."""
 _LARGEST = 1 << 20
 _TICK_NS = 20_000_000
@@ -56,7 +57,7 @@ class Cache:
 
     def remember(self, path: str, status: os.stat_result, values: dict[str, Any]) -> None:
         """Keep the *values* of the file *path*, which had this *status* when it was read; if that is possible."""
-        with contextlib.suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):
             _wait_for_tick(status)
             if _key(os.stat(path)) != _key(status):
                 return
@@ -81,7 +82,7 @@ def _wait_for_tick(status: os.stat_result) -> None:
 
 
 def _load(directory: str) -> dict[str, list[Any]]:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError), _opened(directory) as dir_fd:
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError), _opened(directory) as dir_fd:
         fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
             if not _is_own(os.fstat(fd), stat.S_IFREG):
@@ -102,7 +103,7 @@ def _save(directory: str, entries: dict[str, list[Any]]) -> None:
     """Raises OSError."""
     from arstore.mounts.leftovers import passing_name
 
-    with contextlib.suppress(FileExistsError):
+    with suppress(FileExistsError):
         os.mkdir(directory, 0o700)
     document = {"maker": _maker(), "entries": [[path, *entry] for path, entry in entries.items()]}
     body = json.dumps(document).encode()
@@ -110,7 +111,7 @@ def _save(directory: str, entries: dict[str, list[Any]]) -> None:
         replace_file(NAME, short_hash(body, _SUM).encode() + b"\n" + body, passing_name(NAME), dir_fd=dir_fd)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _opened(directory: str) -> Iterator[int]:
     """Open *directory*, to which only this user can write. Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

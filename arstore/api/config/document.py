@@ -29,7 +29,7 @@ docs/configuration.md describes each key; a test asserts that it has the same on
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.api.config.files import quoted, toml, unknown_key
 from arstore.errors import ConfigFileError, UsageError
@@ -39,6 +39,7 @@ from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 LEVELS = ("error", "warning", "info", "debug")
 """Values of log-level, as of --log-level."""

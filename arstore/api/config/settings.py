@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.api import places
 from arstore.api.config.cache import Cache
@@ -21,6 +21,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from arstore.tar.limits import Limits
 

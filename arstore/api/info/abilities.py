@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.api.info.store_state import GUEST
 from arstore.disk.access import require_local, require_writable
@@ -14,8 +14,9 @@ from arstore.linux.isolation.capability import MAKES_ANY_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
-Document = dict[str, Any]
+    Document = dict[str, Any]
 
 
 def abilities(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.disk.access import name_of_user
 from arstore.disk.cgroups import delegated
@@ -13,6 +13,8 @@ from arstore.runtime.spec.rights import seccomp
 from arstore.workers import confinement
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from arstore.linux.features import Answer
 
 _NOT_LIMITS = frozenset({"systemd", "unified"})

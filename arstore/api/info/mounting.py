@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.linux import kernel
 from arstore.linux.isolation.capability import MAKES_ANY_FILE
@@ -12,6 +12,8 @@ from arstore.runtime.discovery import CANDIDATES, installed, remembered
 from arstore.trees.forms import AUTO, DIRECTORY, EROFS
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from arstore.disk.paths import Directories
 
 _PATIENCE = 5.0

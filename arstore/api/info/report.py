@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.api.info.abilities import abilities
 from arstore.api.info.host import host, kernel_features
@@ -15,6 +15,7 @@ from arstore.disk.paths import Directories
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from arstore.api.config.settings import Settings
     from arstore.store.additional import Wanted

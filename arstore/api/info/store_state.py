@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.disk.access import Access, access_to, name_of_user
 from arstore.disk.free_space import free_space
@@ -19,6 +19,7 @@ from arstore.store.presence import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from arstore.store.additional import Wanted
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import Argument, Choice, FilePath
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _TRANSPORTS = (
 _PATHS = ("oci:", "oci-archive:", "docker-archive:", "dir:", "jwe:")
 _PLATFORMS = ("amd64", "arm64", "arm/v7", "386", "ppc64le", "s390x", "riscv64")
 _SIGNALS = ("TERM", "KILL", "HUP", "INT", "QUIT", "USR1", "USR2", "STOP", "CONT", "WINCH")
-_HEX = re.compile(r"[0-9a-f]{2,}")
+_HEX = pattern(r"[0-9a-f]{2,}")
 
 
 class Candidate(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import Command
@@ -133,6 +132,8 @@ def _unquoted(word: str) -> str:
     """Return *word* without the quotes and backslashes of a shell, also if its last quote is still missing."""
     if not any(character in word for character in "'\"\\"):
         return word
+    import shlex
+
     for end in ("", "'", '"'):
         try:
             return "".join(shlex.split(word + end))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -34,7 +34,7 @@ from arstore.cli.trust.rules import POLICY_ERRORS, policy_rules
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
@@ -17,7 +17,7 @@ from arstore.cli.trust.signing import SIGNING_ERRORS, SigningWords, copy_signer,
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from arstore.api.values import Copied, CopiedImage
     from arstore.cli.session import Session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.command import (
     command,
@@ -18,7 +18,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.graph.snapshot import Snapshot

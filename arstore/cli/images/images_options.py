@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.terminal.filters import Filter, label_matches, moment, parse_filters, truth
 from arstore.cli.terminal.formats.values import Fields, Twofold
@@ -15,6 +15,7 @@ from arstore.oci.name_pattern import NamePatterns, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from arstore.store.store import Store, StoredImage
 

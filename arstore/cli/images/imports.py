@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -30,7 +30,7 @@ from arstore.trees.forms import AUTO, FORMS, is_usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Unpack
+    from typing import Any, TypeVar, Unpack
 
     from arstore.api.values import Imported, ImportedImage
     from arstore.cli.session import Session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -30,7 +30,7 @@ from arstore.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.graph.records import LayerRecord

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.images.images import name_order
@@ -18,6 +18,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from arstore.cli.session import Session
     from arstore.graph.graph import Graph

@@ -6,7 +6,7 @@ themselves. An image that is opened shows all its layers. Names are only ever se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.pictures.markup import iec_size, tag, text
 from arstore.cli.pictures.page import page, table
@@ -14,6 +14,8 @@ from arstore.cli.terminal.output import printable, short_digest, utc_time
 from arstore.cli.upkeep.usage_words import KINDS, PARTS, name_of
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from arstore.maintenance.breakdown.part import Breakdown, Part
     from arstore.maintenance.disk_usage import Usage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.cli.images.encryption import DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.parameter import Choice, Range, option
@@ -12,7 +12,7 @@ from arstore.errors import NotFoundError, PlatformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.cli.session import Session
     from arstore.oci.platform import Platform

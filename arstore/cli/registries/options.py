@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore import errors
 from arstore.cli.command import REGISTRY_ERRORS as REGISTRY_ERRORS
@@ -10,7 +12,7 @@ from arstore.cli.parameter import Choice, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.cli.session import Session
     from arstore.oci.docker_reference import DockerReference
@@ -69,9 +71,14 @@ def registry_options(function: F) -> F:
 
 def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
     """Return the options as values. Raises UsageError."""
+    from arstore.api.config.cache import Cache
+    from arstore.api.places import usual_runroot
     from arstore.registry.access import RegistryOptions
     from arstore.registry.auth.credential import Credential
 
+    kept = None
+    with suppress(errors.ArstoreError, OSError):
+        kept = Cache(usual_runroot(os.environ, os.geteuid(), make=False))
     creds, verify = words["creds"], words["tls_verify"]
     if creds is not None and words["no_creds"]:
         raise errors.UsageError("--creds", "and --no-creds exclude each other")
@@ -82,6 +89,7 @@ def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
         authfile=words["authfile"],
         cert_dir=words["cert_dir"],
         tell=session.warn,
+        kept=kept,
     )
 
 

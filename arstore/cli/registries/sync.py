@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, needing
@@ -25,7 +25,7 @@ from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.registry.access import RegistryOptions

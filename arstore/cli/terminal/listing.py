@@ -7,7 +7,7 @@ of scope: what a filter means for a kind of thing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore.cli.parameter import option
 from arstore.cli.terminal.output import write_json, write_line, write_shown, write_table
@@ -16,6 +16,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeVar
 
     from arstore.cli.session import Session
 

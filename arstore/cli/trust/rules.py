@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore.cli.parameter import FilePath, option
 from arstore.errors import LimitError, PolicyError, RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.cli.session import Session
     from arstore.store.store import Store, StoredImage

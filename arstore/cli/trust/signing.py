@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore import errors
 from arstore.cli.command import IMAGE_ERRORS, REGISTRY_ERRORS, command, exit_statuses, json_option
@@ -13,7 +13,7 @@ from arstore.cli.terminal.output import write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Unpack
+    from typing import Any, TypeVar, Unpack
 
     from arstore.cli.session import Session
     from arstore.transport.signing.signer import Signer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from arstore import errors
@@ -11,6 +10,7 @@ from arstore.cli.namespace import Need
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_table
 from arstore.errors import UsageError
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
 
 SORTS = ("size", "name", "last-used", "unique")
-_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
+_PERCENT = pattern(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
 
 
 class _View(NamedTuple):

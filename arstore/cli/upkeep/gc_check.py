@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -22,6 +22,8 @@ from arstore.cli.upkeep.plans import write_freed, write_parts
 from arstore.errors import CheckFailedError
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from arstore.api.values import Finding
     from arstore.cli.session import Session
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.command import command, exit_statuses, json_option, keeping_nothing
 from arstore.cli.terminal.output import human_size, printable, write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from arstore.cli.session import Session
 

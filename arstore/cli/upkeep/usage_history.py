@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.terminal.output import human_size, short_time, utc_time, write_json, write_line, write_table
 from arstore.errors import NotFoundError
@@ -11,6 +11,8 @@ from arstore.maintenance.usage_log import Entry, entries, entry_of
 from arstore.runtime.spec.moments import parse_moment
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from arstore.cli.session import Session
     from arstore.disk.paths import Directories
     from arstore.maintenance.disk_usage import Usage

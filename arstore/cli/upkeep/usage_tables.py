@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.terminal.output import human_size, short_digest, short_time, utc_time, write_line, write_table
 from arstore.cli.upkeep.usage_words import PARTS
@@ -10,6 +10,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from arstore.maintenance.disk_usage import Usage
     from arstore.maintenance.lenders import LenderUsage

@@ -8,11 +8,11 @@ Attributes of a name are set by setxattrat(2) where the kernel has it, which wor
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import functools
 import os
 import struct
+from contextlib import suppress
+from functools import cache
 
 from arstore.linux.syscall import c_string, syscall
 
@@ -60,7 +60,7 @@ def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes) -> None:
     syscall(_SETXATTRAT, dir_fd, name, _AT_SYMLINK_NOFOLLOW, c_string(attribute), arguments, len(arguments), what=name)
 
 
-@functools.cache
+@cache
 def has_calls_by_descriptor() -> bool:
     """Return whether the kernel has setxattrat(2) (Linux 6.13)."""
     try:
@@ -84,7 +84,7 @@ def remove_acls(directory: int | str) -> None:
     ACLs that the file system does not support, or that this user may not remove, are ignored.
     """
     for attribute in (DEFAULT_ACL, ACCESS_ACL):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.removexattr(directory, attribute)
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.linux.syscall import libc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
 
 CLONE_FS = 0x200
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 
 _INITIAL_PID_NAMESPACE, _INITIAL_USER_NAMESPACE = 0xEFFFFFFC, 0xEFFFFFFD
 """Fixed inode numbers, from the kernel's proc_ns.h."""
-
-_T = TypeVar("_T")
 
 
 def unshare(flags: int) -> None:

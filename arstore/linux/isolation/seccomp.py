@@ -7,11 +7,10 @@ others fail with ENOSYS, as they would on an older kernel. Not here: which calls
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import functools
 import os
 import struct
+from functools import cache
 from typing import TYPE_CHECKING
 
 from arstore.linux.syscall import libc
@@ -84,7 +83,7 @@ def supported() -> bool:
     return os.uname().machine in _AUDIT and os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
 
 
-@functools.cache
+@cache
 def program(denied: frozenset[str], machine: str = "") -> bytes:
     """Return a filter under which each of the calls *denied* kills the process (SIGSYS).
 
@@ -114,6 +113,9 @@ def program(denied: frozenset[str], machine: str = "") -> bytes:
 
 def install(code: bytes) -> None:
     """Enforce a filter on this thread and everything that it starts. It must have no_new_privs. Raises OSError."""
+
+    import ctypes
+
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     libc("prctl", _PR_SET_SECCOMP, _FILTER, header, 0, 0)

@@ -7,12 +7,11 @@ exact.
 from __future__ import annotations
 
 import os
-import re
 
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
-_MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)
+_ESCAPE = pattern(rb"\\([0-7]{3})")
 _CHUNK = 1 << 16
 
 
@@ -104,8 +103,11 @@ def mount_id_at(path: str) -> int:
 
 def mount_id_of(fd: int) -> int:
     """Return the id of the mount of *fd*; -1 if unknown. The table lacks detached mounts, and those elsewhere."""
-    found = _MOUNT_ID.search(_read_whole(f"/proc/self/fdinfo/{fd}"))
-    return int(found[1]) if found else -1
+    for line in _read_whole(f"/proc/self/fdinfo/{fd}").splitlines():
+        name, _, number = line.partition(b":")
+        if name == b"mnt_id":
+            return int(number)
+    return -1
 
 
 def parse(line: bytes) -> MountInfo:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LONGEST = 160
 _SHELLS = frozenset({"/bin/sh", "/bin/bash"})
 """Texts that buildah writes for every layer that `buildah run` or `copy` makes: they do not identify a layer."""
-_SHELL = re.compile(r"^(?:/bin/sh -c )?#\(nop\)\s*|^/bin/sh -c ")
+_SHELL = pattern(r"^(?:/bin/sh -c )?#\(nop\)\s*|^/bin/sh -c ")
 _TRAILER = "# buildkit"
 
 

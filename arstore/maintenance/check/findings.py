@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
+from enum import Enum
 
 from arstore.workers.wire import answer
 
 
 @answer
-class Damage(enum.Enum):
+class Damage(Enum):
     """Kinds of findings. Those in `HARMLESS` do not make a store damaged; most are clutter that `gc` removes."""
 
     BLOB_MISSING = "blob-missing"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 class Aspect(Enum):
     """The way in which a tree is checked."""
 
-    INDEX = auto()
-    FILES = auto()
-    UNRECORDED = auto()
+    INDEX = 1
+    FILES = 2
+    UNRECORDED = 3
     """Files for which no sums were recorded."""
 
 

@@ -11,10 +11,10 @@ read with stat(2).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from array import array
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.writing import replace_file
@@ -75,13 +75,13 @@ class Listings:
             marks = dict(fresh)
         head = b"%s %d %d\n" % (_FORMAT, device, len(marks))
         columns = array("Q", marks.keys()).tobytes() + array("Q", marks.values()).tobytes()
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             replace_file(f"{runroot}/{NAME}", head + columns, f"{runroot}/{passing_name(NAME)}")
 
     @classmethod
     def of(cls, runroot: str, device: int) -> Listings:
         """Return the saved marks of the file system *device*; none if the file is missing or invalid."""
-        with contextlib.suppress(OSError, ValueError, OverflowError), open(f"{runroot}/{NAME}", "rb") as file:
+        with suppress(OSError, ValueError, OverflowError), open(f"{runroot}/{NAME}", "rb") as file:
             form, of, count = file.readline(80).rsplit(b" ", 2)
             content = array("Q", file.read())
             if form == _FORMAT and int(of) == device and len(content) == 2 * int(count):

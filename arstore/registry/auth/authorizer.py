@@ -7,7 +7,7 @@ wait. Kept tokens are sent only to the registry's own origin (`redirects`).
 from __future__ import annotations
 
 import os
-import threading
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryAccessError
@@ -37,10 +37,10 @@ class Authorizer:
         self._credential = credential
         self._challenge: Challenge | None = None
         self._tokens: dict[Scopes, Token] = {}
-        self._locks: dict[Scopes, threading.Lock] = {}
+        self._locks: dict[Scopes, Lock] = {}
         self._more: dict[Scopes, Scopes] = {}
         self._accepted: set[str] = set()
-        self._guard = threading.Lock()
+        self._guard = Lock()
         self._process = os.getpid()
 
     def learn(self, challenges: Sequence[Challenge]) -> None:
@@ -118,8 +118,8 @@ class Authorizer:
                 self._tokens[wanted] = token
             return token
 
-    def _lock(self, scopes: Scopes) -> threading.Lock:
+    def _lock(self, scopes: Scopes) -> Lock:
         if self._process != os.getpid():
-            self._process, self._guard, self._locks = os.getpid(), threading.Lock(), {}
+            self._process, self._guard, self._locks = os.getpid(), Lock(), {}
         with self._guard:
-            return self._locks.setdefault(scopes, threading.Lock())
+            return self._locks.setdefault(scopes, Lock())

@@ -6,22 +6,23 @@ skipped: a challenge that is not understood is not answered.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Mapping
 
 _LONGEST = 16 << 10
 _MOST = 50
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|(?!=)[^ \t",]*)(?=[ \t]*(?:,|$|[ \t]))', re.DOTALL)
-_TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
-_SCHEME = re.compile(rf"({_TOKEN})(?=[ \t]|,|$)")
-_BLANK = re.compile(r"[ \t]*")
-_BETWEEN = re.compile(r"[ \t,]*")
+_PARAMETER = pattern(rf'(?s)({_TOKEN})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|(?!=)[^ \t",]*)(?=[ \t]*(?:,|$|[ \t]))')
+_TOKEN68 = pattern(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
+_SCHEME = pattern(rf"({_TOKEN})(?=[ \t]|,|$)")
+_BLANK = pattern(r"[ \t]*")
+_BETWEEN = pattern(r"[ \t,]*")
 
 
 class Challenge(NamedTuple):
@@ -70,4 +71,6 @@ def _end(match: re.Match[str] | None) -> int:
 
 
 def _unquoted(text: str) -> str:
+    import re
+
     return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL) if text.startswith('"') else text

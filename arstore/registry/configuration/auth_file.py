@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from binascii import Error, a2b_base64, b2a_base64
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RegistryConfigError, reason
 from arstore.oci.document import Bounds, parse_value, shown
@@ -20,6 +20,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _HUB = "docker.io"
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")

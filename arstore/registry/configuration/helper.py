@@ -6,17 +6,17 @@ Secrets are passed through their stdin and stdout, never in arguments or message
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryConfigError
 from arstore.oci.document import shown
+from arstore.pattern import pattern
 from arstore.registry.auth.credential import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NAME = pattern("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ABSENT = "credentials not found in native keychain"
 _TIMEOUT = 60
 _MOST = 1 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import RegistryConfigError, reason
 from arstore.linux.isolation.user_namespace import acting_uid
@@ -12,18 +12,33 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _MOST = 16 << 20
 
 
+class Kept(Protocol):
+    """Parsed forms of files, by path and by the status that the file had (`api.config.cache`)."""
+
+    def recall(self, path: str, status: os.stat_result) -> dict[str, Any] | None:
+        """Return the values of the file if it is still the same one."""
+
+    def remember(self, path: str, status: os.stat_result, values: dict[str, Any]) -> None:
+        """Keep the values, which are JSON, if that is possible."""
+
+
 class Places(NamedTuple):
-    """The environment of one user, and the root of the host's own files (another directory in tests)."""
+    """The environment of one user, and the root of the host's own files (another directory in tests).
+
+    `kept` has parsed files; with None, every file is parsed.
+    """
 
     environ: Mapping[str, str]
     uid: int
     etc: str = "/etc"
     var: str = "/var"
     run: str = "/run"
+    kept: Kept | None = None
 
     @classmethod
     def here(cls) -> Places:

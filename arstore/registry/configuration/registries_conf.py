@@ -8,16 +8,17 @@ readers refuse are refused; unknown keys are kept in `unknown`, so that the user
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryConfigError, reason
 from arstore.oci.document import shown
+from arstore.pattern import pattern
 from arstore.registry.configuration.places import Places, read_file
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 ALL, DIGEST_ONLY, TAG_ONLY = "all", "digest-only", "tag-only"
 _TOP = frozenset(
@@ -27,8 +28,8 @@ _TOP = frozenset(
 _REGISTRY = frozenset({"prefix", "location", "insecure", "blocked", "mirror-by-digest-only", "mirror"})
 _MIRROR = frozenset({"location", "insecure", "pull-from-mirror"})
 _MODES = frozenset({"", "enforcing", "permissive", "disabled"})
-_LOCATION = re.compile(r"[A-Za-z0-9._~\[\]:/-]{1,1024}")
-_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?")
+_LOCATION = pattern(r"[A-Za-z0-9._~\[\]:/-]{1,1024}")
+_HOST = pattern(r"(?:\*\.)?[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?")
 
 
 class Mirror(NamedTuple):
@@ -54,7 +55,7 @@ class RegistryTable(NamedTuple):
         A host without a port matches the same host with a port only if *ports*.
         """
         if self.prefix.startswith("*."):
-            host = re.split("[/:@]", name, maxsplit=1)[0]
+            host = name.replace(":", "/").replace("@", "/").partition("/")[0]
             return len(host) if host.endswith(self.prefix[1:]) and len(host) > len(self.prefix) - 1 else -1
         if not name.startswith(self.prefix):
             return -1
@@ -95,9 +96,9 @@ def read_registries(places: Places) -> RegistriesConf:
     """Read all files. Raises RegistryConfigError for one that cannot be used."""
     merged: dict[str, Any] = {"tables": {}, "aliases": {}, "unknown": []}
     for path, is_main in _files(places):
-        data = read_file(path)
-        if data is not None:
-            _merge(merged, parse_registries(data, path, is_main))
+        found = _read(path, is_main, places)
+        if found is not None:
+            _merge(merged, found)
         elif is_main and places.environ.get("CONTAINERS_REGISTRIES_CONF") == path:
             raise RegistryConfigError(path, "does not exist", "CONTAINERS_REGISTRIES_CONF names it")
     return RegistriesConf(
@@ -108,6 +109,35 @@ def read_registries(places: Places) -> RegistriesConf:
         {name: target for name, target in merged["aliases"].items() if target},
         tuple(merged["unknown"]),
     )
+
+
+def _read(path: str, is_main: bool, places: Places) -> dict[str, Any] | None:
+    """The settings of one file; None if it does not exist. A TOML reader is loaded only for a file that has changed."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        status = None
+    if places.kept is not None and status is not None:
+        known = places.kept.recall(path, status)
+        if known is not None and known.get("is_main") == is_main:
+            return _restored(known)
+    data = read_file(path)
+    if data is None:
+        return None
+    found = parse_registries(data, path, is_main)
+    if places.kept is not None and status is not None:
+        tables = [[*table[:-1], [list(one) for one in table.mirrors]] for table in found["tables"].values()]
+        places.kept.remember(path, status, {**found, "tables": tables, "is_main": is_main})
+    return found
+
+
+def _restored(known: dict[str, Any]) -> dict[str, Any]:
+    """The settings from their kept form."""
+    tables = [
+        RegistryTable(*one)._replace(mirrors=tuple(Mirror(*mirror) for mirror in one[-1])) for one in known["tables"]
+    ]
+    found = {name: value for name, value in known.items() if name != "is_main"}
+    return {**found, "tables": {table.prefix: table for table in tables}}
 
 
 def registries_files(places: Places) -> list[str]:
@@ -234,7 +264,7 @@ class _File:
         wildcard = key == "prefix" and text.startswith("*.")
         if text and _LOCATION.fullmatch(text.removeprefix("*.") if wildcard else text) is None:
             raise self.error(f"{key} {shown(text, 80)} is not a registry or repository")
-        if wildcard and re.search("[/:@]", text):
+        if wildcard and any(mark in text for mark in "/:@"):
             raise self.error(f"prefix {shown(text, 80)}: after *. only a host may follow")
         return text
 

@@ -31,7 +31,7 @@ def issuers(path: str) -> frozenset[bytes]:
     try:
         with open(path, "rb") as file:
             return frozenset(one.issuer.public_bytes() for one in x509.load_pem_x509_certificates(file.read()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         raise RegistryConfigError(path, "cannot be used as a client certificate") from error
 
 

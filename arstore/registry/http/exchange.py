@@ -7,7 +7,7 @@ a fork, the child leaves the parent's connections alone. Raises `NetworkFaultErr
 from __future__ import annotations
 
 import os
-import threading
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from arstore import __version__
@@ -132,7 +132,7 @@ class Exchange:
         self._tls = tls
         self._environ = environ
         self._idle: dict[Origin, list[tuple[float, HttpConnection]]] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._process = os.getpid()
         self._is_frugal = False
 
@@ -186,7 +186,7 @@ class Exchange:
 
     def _take(self, url: Url) -> HttpConnection | None:
         if self._process != os.getpid():
-            self._process, self._lock = os.getpid(), threading.Lock()
+            self._process, self._lock = os.getpid(), Lock()
             self.close()
         now = self.patience.clock()
         while True:

@@ -8,7 +8,6 @@ loopback host is never reached through a proxy.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from arstore.errors import RegistryConfigError
 from arstore.values import NamedTuple
@@ -50,6 +49,8 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
 
 
 def _parse(text: str, variable: str) -> Proxy:
+    from urllib.parse import unquote, urlsplit
+
     text = text if "://" in text else f"http://{text}"
     try:
         parts = urlsplit(text)

@@ -9,11 +9,11 @@ end of the log) and `failed` (an error to raise in the parent).
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RuntimeFailedError, error_classes
 from arstore.linux.files.writing import write_all
@@ -22,6 +22,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _CHUNK = 1 << 16
 
@@ -44,7 +45,7 @@ class Sender:
         if self.fd < 0:
             return
         data = json.dumps({"event": name, **fields}).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError):
+        with suppress(BrokenPipeError):
             write_all(self.fd, data)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from arstore.errors import reportable
 from arstore.linux.isolation.namespace import CLONE_NEWPID, setns, unshare
@@ -19,6 +19,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 _OURS, _GO = b"o", b"g"
 """Said to the child: that this process is its parent now, and that it may start."""

@@ -15,7 +15,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import release, remove_cgroups, settle_parent
 from arstore.disk.namespace_holders import hold
@@ -48,6 +48,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from arstore.graph.records import TreeRecord
     from arstore.runtime.driver import Runtime
@@ -62,8 +63,9 @@ if TYPE_CHECKING:
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
 
+    _T = TypeVar("_T")
 
-_T = TypeVar("_T")
+
 _PATIENCE, _LOOK_AGAIN = 5.0, 0.01
 """Seconds that a container which is removed at its end waits for processes that want to read how it ended."""
 _SETTLING = 5.0

@@ -7,7 +7,7 @@ not be open in the calling process. Out of scope: the work of the daemon.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from arstore.errors import RuntimeFailedError
 from arstore.runtime.lifecycle.channel import Receiver, Sender, error_of
@@ -15,6 +15,7 @@ from arstore.runtime.lifecycle.child import end_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 
 def detached(what: str, work: Callable[[Sender], None]) -> None:

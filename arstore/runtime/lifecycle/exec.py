@@ -8,9 +8,9 @@ until the container ends. Out of scope: finding the container.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
@@ -137,7 +137,7 @@ def _exec(
     stdio: Stdio,
     on_start: Callable[[], None],
 ) -> Ended:
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         if options.tty and options.interactive and stdio.detached is None:
             stack.enter_context(raw_mode(0))
         pid_namespace, *entrance = (
@@ -227,7 +227,7 @@ def _follow(child: Child, on_start: Callable[[], None], interrupts: list[int]) -
     if process is None:
         raise RuntimeFailedError("exec", "it was killed before the command was started")
     if process.runs_here():
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     return Ended(_KILLED)
 
@@ -306,7 +306,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions, size: 
 
 def _clear(name: str) -> None:
     """Remove this exec's files from the bundle; the container may end, and the whole bundle vanish, at any moment."""
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         for entry in os.listdir(name):
             os.unlink(os.path.join(name, entry))
         os.rmdir(name)

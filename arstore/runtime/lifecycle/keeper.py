@@ -7,11 +7,11 @@ arrives by wait(2) unchanged, and signals reach it by kill(2).
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import signal
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RuntimeFailedError, reportable
 from arstore.linux.syscall import libc
@@ -23,6 +23,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.channel import Sender
@@ -123,7 +124,7 @@ class Keeper:
         if pid == 0:
             _become(argv, (null, null, null), null)
         os.close(null)
-        with contextlib.suppress(ChildProcessError):
+        with suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
     def _on_signal(self, number: int, _: object) -> None:
@@ -143,7 +144,7 @@ class Keeper:
         """Kill a runtime that does not end by itself."""
         if self._runtime_pid:
             self._gave_up = True
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(self._runtime_pid, signal.SIGKILL)
 
     def _on_orphaned(self, _number: int, _frame: object) -> None:
@@ -162,7 +163,7 @@ class Keeper:
             return
         # From a client's thread, the process may just have ended; 0 would be a group of processes.
         if pid := self._pid:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
 

@@ -17,10 +17,10 @@ calling process. Out of scope: the container's record in the store, and the remo
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
+from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
@@ -34,7 +34,7 @@ from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launch import Launch, prepare
 from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.signals import held_back, passing_on
-from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
+from arstore.runtime.lifecycle.state import RunState, StateFile, graph_of
 from arstore.runtime.spec.bundle import Bundle
 from arstore.runtime.spec.mounts.section import own_mount_points
 from arstore.runtime.stdio.logs import LogLimit
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from arstore.runtime.health.state import Schedule
     from arstore.runtime.lifecycle.channel import Event
+    from arstore.runtime.lifecycle.state import Status
 
 _LONGEST_ERROR = 4096
 _HARMLESS = frozenset({signal.SIGWINCH, signal.SIGCONT})
@@ -84,7 +85,7 @@ def run(launch: Launch) -> Ended:
     options = launch.options
     stdio = Stdio(options.interactive, options.tty, attached=launch.attached)
     watch = _Watch(_absolute(launch), detached=False)
-    with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
+    with launch.attending(), raw_mode(0) if options.tty and options.interactive else nullcontext():
         status = watch.attend(stdio, lambda _: None)
     return Ended(_KILLED if status is None else status, watch.oom_killed, watch.unwritten)
 
@@ -191,7 +192,7 @@ class _Watch:
         """
         launch = self._launch
         # Signals are blocked during the fork, so that none is lost between the fork and the handlers.
-        with contextlib.ExitStack() as stack:
+        with ExitStack() as stack:
             seen = -1
             with held_back():
                 if launch.options.pid_file:
@@ -342,7 +343,7 @@ class _Watch:
 
     def _stop(self, state: RunState) -> None:
         if state.process is not None:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(state.process.pid, state.stop_signal)
 
     def _pass_on(self, number: int) -> None:
@@ -409,7 +410,7 @@ class _Watch:
         if goes_on:
             self._life.last = last
         # The directory may have been removed in the meantime; then the state has no reader left.
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             self._write_state(last)
 
 
@@ -430,7 +431,7 @@ def _descendant(parent: int, inner_pid: int, generations: int) -> Owner | None:
         return None
     for pid in children:
         # Any of them, for example a helper of the runtime, may be reaped while we look.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with suppress(FileNotFoundError, ProcessLookupError):
             with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
                 ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
             # The first is in our namespace, the last in the container's own, where it is 1.

@@ -11,7 +11,7 @@ scope: the file's checksum and locks, see `store.container_document`.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from arstore.errors import NotFoundError, StoreVersionError
 from arstore.runtime import spec
@@ -22,6 +22,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from arstore.store.containers import Container
 

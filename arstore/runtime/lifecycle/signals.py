@@ -5,10 +5,10 @@ Out of scope: the receiver of signals.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
@@ -67,7 +67,7 @@ def exit_status(wait_status: int) -> int:
     return 128 - code if code < 0 else code
 
 
-@contextlib.contextmanager
+@contextmanager
 def held_back() -> Iterator[None]:
     """Block the forwarded signals during the context, here and in processes forked from here."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
@@ -77,7 +77,7 @@ def held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
+@contextmanager
 def passing_on(send: Callable[[int], None]) -> Iterator[None]:
     """Pass each forwarded signal that this process gets to *send*, in the main thread; in other threads, do nothing.
 

@@ -12,12 +12,17 @@ import json
 import os
 import signal
 from contextlib import suppress
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import is_frozen
 from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError, StoreDamagedError
 from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any, Final, Literal
+
+    Status = Literal["starting", "running", "paused", "restarting", "exited", "failed", "dead"]
 
 STATE_NAME = "state.json"
 
@@ -37,7 +42,7 @@ _LATEST = 253_402_300_800
 _LARGEST_PID = 1 << 22
 """PID_MAX_LIMIT of the kernel."""
 
-Status = Literal["starting", "running", "paused", "restarting", "exited", "failed", "dead"]
+STATUSES: Final = ("starting", "running", "paused", "restarting", "exited", "failed", "dead")
 """`paused`: running, and its processes are frozen, `restarting`: its process ended, and its restart policy starts it
 again, `exited`: its process ended, `failed`: it never started, `dead`: its launcher was killed, and how it ended is not
 known. `paused` and `dead` are found out by the reader, and never in the file.
@@ -214,7 +219,7 @@ def _parsed(fields: dict[str, Any]) -> RunState:
     texts = (state.id, state.runtime, state.error, state.restart_policy, *state.args, *state.mount_points)
     times = [time for time in (state.created, state.started, state.finished) if time is not None]
     if (
-        state.status not in get_args(Status)
+        state.status not in STATUSES
         or not all(isinstance(text, str) for text in texts)
         or not all(type(flag) is bool for flag in _flags(state))
         or type(state.stop_timeout) not in {int, float}

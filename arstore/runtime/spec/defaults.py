@@ -7,9 +7,13 @@ read-only paths are documented by docker and containerd. The values are JSON; ca
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = dict[str, Any]
+
 
 MASKED_PATHS = (
     "/proc/acpi",

@@ -6,13 +6,14 @@ Syntax and defaults are podman's. Out of scope: running a check, see `lifecycle.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 NONE, KILL, STOP, RESTART = "none", "kill", "stop", "restart"
 ON_FAILURE = (NONE, KILL, RESTART, STOP)

@@ -7,15 +7,16 @@ every case: the kernel ends its processes and mounts with them.
 from __future__ import annotations
 
 import os
-import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from arstore.pattern import pattern
 from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Literal
 
     from arstore.linux.isolation.mapping import IdRange
     from arstore.runtime.spec.defaults import Json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _SHARED_MEMORY = ("shmall", "shmmax", "shmmni", "shm_rmid_forced")
 _IPC = frozenset(f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", *_SHARED_MEMORY))
 _UTS = ("kernel.domainname", "kernel.hostname")
-_SYSCTL = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_:@*-]+)+")
+_SYSCTL = pattern(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_:@*-]+)+")
 _DOMAINS = ("LINUX", "LINUX32")
 
 

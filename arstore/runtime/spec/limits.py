@@ -5,11 +5,11 @@ Format: OCI runtime-spec config.md, "POSIX Process" (rlimits); the syntax is doc
 
 from __future__ import annotations
 
-import re
 import resource
 from typing import TYPE_CHECKING
 
 from arstore.errors import RuntimeFailedError
+from arstore.pattern import pattern
 from arstore.runtime.spec.sizes import refused as _refused
 from arstore.values import NamedTuple
 
@@ -25,7 +25,7 @@ _KINDS = frozenset(
 )
 _UNLIMITED = 2**64 - 1
 """RLIM_INFINITY in config.json."""
-_NUMBER = re.compile(r"-1|unlimited|[0-9]{1,19}")
+_NUMBER = pattern(r"-1|unlimited|[0-9]{1,19}")
 
 
 class Ulimit(NamedTuple):

@@ -6,10 +6,10 @@ Out of scope: the syntax of single options, which is in the module of each theme
 
 from __future__ import annotations
 
-import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from arstore.pattern import pattern
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.health import HealthOptions
@@ -26,6 +26,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from arstore.runtime.spec.devices import HostDevice
     from arstore.runtime.spec.limits import Ulimit
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.nets.kinds import Network
     from arstore.runtime.spec.rights.cdi import Hook
 
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
+_HOST_NAME = pattern(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
 
 class RunOptions(NamedTuple):

@@ -6,10 +6,10 @@ The syntax is docker's and podman's. Out of scope: `linux.resources` of config.j
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from arstore.errors import NotFoundError, RuntimeFailedError
+from arstore.pattern import pattern
 from arstore.runtime.spec.sizes import LARGEST, parse_size, refused, shown
 from arstore.values import NamedTuple
 
@@ -18,9 +18,9 @@ MOST_PROCESSES = 2048
 LEAST_MEMORY = 6 << 20
 """Bytes. With less memory, a runtime cannot even start the container's first process."""
 
-_SET = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:,[0-9]{1,5}(?:-[0-9]{1,5})?)*")
-_RULE = re.compile(r"([abc]) (\*|[0-9]{1,10}):(\*|[0-9]{1,10}) ([rwm]{1,3})")
-_UNIFIED = re.compile(r"[a-z0-9_]+(?:\.[A-Za-z0-9_]+)+")
+_SET = pattern(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:,[0-9]{1,5}(?:-[0-9]{1,5})?)*")
+_RULE = pattern(r"([abc]) (\*|[0-9]{1,10}):(\*|[0-9]{1,10}) ([rwm]{1,3})")
+_UNIFIED = pattern(r"[a-z0-9_]+(?:\.[A-Za-z0-9_]+)+")
 THROTTLES = {
     "device_read_bps": "throttleReadBpsDevice",
     "device_write_bps": "throttleWriteBpsDevice",

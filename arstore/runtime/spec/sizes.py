@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from arstore.errors import UsageError
+from arstore.pattern import pattern
 
 LARGEST = 2**63 - 1
 """The largest size in bytes, and the largest limit."""
 
-_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = pattern(r"(?i)([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?")
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 

@@ -8,12 +8,12 @@ because a mount would cover the link's target.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import HostError, UsageError
+from arstore.pattern import pattern
 from arstore.runtime.spec.sizes import refused
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LOCAL = "local"
 PLACE = "/etc/localtime"
 
 _ZONES = "/usr/share/zoneinfo"
-_NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,3}")
+_NAME = pattern(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,3}")
 _LARGEST = 1 << 20
 _MAGIC = b"TZif"
 

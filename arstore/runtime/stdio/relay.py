@@ -7,12 +7,12 @@ kernel (splice(2)) where both files support that; a file opened with O_APPEND an
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
 import stat
 import threading
+from contextlib import suppress
 
 from arstore.runtime.stdio import terminal
 
@@ -45,7 +45,7 @@ class Relay:
 
     def finish(self) -> None:
         """Pass on what is there, without waiting for more; return when that is done."""
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.write(self._wake_write, b"\0")
         self._thread.join()
         os.close(self._wake_read)
@@ -99,7 +99,7 @@ def feed(source: int, target: int, ending: bytes | None = None) -> None:
 
 
 def _feed(source: int, target: int, ending: bytes | None) -> None:
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         mode = os.fstat(source).st_mode
         # From other files, splice(2) waits with the pipe locked, so that it cannot be read in the meantime.
         splices = ending is None and (stat.S_ISFIFO(mode) or stat.S_ISREG(mode))

@@ -11,9 +11,9 @@ Out of scope: the terminal's modes and size, see `terminal`.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.runtime.stdio import terminal
@@ -122,7 +122,7 @@ class Streams:
 
     def _output(self, target: int, stream: str) -> int:
         reading, writing = os.pipe()
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         self._ends.append(writing)
         if stream == "stderr":
@@ -156,7 +156,7 @@ class Streams:
     def printed(self) -> bytes:
         """Return the text that a failed runtime, which has ended, wrote to standard error."""
         os.set_blocking(self._errors, False)
-        with contextlib.suppress(BlockingIOError):
+        with suppress(BlockingIOError):
             return os.read(self._errors, _PIPE_SIZE)
         return b""
 
@@ -217,7 +217,7 @@ class Streams:
 
 
 def _written(fd: int, data: bytes) -> None:
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         write_waiting(fd, data)
 
 

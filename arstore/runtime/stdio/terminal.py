@@ -6,10 +6,10 @@ The runtime opens the pseudo-terminal inside the container and sends its control
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import termios
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import RuntimeFailedError
@@ -28,7 +28,7 @@ _CONSOLE_WAIT = 5.0
 _OFLAG, _LFLAG, _CC = 1, 3, 6
 
 
-@contextlib.contextmanager
+@contextmanager
 def raw_mode(fd: int) -> Iterator[None]:
     """Pass every byte unchanged, in and out, during the context; do nothing without a terminal."""
     if not os.isatty(fd):
@@ -74,7 +74,7 @@ def follow_size(master: int, *fds: int) -> None:
 
 def set_size(master: int, size: tuple[int, int]) -> None:
     """Set the container's terminal to *size*, rows and columns; its processes get SIGWINCH."""
-    with contextlib.suppress(termios.error, OSError):
+    with suppress(termios.error, OSError):
         termios.tcsetwinsize(master, size)
 
 
@@ -114,7 +114,7 @@ class Console:
     def close(self) -> None:
         """Close the socket and remove its name."""
         self._socket.close()
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(self.path)
 
 

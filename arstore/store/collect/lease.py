@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.disk.access import Access
 from arstore.disk.owner import Owner
@@ -19,11 +19,12 @@ from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
 
     from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 
 @contextmanager

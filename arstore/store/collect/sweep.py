@@ -11,7 +11,7 @@ Removal has three steps, and a process may die after each:
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
@@ -176,6 +176,6 @@ def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: 
 
 
 def _take(ingest: Ingest, path: str, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         ingest.take(path, name)
         reached("remove.file-moved")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.disk.free_space import Room
@@ -36,6 +36,7 @@ from arstore.workers.shared_budget import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import TypeVar
 
     from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from arstore.trees.format import TreeFormat
     from arstore.workers.pool import Outcome
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
 
 _MANY = 256
 """Number of files from which on the file system is synced once, instead of each file."""

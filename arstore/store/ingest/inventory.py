@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
 from arstore.linux.process import boot_id
-from arstore.trees.forms import is_usable, properties
+from arstore.trees.forms import FORMS, is_usable, properties
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Callable, Sequence, Set
 
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
@@ -36,19 +36,24 @@ class Inventory:
         self,
         directories: Directories,
         graph: Graph,
-        forms: dict[str, TreeFormat],
+        forms: Callable[[], dict[str, TreeFormat]],
         again: frozenset[str] = frozenset(),
         mounted: Set[str] | None = None,
     ) -> None:
         """*mounted* are the trees of current mounts, if the caller knows them."""
         self.directories = directories
         self.graph = graph
-        self.forms = forms
+        self._forms = forms
         self.boot = boot_id()
         self.now = time.time()
         self.again = again
         self._seen: dict[tuple[str, str], tuple[int, int]] = {}
         self._mounted = mounted
+
+    @property
+    def forms(self) -> dict[str, TreeFormat]:
+        """The formats of trees by name, which are loaded when one is used."""
+        return self._forms()
 
     def intact_blob(self, digest: str) -> BlobRecord | None:
         """Return the record of a blob whose file exists with the recorded size, else None."""
@@ -138,7 +143,7 @@ class Inventory:
     def _trusted_record(self, snapshot: Snapshot, key: str) -> TreeRecord | None:
         """Return the record of this store's tree *key*; None if it is not trusted."""
         record = snapshot.tree(key) if key else None
-        if record is None or record.form not in self.forms or not is_usable(properties(record.form)):
+        if record is None or record.form not in FORMS or not is_usable(properties(record.form)):
             return None
         if not self._is_intact(key, record):
             return None

@@ -10,7 +10,7 @@ import io
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -59,9 +59,9 @@ _BESIDES = 8 << 20
 class Again(Enum):
     """Why a layer has to be read again, from its blob, which is complete and verified by then."""
 
-    ALONE = auto()
+    ALONE = 1
     """Other layers had the memory."""
-    OTHER_FORM = auto()
+    OTHER_FORM = 2
     """The first form cannot represent it."""
 
 

@@ -17,8 +17,8 @@ and a file leaves its place only inside a write transaction that finds it unreco
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -235,7 +235,7 @@ def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replace
         if not replaced.isdisjoint(record.members) and (key not in work.trees or work.trees[key][1] != record):
             change.delete("trees", key)
             path = directories.tree(key)
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 ingest.take(path, f"replaced-{os.path.basename(path)}")
             reached("publish.run-dropped")
 
@@ -261,13 +261,13 @@ def _take_back(
 ) -> None:
     """Undo replacements, and move placed files back into the ingest, unless another process has recorded them."""
     # Files that stay are unrecorded, and garbage. Errors are ignored here: the first error is the one to report.
-    with contextlib.suppress(ArstoreError, OSError), graph.write() as change:
+    with suppress(ArstoreError, OSError), graph.write() as change:
         replacement.undo(change)
         for number, path in enumerate(placed):
             kind, _, name = path.removeprefix(directories.root + "/").partition("/")
             known = change.blob(name.replace("/", ":")) if kind == "blobs" else _tree_of_hex(change, name)
             if known is None:
-                with contextlib.suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     ingest.take(path, f"taken-back-{number}")
         reached("publish.taken-back")
 

@@ -8,8 +8,8 @@ it fails, or finds that the tree has come into use, everything is undone.
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.rename import exchange
@@ -90,7 +90,7 @@ class Replacement:
             return
         # This cannot be undone at once: the record stays unchanged until the transaction commits.
         self._good.pop(key, None)
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             self._ingest.take(path, f"replaced-{os.path.basename(path)}")
         self._ingest.place(staged, path)
 

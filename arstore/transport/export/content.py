@@ -25,10 +25,6 @@ from arstore.errors import (
 from arstore.store.ingest.incoming import prepare_fetching
 from arstore.tar.codec import HEAD, Compression, detect, portable_compressing
 from arstore.tar.peeking import Resumed, head_of
-from arstore.transport.media.inflating import inflating
-from arstore.workers import confinement
-from arstore.workers.fetching import Fetched, Wanted, fetch
-from arstore.workers.pool import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +34,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import BlobReader, BlobSource
     from arstore.tar.limits import Limits
     from arstore.transport.sink import BlobSink
+    from arstore.workers.fetching import Fetched, Wanted
 
     Tars = Callable[[Digest], BlobReader | None]
     """Opens a layer's uncompressed tar by its diff ID; None if it is not available."""
@@ -88,6 +85,9 @@ class Contents:
 
         Raises the errors of `blob`, and CompressionError, LimitError.
         """
+
+        from arstore.transport.media.inflating import inflating
+
         with ExitStack() as stack:
             stack.enter_context(self._damage(layer.digest))
             ready = self._tars(diff_id)
@@ -116,6 +116,9 @@ class Contents:
     @contextmanager
     def _fetched(self, descriptor: Descriptor) -> Iterator[Reader]:
         """Like `_opened`, for a reader that must not make connections: another process makes them."""
+
+        from arstore.workers.fetching import Wanted
+
         if not self._source.is_remote:
             with self._opened(descriptor) as blob:
                 yield blob
@@ -138,6 +141,11 @@ class Contents:
 @contextmanager
 def fetched(wanted: list[Wanted]) -> Iterator[Fetched]:
     """Yield these streams in order, read by a process that has sockets and no files."""
+
+    from arstore.workers import confinement
+    from arstore.workers.fetching import Fetched, fetch
+    from arstore.workers.pool import beside
+
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with ExitStack() as stack:
         stack.callback(os.close, reading)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.disk.access import Access
-from arstore.disk.staging import Ingest
 from arstore.errors import (
     BRING_BACK,
     ConversionError,
@@ -17,10 +16,7 @@ from arstore.errors import (
     TruncatedError,
 )
 from arstore.transport.admission import gate_for
-from arstore.transport.decryption.blobs import plain_blobs
-from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
-from arstore.transport.export.content import Contents
 from arstore.transport.export.export import Export, Exported, ExportOptions
 from arstore.transport.export.from_store import store_source
 from arstore.transport.export.spool import TemporarySpool
@@ -59,6 +55,9 @@ def export_stored(
     Raises RejectedError, PolicyError, StoreDamagedError for missing or altered content of the store, and the errors of
     `Store.find`, of `Selector`, of `Export.run` and of the sink.
     """
+
+    from arstore.transport.export.content import Contents
+
     with store_source(store, texts) as source, _spool_in(store) as spool:
         with _damage():
             selection = Selector(source, for_destination(wanted, destination), options.limits, skipped).select()
@@ -90,6 +89,11 @@ def export_reference(
 
     Raises the errors of the source, of `Selector`, of `plain_blobs`, of `Export.run` and of the sink.
     """
+
+    from arstore.transport.decryption.blobs import plain_blobs
+    from arstore.transport.detect import open_source
+    from arstore.transport.export.content import Contents
+
     spool = TemporarySpool()
     with open_source(reference, spool, limits=options.limits, registries=source_registries) as source:
         gate = gate_for(rules or Rules(), source, path_in(reference))
@@ -136,6 +140,9 @@ def _damage() -> Iterator[None]:
 @contextmanager
 def _spool_in(store: Store) -> Iterator[Spool]:
     """A spool in *store*; if the user cannot write there, in the directory for temporary files."""
+
+    from arstore.disk.staging import Ingest
+
     if store.graph.access is Access.FROZEN:
         yield TemporarySpool()
         return

@@ -23,10 +23,6 @@ from arstore.oci.platform import Platform, recorded
 from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.export import conversion
-from arstore.transport.export.attaching import carry, is_signature, signed_digests
-from arstore.transport.export.content import compressed
-from arstore.transport.export.transfer import pump, put, transfer
 from arstore.transport.media.bounds import bounds_of
 from arstore.transport.sink import LostBlobsError, OutgoingImage, OutgoingLayer
 from arstore.values import NamedTuple
@@ -147,6 +143,9 @@ class Export:
         Raises UsageError if the medium cannot hold so much, ConversionError, and the errors of `Contents` and of the
         sink.
         """
+
+        from arstore.transport.export.attaching import is_signature, signed_digests
+
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
         self._require_changes(selection)
@@ -166,6 +165,9 @@ class Export:
 
     def _bring(self, selection: Selection, listed: set[Digest]) -> Exported:
         """Write what the sink does not hold, and make it visible. Raises LostBlobsError, and the errors of `run`."""
+
+        from arstore.transport.export.transfer import transfer
+
         transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
         for image in selection.images.values():
             self._written.images[image.digest] = self._image(image)
@@ -202,6 +204,8 @@ class Export:
         return sign_copies(signer, self._sink, tops, below, self._written.documents)
 
     def _attachments(self, selection: Selection) -> tuple[int, int]:
+        from arstore.transport.export.attaching import carry
+
         if not selection.attachments:
             return 0, 0
         unchanged = self._written.unchanged() if self._sink.traits.manifests else []
@@ -209,6 +213,8 @@ class Export:
         return carry(self._contents, self._sink, *some)
 
     def _require_room(self, selection: Selection, listed: set[Digest]) -> None:
+        from arstore.transport.export import conversion
+
         traits, what = self._sink.traits, self._sink.what
         count = sum(digest not in listed for digest in (*selection.indexes, *selection.images))
         if not traits.many and count != 1:
@@ -229,6 +235,9 @@ class Export:
 
     def _require_changes(self, selection: Selection) -> None:
         """Check before anything is copied that all necessary changes are allowed. Raises ConversionError."""
+
+        from arstore.transport.export import conversion
+
         if not self._sink.traits.manifests:
             return
         for image in selection.images.values():
@@ -263,6 +272,9 @@ class Export:
 
     def _target(self, layer: Descriptor, form: str) -> Compression | None:
         """The new compression of *layer*; None if its bytes do not change."""
+
+        from arstore.transport.export import conversion
+
         if is_encrypted(layer.media_type):
             conversion.require_unlocked(layer, form, self._options.compression)
             return None
@@ -281,6 +293,9 @@ class Export:
 
     def _layer(self, layer: IncomingLayer, old: Descriptor, form: str, encrypts: bool) -> Descriptor:
         """Write the layer to the sink if needed, and return its new descriptor."""
+
+        from arstore.transport.export import conversion
+
         if self._sink.traits.plain_layers:
             return self._plain(layer, old)
         target = self._target(old, form)
@@ -321,6 +336,8 @@ class Export:
         return Descriptor(OCI_LAYER, digest, size)
 
     def _write(self, tar: Reader, descriptor: Descriptor, size: int | None, tell: Callable[[int], object]) -> int:
+        from arstore.transport.export.transfer import pump
+
         writer = self._sink.writer(descriptor, known=size is not None)
         try:
             count = pump(tar, writer.write, tell)
@@ -333,6 +350,9 @@ class Export:
 
     def _through_spool(self, tar: Reader, tell: Callable[[int], object], digest: Digest) -> int:
         """Write a tar of unknown size to a sink that must know the size first."""
+
+        from arstore.transport.export.transfer import pump, put
+
         with _Spooled(self._spool) as spooled:
             size = pump(tar, spooled.write, tell)
             put(self._sink, Descriptor(OCI_LAYER, digest, size), spooled.rewound(), lambda _count: None)
@@ -340,6 +360,9 @@ class Export:
 
     def _compressed(self, layer: IncomingLayer, old: Descriptor, target: Compression) -> Descriptor:
         """Write the layer in another compression."""
+
+        from arstore.transport.export.content import compressed
+
         if self._options.preserve_digests:
             why = f"would have to be recompressed ({target.value}), which changes its digest"
             raise ConversionError(f"layer {old.digest}", why)
@@ -351,6 +374,9 @@ class Export:
 
     def _locked(self, layer: IncomingLayer, old: Descriptor, target: Compression | None) -> Descriptor:
         """Write the layer encrypted, in the compression *target*, or in its own."""
+
+        from arstore.transport.export import conversion
+
         assert self._options.encryption is not None, "there are no recipients"
         key = (old.digest, layer.diff_id, target)
         known = self._written.encrypted.get(key)
@@ -367,6 +393,9 @@ class Export:
 
     def _written_new(self, pieces: Iterable[bytes], layer: IncomingLayer) -> Descriptor:
         """Write a blob that is made on the way; return its descriptor."""
+
+        from arstore.transport.export.transfer import put
+
         if self._sink.traits.sized:
             with _Spooled(self._spool) as spooled:
                 made = _pour(pieces, spooled.write)
@@ -390,13 +419,21 @@ class Export:
     @property
     def _wanted_form(self) -> str:
         """The format for all documents; "" if each keeps its own. Docker's has no encrypted layers."""
+
+        from arstore.transport.export import conversion
+
         return self._options.form or (conversion.OCI if self._options.encryption is not None else "")
 
     def _form(self, manifest: Manifest) -> str:
+        from arstore.transport.export import conversion
+
         return self._wanted_form or conversion.format_of(manifest.media_type)
 
     def _image(self, image: IncomingImage) -> OutgoingImage:
         """Write an image to the sink, but not its names."""
+
+        from arstore.transport.export import conversion
+
         old = self._manifest(image)
         form = self._form(old)
         layers = [
@@ -430,6 +467,9 @@ class Export:
 
     def _index(self, index: IncomingIndex) -> OutgoingImage:
         """Write an index to the sink; its images are there already."""
+
+        from arstore.transport.export import conversion
+
         old = Index.parse(index.document, f"index {index.digest}", index.media_type, self._bounds)
         written = self._written.descriptors()
         form = self._wanted_form or conversion.format_of(old.media_type)
@@ -460,6 +500,9 @@ class Export:
 
         Raises the errors of `Contents` for content that is there but damaged.
         """
+
+        from arstore.transport.export.transfer import transfer
+
         if is_index(entry.media_type) or entry.size > self._bounds.document:
             return
         try:

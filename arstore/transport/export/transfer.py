@@ -8,8 +8,6 @@ other gets them in order.
 from __future__ import annotations
 
 from functools import partial
-from queue import SimpleQueue
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
@@ -18,6 +16,7 @@ from arstore.errors import SizeMismatchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
+    from queue import SimpleQueue
 
     from arstore.digest import Digest, Reader
     from arstore.oci.descriptor import Descriptor
@@ -106,6 +105,9 @@ class _Lanes:
     """Threads that each move one blob after the other."""
 
     def __init__(self, contents: Contents, sink: BlobSink, progress: Progress) -> None:
+        from queue import SimpleQueue
+        from threading import Event
+
         self._contents = contents
         self._sink = sink
         self._progress = progress
@@ -114,6 +116,9 @@ class _Lanes:
 
     def run(self, lanes: Sequence[Sequence[Descriptor]]) -> None:
         """Move all blobs, and report the progress from this thread."""
+
+        from threading import Thread
+
         threads = [Thread(target=self._lane, args=(lane,), daemon=True) for lane in lanes]
         try:
             for thread in threads:

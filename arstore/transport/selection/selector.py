@@ -25,10 +25,10 @@ from arstore.transport.selection.candidates import Candidates
 from arstore.transport.selection.entries import image_entries
 from arstore.transport.selection.every_platform import EveryPlatform
 from arstore.transport.selection.groups import ambiguous, entry_key, grouped, uncertain
+from arstore.transport.selection.options import Wanted as Wanted
 from arstore.transport.selection.passed_over import PassedOver
 from arstore.transport.selection.taking import Taking
 from arstore.transport.skipped import SkippedTop
-from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -37,17 +37,6 @@ if TYPE_CHECKING:
     from arstore.transport.selection.candidates import Candidate
     from arstore.transport.selection.taking import Selection
     from arstore.transport.source import ImageSource, SourceImage
-
-
-class Wanted(NamedTuple):
-    """The wanted images of an index: those for one platform (None: the host's), or all.
-
-    `referrers` says whether their attachments are taken as well; None: only if asking for them costs no requests.
-    """
-
-    platform: Platform | None = None
-    every: bool = False
-    referrers: bool | None = None
 
 
 class Selector:

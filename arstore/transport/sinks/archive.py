@@ -8,7 +8,6 @@ written after the content. Only a name of more than 100 bytes (of a sha512 blob)
 from __future__ import annotations
 
 import os
-import select
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -177,6 +176,9 @@ def refuse_terminal(path: str) -> None:
 
 def _write_stream(fd: int, data: bytes | memoryview) -> None:
     """Write all of *data*, even if another process has made the shared stream non-blocking. Raises OSError."""
+
+    import select
+
     view = memoryview(data)
     while view:
         try:

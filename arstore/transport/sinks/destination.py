@@ -13,7 +13,6 @@ from arstore.errors import InvalidReferenceError, UsageError
 from arstore.oci.reference import parse_name, parse_transport
 from arstore.tar.entry import shown
 from arstore.transport.location import REGISTRY, split_path
-from arstore.transport.sinks.archive import STREAM, descriptor_of
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -43,6 +42,9 @@ class Destination(NamedTuple):
     @property
     def what(self) -> str:
         """The destination, made safe to print."""
+
+        from arstore.transport.sinks.archive import STREAM
+
         if self.kind == REGISTRY:
             return f"docker://{self.path}"
         return "standard output" if self.path == STREAM else shown(os.fsencode(self.path))
@@ -111,6 +113,9 @@ def parse_destination(text: str) -> Destination:
 
 def destination_of(path: str, kind: str) -> Destination:
     """The destination of this kind at *path*, which is not parsed. Raises UsageError."""
+
+    from arstore.transport.sinks.archive import STREAM
+
     if not path:
         raise UsageError("", "the destination is empty")
     if path == STREAM and kind in {OCI, DIR}:
@@ -120,6 +125,9 @@ def destination_of(path: str, kind: str) -> Destination:
 
 def _stream_or(path: str) -> str:
     """STREAM for a path that means standard output, so that nothing else is printed there; else *path*."""
+
+    from arstore.transport.sinks.archive import STREAM, descriptor_of
+
     return STREAM if descriptor_of(path) == 1 else path
 
 

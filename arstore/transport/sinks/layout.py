@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
 from arstore.errors import ConflictError, naming
@@ -28,6 +28,7 @@ from arstore.transport.sinks.files import FileSink, FileWriter, clear_partial, l
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+    from typing import Any
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor

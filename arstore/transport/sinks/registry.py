@@ -11,7 +11,6 @@ the copy starts again, once, without mounts; blobs that the refusal names are se
 
 from __future__ import annotations
 
-import tempfile
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
@@ -21,11 +20,8 @@ from arstore.oci.media_type import is_manifest
 from arstore.registry.access import Access
 from arstore.registry.blobs import head_blob
 from arstore.registry.manifests import LacksPartsError, head_manifest
-from arstore.registry.referrers import put_referrer
 from arstore.registry.repository import PUSH
-from arstore.registry.uploads import mount, upload
 from arstore.transport.sink import ALL, LostBlobsError, SinkTraits
-from arstore.transport.sinks.attached_there import AttachedThere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +48,9 @@ class RegistrySink:
 
     def __init__(self, reference: DockerReference, access: Access, mount_from: MountFrom) -> None:
         """Find the repository. Raises RegistryBlockedError, RegistryConfigError."""
+
+        from arstore.transport.sinks.attached_there import AttachedThere
+
         self.what = f"docker://{reference}"
         self._reference = reference
         self._access = access
@@ -89,6 +88,9 @@ class RegistrySink:
 
         Raises the errors of `upload`, and DigestMismatchError or TruncatedError if the blob has other content.
         """
+
+        from arstore.registry.uploads import mount, upload
+
         other = self._mount_from(descriptor.digest) if self._lost is None else ""
         if other and mount(self._repository, descriptor.digest, other):
             tell(descriptor.size)
@@ -146,6 +148,9 @@ class RegistrySink:
 
     def _put_all(self, top: Digest) -> None:
         """Put manifests and attachments, and *top* last. If the image is there already, put attachments only."""
+
+        from arstore.registry.referrers import put_referrer
+
         if self._is_current:
             self._attached.put(self)
             return
@@ -221,6 +226,8 @@ class _Kept:
     """A blob kept in memory, or in a temporary file once it is large, and sent when it is finished."""
 
     def __init__(self, sink: RegistrySink) -> None:
+        import tempfile
+
         self._sink = sink
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by close
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -111,7 +110,10 @@ class WholeFile:
 
     def _stale(self) -> Iterator[bytes]:
         """The partial files that dead copies to this path left behind."""
-        pattern = re.compile(re.escape(self._stem) + rb"[0-9a-f]{16}")
+
+        import re
+
+        partial = re.compile(re.escape(self._stem) + rb"[0-9a-f]{16}")
         directory = os.fsencode(self._directory)
         try:
             names = os.listdir(directory)
@@ -119,7 +121,7 @@ class WholeFile:
             return
         for name in names:
             path = os.path.join(directory, name)
-            if pattern.fullmatch(name) and _is_free(path):
+            if partial.fullmatch(name) and _is_free(path):
                 yield path
 
 

@@ -12,10 +12,10 @@ can change owners: other users get OSError (EPERM).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.disk.rmtree import remove_tree_at
@@ -79,7 +79,7 @@ class DirectoryFormat:
         metadata = MappedMetadata(self._maps or current(), one_owner=one_owner, strict=limits.strict_xattrs)
         return DirectoryBuilder(tree_fd, self._files, limits, account, steps, metadata, USER_OPAQUE)
 
-    @contextlib.contextmanager
+    @contextmanager
     def lower(self, tree_path: str) -> Iterator[LowerDirectory]:
         """Open the tree as a layer of an overlay. Raises OSError."""
         path = f"{tree_path}/{self._files}"

@@ -18,8 +18,8 @@ addresses, times in compact inodes) are not used.
 
 from __future__ import annotations
 
-import functools
 import struct
+from functools import cache
 
 BLOCK = 512
 BLOCK_BITS = 9
@@ -124,7 +124,7 @@ def checksum(block: bytes | bytearray) -> int:
     return state
 
 
-@functools.cache
+@cache
 def _crc32c_table() -> list[int]:
     table = []
     for value in range(256):

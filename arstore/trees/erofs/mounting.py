@@ -18,11 +18,11 @@ A process that is killed leaves nothing behind, except a mount before Linux 6.15
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import errno
-import functools
 import os
+from contextlib import ExitStack, contextmanager, suppress
+from enum import Enum
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
@@ -47,7 +47,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _STACKED = frozenset({"overlay", "ecryptfs", "erofs"})
 
 
-class Way(enum.Enum):
+class Way(Enum):
     """How the kernel reads the two files; AUTO takes the first of the others that works here."""
 
     AUTO = "auto"
@@ -55,7 +55,7 @@ class Way(enum.Enum):
     LOOP = "loop"
 
 
-@contextlib.contextmanager
+@contextmanager
 def lower_directory(
     tree_path: str, way: Way = Way.AUTO, detached: bool | None = None, shared: SharedMounts | None = None
 ) -> Iterator[LowerDirectory]:
@@ -96,7 +96,7 @@ def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
 def _origin(tree_path: str) -> Origin | None:
     """Return the identity of the index that is in the directory *tree_path* now, merged or not."""
     for name in (INDEX, MERGED_INDEX):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             fd = os.open(f"{tree_path}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 status = os.fstat(fd)
@@ -151,7 +151,7 @@ def _mount(files: list[str], what: str, read_only: bool = False) -> int:
 
 
 def _mount_loops(tree_path: str) -> int:
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         devices = []
         for file in _files(tree_path):
             path = f"{tree_path}/{file}"
@@ -163,7 +163,7 @@ def _mount_loops(tree_path: str) -> int:
         return _mount(devices, tree_path, read_only=True)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _attached(mount_fd: int, tree_path: str) -> Iterator[str]:
     """Attach a detached mount below *tree_path*; yield its path."""
     path = f"{tree_path}/{ATTACHED_PREFIX}{Owner.current().directory_name()}"
@@ -187,17 +187,17 @@ def forget_attached(tree_path: str) -> None:
     for name in os.listdir(tree_path):
         if name.startswith(ATTACHED_PREFIX):
             path = f"{tree_path}/{name}"
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 mount.umount(path, mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
             os.rmdir(path)
 
 
-@functools.cache
+@cache
 def _takes_detached() -> bool:
     return features.layers_by_fd().available
 
 
-@functools.lru_cache(maxsize=16)
+@lru_cache(maxsize=16)
 def _is_stacked(device: int) -> bool:
     """Return whether a file system is stacked on another: EROFS on its files, plus an overlay, would be too deep."""
     numbers = (os.major(device), os.minor(device))

@@ -20,9 +20,9 @@ one. Not here: trees of the directory form, whose files are in the page cache of
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.linux.isolation import namespace
@@ -83,14 +83,14 @@ class SharedMounts:
         Raises nothing: after any error, the tree can still be mounted without a clone.
         """
         place = f"{self._directory}/{origin.tree}"
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             names = os.listdir(place)
             if not all(map(_is_ours, (self._runroot, self._directory, place))):
                 return None
             wanted = _source_text(origin)
             for entry in sorted(filter(None, map(_Entry.of, names))):
                 path = f"{place}/{entry}"
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     if os.readlink(path) != wanted or os.lstat(path).st_uid != os.geteuid():
                         continue
                     clone = _clone(entry)
@@ -102,20 +102,20 @@ class SharedMounts:
                         os.close(clone)
         return None
 
-    @contextlib.contextmanager
+    @contextmanager
     def offered(self, mounts: Iterable[tuple[int, Origin]]) -> Iterator[None]:
         """Let others clone *mounts*, which this very process has open, during the context."""
         made = []
         try:
             for fd, origin in mounts:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     number = unique_mount_id(fd)
                     if number:
                         made.append(self._put_origin(_Entry(number, os.getpid(), fd), origin))
             yield
         finally:
             for path in made:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     os.unlink(path)
                     os.rmdir(os.path.dirname(path))
 
@@ -127,7 +127,7 @@ class SharedMounts:
             place = f"{self._directory}/{tree}"
             for name in _mount_names(place):
                 entry = _Entry.of(name)
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     text = os.readlink(f"{place}/{name}")
                     # Entries of another pid namespace of this boot cannot be judged from here.
                     boot = text.partition(".")[0]
@@ -172,7 +172,7 @@ def _mount_names(path: str) -> list[str]:
         return []
 
 
-@contextlib.contextmanager
+@contextmanager
 def _held(entry: _Entry) -> Iterator[int | None]:
     """Open the mount that *entry* names; yield None if its process no longer holds it."""
     try:

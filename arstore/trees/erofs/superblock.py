@@ -6,14 +6,17 @@ checksum. So equal layers have equal uuids, and an altered index no longer match
 
 from __future__ import annotations
 
-import functools
 import os
-from typing import NoReturn
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
 from arstore.errors import StoreDamagedError
 from arstore.trees.erofs import format as layout
 from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _CHECKSUM = slice(4, 8)
 _UUID = slice(48, 64)
@@ -103,7 +106,7 @@ def parse(block: bytes, what: str) -> SuperBlock:
     return SuperBlock(root_nid, inodes, epoch, blocks, inode_start, attribute_start, tar_blocks)
 
 
-@functools.lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def _checksum(block: bytes) -> int:
     """Return the checksum of a block; cached, because some indexes are opened for each of thousands of paths."""
     return layout.checksum(block)

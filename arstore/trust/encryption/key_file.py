@@ -254,5 +254,5 @@ def _loaded_public(path: str, data: bytes) -> object:
             return load_der_public_key(data)
         except ValueError:
             return x509.load_der_x509_certificate(data).public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise KeyFileError(_shown(path), "is not a public key or certificate in PEM, DER or JWK") from error

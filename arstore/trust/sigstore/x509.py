@@ -14,16 +14,17 @@ bits, and unknown critical extensions.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.errors import KeyFileError, SignatureError
+from arstore.pattern import pattern
 from arstore.trust.keys import PublicKey, blocks, public_key
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from typing import Any
 
     from cryptography.x509 import Certificate
 
@@ -36,7 +37,7 @@ _ISSUER_V1 = "1.3.6.1.4.1.57264.1.1"
 _ISSUER_V2 = "1.3.6.1.4.1.57264.1.8"
 _UTF8_STRING = 0x0C
 _SAN = "subject alternative name"
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_LABEL = pattern(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 class Roots(NamedTuple):
@@ -58,7 +59,7 @@ def read_roots(data: bytes, what: str) -> tuple[Certificate, ...]:
             raise KeyFileError(what, "holds something other than certificates")
     try:
         return tuple(x509.load_pem_x509_certificate(text + b"\n") for _, text in found)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise KeyFileError(what, "holds a certificate that cannot be read") from error
 
 
@@ -151,7 +152,7 @@ def _read(text: str, what: str, least: int, most: int) -> tuple[Certificate, ...
         raise SignatureError(what, f"is not the PEM text of {wanted}")
     try:
         return tuple(x509.load_pem_x509_certificate(block + b"\n") for _, block in found)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise SignatureError(what, "holds a certificate that cannot be read") from error
 
 

@@ -128,7 +128,7 @@ def test_a_form_that_cannot_be_built(arstore, tmp_path, picture, monkeypatch):
 def test_who_may_not_build_trees_is_told(arstore, tmp_path, picture, monkeypatch):
     from arstore.store.store import Store
 
-    monkeypatch.setattr(Store, "tree_forms", lambda self, name="auto": ())
+    monkeypatch.setattr(Store, "makes_trees", False)
     result = arstore.ok("import", "--progress", "none", archive(tmp_path, picture))
     assert "layer trees were not built: this user lacks the privileges" in result.err
     assert result.text.startswith(picture.digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.parameter import Range, option
@@ -12,7 +12,7 @@ from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.runtime.inspection.about import About

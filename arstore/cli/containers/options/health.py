@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore.cli.parameter import ANY, Choice, Range, option
 from arstore.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.runtime.spec.health import HealthOptions, StartupOptions
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore.cli.parameter import Choice, Range, option
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from arstore.cli.session import Session
     from arstore.runtime.spec.options import RunOptions
     from arstore.runtime.spec.resources import Resources

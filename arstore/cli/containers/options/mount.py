@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore.cli.parameter import Choice, option
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from arstore.runtime.spec.options import RunOptions
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.cli.containers.options.health import HealthWords, health_options, parse_health
 from arstore.cli.containers.options.limit import warn_of_limits
@@ -17,7 +17,7 @@ from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.cli.session import Session
     from arstore.runtime.driver import Runtime

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
 
 from arstore.cli.parameter import ANY, Range, option
 from arstore.errors import NotFoundError, UsageError, from_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.oci.platform import Platform
     from arstore.runtime.spec.options import RunOptions

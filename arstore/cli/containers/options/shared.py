@@ -6,7 +6,7 @@ Each theme has its own module, with the declarations, their words, and a functio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from arstore.cli.containers.options.env import ENV_FILE_HELP as ENV_FILE_HELP
 from arstore.cli.containers.options.env import ENV_OPTIONS, EnvWords, with_environment
@@ -20,7 +20,7 @@ from arstore.cli.parameter import Range, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from arstore.runtime.spec.options import RunOptions
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
+from arstore.pattern import pattern
 from arstore.runtime.spec.identity.users import FILE_LIMIT, LARGEST_ID
 from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.identity.users import User
     from arstore.runtime.spec.image_files import RootDirectory
 
-_VARIABLE = re.compile(r"\$(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\b|\$\{(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\}")
+_VARIABLE = pattern(r"\$(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\b|\$\{(USERNAME|UID|GID|NAME|GROUPNAME|HOME)\}")
 
 
 class Accounts(NamedTuple):

@@ -5,9 +5,9 @@ Format: OCI runtime-spec config.md, "Mounts"; the syntax is docker's and podman'
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from arstore.pattern import pattern
 from arstore.runtime.spec.mounts.mount_point import clean_destination
 from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
@@ -21,12 +21,12 @@ WRITABLE = ("/run", "/tmp", "/var/tmp")  # places in a container
 """Where a container with a read-only root file system can write all the same."""
 
 _USUAL = ("rw", "nosuid", "nodev", "tmpcopyup")
-_TMPFS_OPTION = re.compile(
+_TMPFS_OPTION = pattern(
     r"ro|rw|(?:no)?exec|(?:no)?suid|(?:no)?dev|(?:no|rel|strict)?atime|(?:no)?tmpcopyup"
     r"|(?:size|nr_blocks|nr_inodes)=[0-9]{1,19}[kKmMgG%]?|mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}|huge=[a-z_]{1,16}"
 )
-_DEVPTS_OPTION = re.compile(r"mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}|max=[0-9]{1,10}|ptmxmode=[0-7]{1,4}|newinstance")
-_RAMFS_OPTION = re.compile(r"ro|rw|(?:no)?exec|(?:no)?suid|(?:no)?dev|mode=[0-7]{1,4}")
+_DEVPTS_OPTION = pattern(r"mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}|max=[0-9]{1,10}|ptmxmode=[0-7]{1,4}|newinstance")
+_RAMFS_OPTION = pattern(r"ro|rw|(?:no)?exec|(?:no)?suid|(?:no)?dev|mode=[0-7]{1,4}")
 _GRAMMARS = {"tmpfs": _TMPFS_OPTION, "ramfs": _RAMFS_OPTION, "devpts": _DEVPTS_OPTION}
 
 

@@ -7,21 +7,22 @@ Its source is a host path, a named volume of the store, or an image (`--mount ty
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
+from arstore.pattern import pattern
 from arstore.runtime.spec.mounts.mount_point import clean_destination
 from arstore.runtime.spec.sizes import refused, shown
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Literal
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave")
 NAME_RULE = "a volume's name has letters, digits, `_`, `.` and `-`, and begins with a letter or digit"
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+_NAME = pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 _EXCLUSIVE = (
     ("ro", "rw"),
     ("exec", "noexec"),

@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError, from_os_error
+from arstore.pattern import pattern
 from arstore.runtime.spec.nets.addresses import PASTA_VALUES, network_of
 from arstore.runtime.spec.sizes import refused, shown
 
@@ -55,7 +56,7 @@ SLIRP_OPTIONS = {
 }
 """Podman's options of slirp4netns, and what their values look like."""
 
-_MAC = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
+_MAC = pattern(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 
 
 def parse_network(text: str) -> tuple[Network, tuple[str, ...], str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import HostError, PermissionDeniedError, PortInUseError
 from arstore.oci.document import shown
+from arstore.pattern import pattern
 from arstore.runtime.spec.nets.values import Port
 from arstore.runtime.spec.sizes import refused
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from arstore.runtime.spec.nets.values import Link
 
-_PUBLISH = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):)?(?:([^:]*):)?([^:/]+)(?:/([^/]*))?")
-_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_PUBLISH = pattern(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):)?(?:([^:]*):)?([^:/]+)(?:/([^/]*))?")
+_RANGE = pattern(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _HIGHEST = 65535
 _PROTOCOLS = ("tcp", "udp")
 _FIRST_FREE = "/proc/sys/net/ipv4/ip_unprivileged_port_start"

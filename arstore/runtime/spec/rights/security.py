@@ -7,10 +7,10 @@ label. `apparmor=PROFILE` needs a host with AppArmor. An image cannot ask for an
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
+from arstore.pattern import pattern
 from arstore.runtime.spec.rights.capabilities import granted, parse_capability
 from arstore.runtime.spec.sizes import refused
 from arstore.values import NamedTuple
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 UNCONFINED = "unconfined"
 _APPARMOR = "/sys/module/apparmor/parameters/enabled"
-_PROC_OPTION = re.compile(r"hidepid=[a-z0-9]{1,12}|gid=[0-9]{1,10}|subset=pid")
+_PROC_OPTION = pattern(r"hidepid=[a-z0-9]{1,12}|gid=[0-9]{1,10}|subset=pid")
 _HINT = (
     "use seccomp=FILE|unconfined|default, no-new-privileges, unmask=ALL|PATH[:PATH...], mask=PATH[:PATH...], "
     "systempaths=unconfined, proc-opts=OPTION[,OPTION...], apparmor=PROFILE|unconfined or label=disable"
