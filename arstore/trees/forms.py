@@ -81,7 +81,9 @@ SINGLE = Properties("single-directory", ("files-single",), extracts=True, rank=3
 FALLBACK = DIRECTORY
 """The form that can represent every layer and is mountable everywhere by the host's root."""
 
-_RECORDED = {**FORMS, USER.name: USER, SINGLE.name: SINGLE, MERGED.name: MERGED}
+TREES = {**FORMS, USER.name: USER, SINGLE.name: SINGLE}
+"""The forms that a layer's tree can have, by name, also those that only a user namespace makes."""
+_RECORDED = {**TREES, MERGED.name: MERGED}
 _RANKED = sorted(_RECORDED.values(), key=lambda form: form.rank)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
 from arstore.linux.process import boot_id
-from arstore.trees.forms import FORMS, is_usable, properties
+from arstore.trees.forms import TREES, is_usable, properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Set
@@ -143,7 +143,7 @@ class Inventory:
     def _trusted_record(self, snapshot: Snapshot, key: str) -> TreeRecord | None:
         """Return the record of this store's tree *key*; None if it is not trusted."""
         record = snapshot.tree(key) if key else None
-        if record is None or record.form not in FORMS or not is_usable(properties(record.form)):
+        if record is None or record.form not in TREES or not is_usable(properties(record.form)):
             return None
         if not self._is_intact(key, record):
             return None
