@@ -7,7 +7,7 @@ A data class takes 0.5 ms, and `Slotted` nothing.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,22 +22,16 @@ if TYPE_CHECKING:
         return cls
 
 else:
-    from _collections import _tuplegetter as _getter
+    from collections import namedtuple
 
     def _to_be_made(owner: type) -> Callable[..., Any]:
-        """Return a constructor that makes the class's real one, puts it into its own place, and calls it.
-
-        The real one is made like those of `collections.namedtuple`, whose module imports five others.
-        """
+        """Return a constructor that makes the class's real one, puts it into its own place, and calls it."""
 
         def make(cls: type, /, *arguments: object, **named: object) -> object:
-            names = "".join(f"{name}, " for name in owner._fields)
-            text = f"lambda _cls, {names}: _new(_cls, ({names}))"
-            made = eval(text, {"_new": tuple.__new__, "__builtins__": {}, "__name__": owner.__module__})
-            made.__name__, made.__qualname__ = "__new__", f"{owner.__qualname__}.__new__"
-            made.__defaults__ = tuple(owner._field_defaults.values())
-            owner.__new__ = made
-            return made(cls, *arguments, **named)
+            defaults = owner._field_defaults.values()
+            real = namedtuple(owner.__name__, owner._fields, defaults=defaults, module=owner.__module__)
+            owner.__new__ = real.__new__
+            return real.__new__(cls, *arguments, **named)
 
         return make
 
@@ -156,6 +150,8 @@ else:
         }
         return type(cls.__name__, (_Frozen,), namespace)
 
+    _getter = type(namedtuple("_Example", "field").field)
+    """The interpreter's own attribute of a named tuple, which reads one element."""
     _Marked = type.__new__(_Maker, "NamedTuple", (), {})
     NamedTuple = _Base()
 

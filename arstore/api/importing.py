@@ -74,14 +74,14 @@ def import_into(
         moved=_moved(store, moved),
         cleared=store.cleared - cleared,
         indexes=_indexes(store, taken) if options.wanted.every else (),
-        mountable=not (obstacle := _obstacle(store, options.tree, taken)),
+        mountable=not (obstacle := _obstacle(store, taken)),
         obstacle=obstacle,
     )
 
 
-def _obstacle(store: Store, tree: str, taken: Iterable[TakenImage]) -> str:
+def _obstacle(store: Store, taken: Iterable[TakenImage]) -> str:
     """Return why layer trees of these images were not built; "" if they were."""
-    if store.tree_forms(tree):
+    if store.makes_trees:
         return next((image.denied for image in taken if image.denied), "")
     from arstore.linux.isolation import rootless
 
@@ -161,7 +161,7 @@ def import_root(store: Store, source: str, options: RootTarOptions, progress: Pr
         images=imported_images([taken]),
         moved=_moved(store, moved),
         cleared=store.cleared - cleared,
-        mountable=not (obstacle := _obstacle(store, options.tree, [taken])),
+        mountable=not (obstacle := _obstacle(store, [taken])),
         obstacle=obstacle,
     )
 

@@ -13,7 +13,6 @@ from arstore import errors
 from arstore.cli.namespace import Need, enter
 from arstore.cli.parameter import Choice, Option, option
 from arstore.cli.session import PROGRESS_KINDS
-from arstore.trees.contents import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -298,6 +297,8 @@ def max_size_option(function: F) -> F:
 
 def file_digests_option(function: F) -> F:
     """Add `--file-digests` to a command; the value is in the session."""
+    from arstore.trees.contents import MODES
+
     return option(
         "--file-digests",
         type=Choice(MODES),

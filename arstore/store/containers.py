@@ -180,6 +180,9 @@ class Containers:
             for name, exists in things:
                 if not exists:
                     raise NotFoundError(f"{kind} {name}", "was removed in the meantime")
+        for one in uses.containers:
+            # Without this directory, its removal does not look for containers that use it.
+            os.makedirs(f"{self._directories.container(one)}/volumes", mode=0o700, exist_ok=True)
 
     def get(self, container_id: str) -> Container:
         """Return the container with this id. Raises NotFoundError."""
@@ -273,7 +276,7 @@ class Containers:
         """Remove the container's record and directory; return the bytes on disk that this freed.
 
         The caller has made sure that nothing runs or is mounted. The kernel is asked again, as far as it can answer.
-        A container whose private volumes another one uses (`--volumes-from`) stays.
+        A container that another one uses (`--volumes-from`, `--requires`) stays.
         Raises NotFoundError, InUseError, OSError.
         """
         container = self.get(container_id)
@@ -295,14 +298,14 @@ class Containers:
         return ingest.freed
 
     def _require_no_borrower(self, container_id: str, change: Change) -> None:
-        """Raise InUseError if another container uses private volumes of this one."""
+        """Raise InUseError if another container uses private volumes of this one, or requires it."""
         if not os.path.isdir(f"{self._directories.container(container_id)}/volumes"):
             return
         from arstore.store.container_uses import every_use
 
         for other, uses in every_use(self._directories, change):
             if container_id in uses.containers and other != container_id:
-                why = f"its volumes are used by container {other}"
+                why = f"is used by container {other}"
                 raise InUseError(f"container {container_id}", why, f"run `arstore container rm {other}` first")
 
     def _announce_removal(self, container: Container) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Generic, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from arstore.errors import ArstoreError, HostError, reportable
 from arstore.linux.files.writing import write_all
@@ -29,12 +29,9 @@ from arstore.workers.wire import LONGEST, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any, TypeVar
+    from typing import Any
 
-    T = TypeVar("T")
-else:
-    T = None
-
+T = TypeVar("T")
 
 _LENGTH = struct.Struct("<I")
 _HINT = "it may have been compromised by its input"

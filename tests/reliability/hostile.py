@@ -28,8 +28,11 @@ from arstore.linux.isolation import user_namespace
 from reliability.figures import Figure, parser, report
 
 FEWEST = 150
-_MAKE_DEVICES, _DEVICE = frozenset({"commit", "containers", "copy", "pipeline"}), re.compile(r"\bdevices?\b")
-"""Cases of these classes with a device in their name make one, which a user namespace does not permit."""
+_MAKE_DEVICES, _DEVICE = (
+    frozenset({"commit", "containers", "copy", "metadata", "pipeline"}),
+    re.compile(r"\bdevices?\b"),
+)
+"""Cases of these classes with a device in their name need one, which a user namespace does not have."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from arstore.cli.command import ContainerCommand, command, needing
+from arstore.cli.command import ContainerCommand, command, json_option, needing
 from arstore.cli.namespace import HOST_HINT, Need
 from arstore.cli.parameter import RAW, argument
 from arstore.errors import CommandNotExecutableError, CommandNotFoundError, HostError, reason
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @needing(Need.OWNERS)
 @command("unshare", cls=ContainerCommand, interspersed=False)
 @argument("args", metavar="[CMD [ARG]...]", nargs=-1, type=RAW)
+@json_option
 def unshare(session: Session, /, args: tuple[str, ...]) -> int:
     """Run a command in which an ordinary user is root, and may mount.
 

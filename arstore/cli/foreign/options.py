@@ -24,6 +24,7 @@ _RUN = frozenset({"run", "create", "load"})
 _NO_NETWORK = "there are no named networks"
 
 OPTIONS: tuple[tuple[frozenset[str], str, str, str], ...] = (
+    (frozenset({"unshare"}), "--mount -m --rootless-netns", "", "mount in it: `arstore mount` works there"),
     # The program.
     (frozenset({""}), "-v", "", "use --version"),
     (frozenset({""}), "--debug -D --syslog --verbose --log", "", "use --log-level debug"),

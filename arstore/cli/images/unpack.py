@@ -51,7 +51,7 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **
     """Copy an image's root file system to a directory.
 
     DIR is created, or must be empty. No mount is needed. An ordinary user gets everything except devices and privileged
-    attributes. With subordinate ids, owners are kept, and `arstore unshare rm -r DIR` removes the copy; without them,
+    attributes. With subordinate ids, owners are kept, and the copy can be removed in `arstore unshare`; without them,
     all files belong to the user.
 
     Prints nothing; entries that could not be copied exactly are reported on stderr.

@@ -12,7 +12,7 @@ import errno
 import os
 import sys
 
-from arstore.linux.syscall import LONG_SIZE, Buffer, c_string, libc, syscall
+from arstore.linux.syscall import c_string, libc, syscall
 from arstore.values import NamedTuple
 
 OVERLAY = 0x794C7630
@@ -53,9 +53,11 @@ def look(device: int) -> Live | bool | None:
     """
     if not _USTAT:
         return None
-    buffer = Buffer(_SIZE)
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(_SIZE)
     try:
-        syscall(_USTAT, _encoded(device), buffer.address)
+        syscall(_USTAT, _encoded(device), ctypes.addressof(buffer))
     except OSError as error:
         return False if error.errno == errno.EINVAL else None
     return Live(int.from_bytes(buffer.raw[_INODES_AT : _INODES_AT + 8], sys.byteorder))
@@ -63,9 +65,11 @@ def look(device: int) -> Live | bool | None:
 
 def magic(path: str) -> int:
     """Return the number of the file system type of *path* (f_type of statfs(2)). Raises OSError."""
-    buffer = Buffer(_SIZE)
-    libc("statfs", c_string(path), buffer.address, what=path)
-    return int.from_bytes(buffer.raw[:LONG_SIZE], sys.byteorder)
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(_SIZE)
+    libc("statfs", c_string(path), ctypes.addressof(buffer), what=path)
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
 
 
 def is_kernels(fd: int) -> bool:
@@ -73,9 +77,11 @@ def is_kernels(fd: int) -> bool:
 
     Raises OSError.
     """
-    buffer = Buffer(_SIZE)
-    libc("fstatfs", fd, buffer.address)
-    return int.from_bytes(buffer.raw[:LONG_SIZE], sys.byteorder) in _KERNELS
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(_SIZE)
+    libc("fstatfs", fd, ctypes.addressof(buffer))
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) in _KERNELS
 
 
 def _encoded(device: int) -> int:

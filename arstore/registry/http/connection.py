@@ -7,21 +7,20 @@ import are imported on first use, such as `ssl` for the first connection with TL
 
 from __future__ import annotations
 
-import _socket
 import errno
+import re
 import select
+import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from arstore.errors import reason
 from arstore.registry.http.response import EndedError, MalformedError, Response, read_response
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from _typeshed import ReadableBuffer
 
@@ -41,8 +40,7 @@ _RATE = 500
 _LEAST_WINDOW = 128 << 10
 _FINAL = frozenset({errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
-_NOT_SENT = {*range(0x20), 0x7F} - {0x09}
-"""Characters that are not allowed in the value of a header (RFC 9110, section 5.5)."""
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PROBE = b"\x16\x03\x01\x00\x02\r\n"
 """A TLS record that every TLS server rejects, and a line that an HTTP server answers with an error."""
 _PROBED = 1.0
@@ -71,9 +69,9 @@ def fault_of(error: Exception) -> NetworkFaultError:
     if isinstance(error, TimeoutError):
         own = str(error)
         return NetworkFaultError(own if own.startswith("the answer") else "timed out")
-    if isinstance(error, _socket.gaierror):
+    if isinstance(error, socket.gaierror):
         return NetworkFaultError(
-            f"its name cannot be resolved ({reason(error)})", again=error.errno == _socket.EAI_AGAIN
+            f"its name cannot be resolved ({reason(error)})", again=error.errno == socket.EAI_AGAIN
         )
     if isinstance(error, OSError):
         return _tls_fault(error) or NetworkFaultError(reason(error), again=error.errno not in _FINAL)
@@ -143,7 +141,7 @@ class HttpConnection:
         """Send the head of a request together with *body*. Raises OSError, ValueError for characters not allowed."""
         lines = [f"{method} {target} HTTP/1.1"]
         for name, value in headers.items():
-            if not _NOT_SENT.isdisjoint(value.encode("latin-1")):
+            if _VALUE.fullmatch(value) is None:
                 raise ValueError(f"the header {name} cannot be sent")
             lines.append(f"{name}: {value}")
         self.send("\r\n".join((*lines, "", "")).encode("latin-1") + body)
@@ -226,10 +224,10 @@ class HttpConnection:
         if not self._is_waiting:
             # Let the kernel wait for all of it: one call instead of many reads, each preceded by a poll.
             self._sock.settimeout(None)
-            self._sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _timeval(self._patience.idle))
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._patience.idle))
             self._is_waiting = True
         try:
-            return self._sock.recv(size, _socket.MSG_WAITALL)
+            return self._sock.recv(size, socket.MSG_WAITALL)
         except BlockingIOError as error:
             raise TimeoutError from error
 
@@ -253,13 +251,10 @@ def speaks_plain(url: Url, patience: Patience) -> bool:
     For clients that may fall back from TLS to plain HTTP and verify nothing: they need not load TLS.
     """
     try:
-        sock = _connected(url.host, url.port, patience.connect)
-        try:
+        with _connected(url.host, url.port, patience.connect) as sock:
             sock.settimeout(min(_PROBED, patience.head))
             sock.sendall(_PROBE)
-            return sock.recv(5, _socket.MSG_WAITALL) == b"HTTP/"
-        finally:
-            sock.close()
+            return sock.recv(5, socket.MSG_WAITALL) == b"HTTP/"
     except (OSError, ValueError, NetworkFaultError):
         return False
 
@@ -269,32 +264,9 @@ def _connected(host: str, port: int, seconds: float) -> socket.socket:
     if not host.isascii() or any(not 0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
         raise NetworkFaultError("its name is not a valid host name", again=False)
     # As bytes, which the resolver also accepts: this avoids importing the IDNA codec.
-    sock = _first_connected(_socket.getaddrinfo(host.encode("ascii"), port, 0, _socket.SOCK_STREAM), seconds)
-    sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    sock = socket.create_connection((host.encode("ascii"), port), seconds)  # type: ignore[arg-type]
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
-
-
-def _first_connected(addresses: list[tuple[int, int, int, str, Any]], seconds: float) -> socket.socket:
-    """A connection to the first of *addresses*, of `getaddrinfo`, that accepts one. Raises the last OSError.
-
-    As `socket.create_connection`, without the enumerations that `socket` makes of all constants (5 ms).
-    """
-    failed: OSError = OSError("its name has no address")
-    for family, kind, protocol, _, address in addresses:
-        # It has what is used here, and what `ssl` asks of a socket.
-        sock = cast("socket.socket", _socket.socket(family, kind, protocol))
-        try:
-            sock.settimeout(seconds)
-            sock.connect(address)
-        except OSError as error:
-            failed = error
-            sock.close()
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failed
 
 
 def _is_protected(sock: socket.socket) -> bool:
@@ -315,9 +287,9 @@ def _fit_window(sock: socket.socket) -> None:
     A host that is further away than a few milliseconds gets the window that the kernel finds for it.
     """
     try:
-        info = sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, _TCP_INFO_SIZE)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
         round_trip = int.from_bytes(info[_ROUND_TRIP : _ROUND_TRIP + 4], sys.byteorder)
         if len(info) == _TCP_INFO_SIZE and round_trip < _NEAR:
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, max(_LEAST_WINDOW, round_trip * _RATE))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, max(_LEAST_WINDOW, round_trip * _RATE))
     except (OSError, AttributeError):
         return

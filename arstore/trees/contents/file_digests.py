@@ -22,7 +22,7 @@ from arstore.trees.contents import ALL, AUTO
 from arstore.trees.contents.row import BLAKE3, SHA256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from arstore.tar.entry import Entry
     from arstore.tar.reader import TarReader
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SMALL = 16 << 10
 """Bytes up to which a file gets a SHA-256 in any case."""
+_SPARSE = 16
+"""Inode numbers for each file up to which all of them are listed."""
 LENGTH = 16
 """Bytes of a digest that are kept."""
 
@@ -42,12 +44,12 @@ class FileDigests:
     def __init__(self, mode: str = AUTO) -> None:
         self._all = mode == ALL
         self._inodes = array("Q")
-        self._flags = bytearray()
         self._found = bytearray()
-        self._order: list[int] | None = None
-        self._starts = array("Q")
-        self._last = -1
-        self._is_sorted = True
+        """A digest for each inode, of the kind that its size asks for."""
+        self._more: dict[int, bytes] = {}
+        """The SHA-256 of larger files."""
+        self._places: array[int] | _Scattered | None = None
+        self._first = 0
 
     def feed(self, builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]], reader: TarReader | None) -> None:
         """Pass *entries* to *builder*, and hash the content of each file that it makes.
@@ -55,7 +57,7 @@ class FileDigests:
         *reader* is the source of the entries, if the builder leaves their content unread: most of it is in memory then,
         and is hashed in place. Raises the errors of both.
         """
-        add, put = builder.add, self._put
+        add, note, found = builder.add, self._inodes.append, self._found
         most = SMALL if self._all else 1 << 62
         for entry, content in entries:
             size = entry.size
@@ -68,43 +70,75 @@ class FileDigests:
                 seen = _Seen(content, size, self._all)
                 add(entry, seen)
                 if (inode := builder.latest) >= 0:
-                    put(inode, *seen.digests())
+                    self._put(inode, seen)
                 continue
             add(entry, content)
-            if (inode := builder.latest) < 0:
-                continue
-            if size <= SMALL:
-                put(inode, SHA256, sha256(data).digest()[:LENGTH])
-            else:
-                put(inode, BLAKE3, blake3(data).digest(LENGTH))
+            if (inode := builder.latest) >= 0:
+                note(inode)
+                found += sha256(data).digest()[:LENGTH] if size <= SMALL else blake3(data).digest(LENGTH)
 
     def add(self, inode: int, size: int, content: Content) -> None:
         """Hash the *content* of a file of *size* bytes, outside of an import."""
-        self._put(inode, *_Seen(content, size, self._all).digests())
+        self._put(inode, _Seen(content, size, self._all))
 
-    def _put(self, inode: int, flags: int, digests: bytes) -> None:
-        if inode <= self._last:
-            self._is_sorted = False
-        self._last = inode
+    def _put(self, inode: int, seen: _Seen) -> None:
+        digests = seen.digests()
         self._inodes.append(inode)
-        self._flags.append(flags)
-        self._starts.append(len(self._found))
-        self._found += digests
-
-    def of(self, inode: int) -> tuple[int, bytes]:
-        """Return the flags of the digests of this inode, and the digests, in the order of the flags."""
-        if self._is_sorted:
-            at = bisect_right(self._inodes, inode) - 1
+        self._found += digests[-LENGTH:]
+        if len(digests) > LENGTH:
+            self._more[inode] = digests[:LENGTH]
         else:
-            # An inode number that was freed may have come again: the last file with it counts.
-            if self._order is None:
-                self._order = sorted(range(len(self._inodes)), key=self._inodes.__getitem__)
-            found = bisect_right(self._order, inode, key=self._inodes.__getitem__) - 1
-            at = self._order[found] if found >= 0 else -1
-        if at < 0 or self._inodes[at] != inode:
+            self._more.pop(inode, None)
+
+    def of(self, inode: int, size: int) -> tuple[int, bytes]:
+        """Return the flags of the digests of a file of this size, and the digests, in the order of the flags."""
+        places = self._places
+        if places is None:
+            places = self._index()
+        at = places[inode - self._first] if 0 <= inode - self._first < len(places) else -1
+        if at < 0:
             return 0, b""
-        start, flags = self._starts[at], self._flags[at]
-        return flags, bytes(self._found[start : start + LENGTH * count(flags)])
+        found = bytes(self._found[LENGTH * at : LENGTH * (at + 1)])
+        if size <= SMALL:
+            return SHA256, found
+        more = self._more.get(inode)
+        return (BLAKE3, found) if more is None else (SHA256 | BLAKE3, more + found)
+
+    def _index(self) -> array[int] | _Scattered:
+        """Return the place of each inode's digest, the last one if it came several times, by inode number.
+
+        The numbers of an index are nearly dense. Those of a file system may be far apart.
+        """
+        inodes = self._inodes
+        self._first = min(inodes, default=0)
+        width = max(inodes, default=-1) - self._first + 1
+        if width <= _SPARSE * len(inodes):
+            dense = array("q", [-1]) * width
+            first = self._first
+            for at, inode in enumerate(inodes):
+                dense[inode - first] = at
+            self._places = dense
+            return dense
+        scattered = self._places = _Scattered(inodes, self._first)
+        return scattered
+
+
+class _Scattered:
+    """The same for numbers that are far apart, by binary search."""
+
+    def __init__(self, inodes: Sequence[int], first: int) -> None:
+        self._inodes = inodes
+        self._first = first
+        self._order = array("I", sorted(range(len(inodes)), key=inodes.__getitem__))
+        self._length = max(inodes, default=-1) - first + 1
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: int) -> int:
+        inode = number + self._first
+        at = bisect_right(self._order, inode, key=self._inodes.__getitem__) - 1
+        return self._order[at] if at >= 0 and self._inodes[self._order[at]] == inode else -1
 
 
 class _Seen:
@@ -116,34 +150,30 @@ class _Seen:
         self._content = content
         self._size = size
         self._wants_all = wants_all
-        self._hashers: tuple[tuple[int, _Hash], ...] = ()
+        self._hashers: tuple[_Hash, ...] = ()
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         """Yield the content, and hash it."""
         size = self._size
         for chunk in self._content.chunks():
-            for _, hasher in self._hashers or self._start(size):
+            for hasher in self._hashers or self._start(size):
                 hasher.update(chunk)
             yield chunk
 
-    def _start(self, size: int) -> tuple[tuple[int, _Hash], ...]:
+    def _start(self, size: int) -> tuple[_Hash, ...]:
         if size <= SMALL:
-            self._hashers = ((SHA256, sha256()),)
+            self._hashers = (sha256(),)
         elif self._wants_all:
-            self._hashers = ((SHA256, sha256()), (BLAKE3, blake3()))
+            self._hashers = (sha256(), blake3())
         else:
-            self._hashers = ((BLAKE3, blake3()),)
+            self._hashers = (blake3(),)
         return self._hashers
 
-    def digests(self) -> tuple[int, bytes]:
-        """Return flags and digests, after reading what the builder has left."""
+    def digests(self) -> bytes:
+        """Return the digests, after reading what the builder has left."""
         for _ in self.chunks():
             pass
-        flags, found = 0, b""
-        for flag, hasher in self._hashers:
-            flags |= flag
-            found += hasher.digest()[:LENGTH]
-        return flags, found
+        return b"".join(hasher.digest()[:LENGTH] for hasher in self._hashers)
 
 
 if TYPE_CHECKING:

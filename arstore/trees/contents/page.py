@@ -152,7 +152,7 @@ def pages(rows: Iterable[Row], digests: FileDigests | None, implied: frozenset[b
     kinds, sizes, found = bytearray(), array("Q"), bytearray()
     for path, kind, size, inode, links in rows:
         if size:
-            flags, some = of(inode)
+            flags, some = of(inode, size)
             found += some
             if links > 1:
                 if inode in linked:

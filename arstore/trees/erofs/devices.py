@@ -6,10 +6,12 @@ occurrence means the member's tar, the second one its index, for content that is
 
 from __future__ import annotations
 
+import re
+
 from arstore.trees.erofs.superblock import damaged, devices
 from arstore.trees.forms import INDEX, TAR
 
-_TAG_LENGTH = 64
+TAG = re.compile(rb"[0-9a-f]{64}")
 
 
 def device_files(fd: int, what: str) -> list[str]:
@@ -20,7 +22,7 @@ def device_files(fd: int, what: str) -> list[str]:
     seen: set[bytes] = set()
     files = []
     for device in devices(fd, what):
-        if len(device.tag) != _TAG_LENGTH or device.tag.strip(b"0123456789abcdef"):
+        if TAG.fullmatch(device.tag) is None:
             damaged(what, "has a device that does not belong to a tree")
         files.append(f"../{device.tag.decode()}/{INDEX if device.tag in seen else TAR}")
         seen.add(device.tag)

@@ -41,6 +41,11 @@ def test_environment(monkeypatch):
         environment(["=x"])
 
 
+def test_a_limit_in_which_no_runtime_works(arstore):
+    result = arstore("run", "--json", "--memory", "1k", "x")
+    assert (result.status, result.error["kind"]) == (126, "RuntimeFailed")
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -51,7 +56,6 @@ def test_environment(monkeypatch):
         ("-d", "-i", "x"),
         ("--timeout", "0", "x"),
         ("--memory", "lots", "x"),
-        ("--memory", "1k", "x"),
         ("--cpus", "0", "x"),
         ("--pids-limit", "0", "x"),
         ("--network", "bridge", "x"),

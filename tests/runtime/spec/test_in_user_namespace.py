@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from arstore.errors import IdentityError, PermissionDeniedError, UsageError
+from arstore.errors import IdentityError, PermissionDeniedError, RuntimeFailedError
 from arstore.linux.isolation import user_namespace
 from arstore.linux.isolation.user_namespace import IdMaps, IdRange, maps_for
 from arstore.oci.config import ImageConfig
 from arstore.oci.platform import Platform
-from arstore.runtime.spec import limits, users
+from arstore.runtime.spec import limits
 from arstore.runtime.spec import process as processes
 from arstore.runtime.spec.devices import HostDevice, parse_device
 from arstore.runtime.spec.document import Surroundings, build_spec
@@ -137,14 +137,14 @@ def test_a_hole_between_ranges_is_outside(inside):
 
 
 def test_the_host_has_all_ids():
-    assert users.require_mapped(User(4_000_000_000, 7, (8,)), (9,)).groups == (8, 9)
+    assert require_mapped(User(4_000_000_000, 7, (8,)), (9,)).groups == (8, 9)
 
 
 def test_capabilities_of_a_namespace_raise_no_limit(inside, monkeypatch):
     monkeypatch.setattr(limits.resource, "getrlimit", lambda _kind: (100, 1000))
     assert rlimits([parse_ulimit("nofile=1000")], 100)[0]["hard"] == 1000
     inside(MANY)
-    with pytest.raises(UsageError, match="at most 1000"):
+    with pytest.raises(RuntimeFailedError, match="at most 1000"):
         rlimits([parse_ulimit("nofile=1001")], 100)
 
 

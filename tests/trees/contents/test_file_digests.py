@@ -39,7 +39,9 @@ def digests(form, place, members, mode=AUTO, tar=None):
         found.feed(builder, ((entry, reader) for entry in reader), None if form.properties.extracts else reader)
         builder.finish()
         builder.close()
-        return {row.path.decode(): found.of(row.inode) for row in form.rows(fd) if row.kind == FILE and row.size}
+        return {
+            row.path.decode(): found.of(row.inode, row.size) for row in form.rows(fd) if row.kind == FILE and row.size
+        }
     finally:
         os.close(fd)
 
@@ -102,7 +104,7 @@ def test_sparse_files_have_none(tmp_path):
     builder.close()
     (row,) = [row for row in DirectoryFormat().rows(fd) if row.kind == FILE]
     os.close(fd)
-    assert found.of(row.inode) == (0, b"")
+    assert found.of(row.inode, row.size) == (0, b"")
 
 
 def test_a_tar_without_its_last_padding(tmp_path):
@@ -113,7 +115,7 @@ def test_a_tar_without_its_last_padding(tmp_path):
 
 
 def test_unknown_inodes_have_none():
-    assert FileDigests().of(5) == (0, b"")
+    assert FileDigests().of(5, 1) == (0, b"")
 
 
 def test_modes():
