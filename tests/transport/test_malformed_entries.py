@@ -9,6 +9,7 @@ from support import images, oddities
 from support.images import OCI_INDEX, OCI_MANIFEST, REF_NAME
 from support.oddities import HOST, OTHER, THIRD
 
+from arstore.cli.images.skipped import skipped_lines
 from arstore.errors import (
     AmbiguousError,
     ArstoreError,
@@ -124,7 +125,7 @@ def test_the_name_that_is_lost_is_reported(select, kind, mode):
     found, skipped = select(oddities.layout(entries, HERE, SPOILT), MODES[mode])
     assert names(found) == {HERE.digest: ("a:1",)}
     assert [entry.name for entry in skipped.entries] == ["b:1"]
-    assert "b:1" in skipped.lines()[0]
+    assert "b:1" in skipped_lines(skipped.entries, skipped.count)[0]
 
 
 @pytest.mark.parametrize("mode", MODES)

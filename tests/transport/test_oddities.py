@@ -6,6 +6,7 @@ import pytest
 from support import images, oddities
 from support.oddities import HOST, OTHER, THIRD
 
+from arstore.cli.images.skipped import skipped_lines
 from arstore.errors import (
     AmbiguousError,
     ArstoreError,
@@ -136,14 +137,14 @@ def test_the_report_is_bounded(select):
     entries = [oddities.thing(str(n).encode(), f"application/x{n}") for n in range(9000)]
     found = select("", files=oddities.layout([*entries, oddities.entry(HERE, "a:1")], HERE))
     assert (found.skipped.count, len(found.skipped.entries)) == (9000, MOST)
-    assert found.skipped.lines()[-1] == "skipped 8995 more entries"
-    assert len(found.skipped.lines()) == 6
+    assert skipped_lines(found.skipped.entries, found.skipped.count)[-1] == "skipped 8995 more entries"
+    assert len(skipped_lines(found.skipped.entries, found.skipped.count)) == 6
 
 
 def test_entries_that_are_no_image_do_not_count_as_images(select):
     entries = [oddities.thing(str(n).encode(), "application/xml") for n in range(5000)]
     found = select("", files=oddities.layout([*entries, oddities.entry(HERE, "a:1")], HERE))
-    (line, _) = found.skipped.lines()
+    (line, _) = skipped_lines(found.skipped.entries, found.skipped.count)
     assert line.endswith(f" and {MOST - 3} more: not an image, but application/xml")
 
 
@@ -516,6 +517,6 @@ def test_types_are_shown_in_one_short_line(select, where):
         raw = oddities.manifest_of(oddities.thing(b"{}", long), [])
         entry, blobs = oddities.thing(raw, images.OCI_MANIFEST), [raw, b"{}"]
     found = select("", files=oddities.layout([entry, oddities.entry(HERE, "a:1")], HERE, blobs=blobs))
-    (line,) = found.skipped.lines()
+    (line,) = skipped_lines(found.skipped.entries, found.skipped.count)
     assert len(line) < 300
     assert line.isprintable()
