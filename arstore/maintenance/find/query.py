@@ -33,7 +33,7 @@ _SPECIAL = re.compile(r"[*?[]")
 _FLAGS = {"": SHA256 | BLAKE3, "sha256": SHA256, "blake3": BLAKE3, "sha512": 0}
 _SHORTEST, _WHOLE = 2 * LENGTH, {"sha256": 64, "sha512": 128, "blake3": 64, "": 64}
 _MOST_WIDE = 2
-_TOKEN = re.compile(rb"\*+|\[[!^]?.[^\]]*\]|.", re.DOTALL)
+_TOKEN = re.compile(rb"\*+|\[[!^]?+.[^\]]*\]|.", re.DOTALL)
 """Stars, a bracket expression (whose first byte may be a bracket), or any other byte."""
 _NAME = rb"[^/\0]"
 

@@ -169,11 +169,11 @@ def test_no_entry_is_made_within_a_tick_of_the_clock(directory, file, monkeypatc
 
 
 def test_only_the_last_entries_are_kept(directory, tmp_path):
-    made = [tmp_path / f"{number}.toml" for number in range(12)]
+    made = [tmp_path / f"{number}.toml" for number in range(20)]
     for path in made:
         path.write_text("")
         Cache(str(directory)).remember(str(path), path.stat(), VALUES)
-    assert [recalled(directory, path) is not None for path in made] == [False] * 4 + [True] * 8
+    assert [recalled(directory, path) is not None for path in made] == [False] * 4 + [True] * 16
 
 
 # --- the whole way --------------------------------------------------------------------------------------------------

@@ -199,6 +199,7 @@ def test_every_kind_is_tried():
     elsewhere = {Damage.TREE_ALTERED, Damage.TREE_UNRECORDED}  # test_altered_trees
     elsewhere |= {Damage.ATTACHMENT_BLOB, Damage.ATTACHMENT_SUBJECT}  # tests/store/test_attachments
     elsewhere |= {Damage.LENT_ABSENT}  # tests/system/test_additional_stores
+    elsewhere |= {Damage.CONTENTS_INDEX}  # tests/cli/upkeep/test_find
     elsewhere |= {Damage.STRAY}  # which stays: test_hosts
     elsewhere |= {Damage.GRAPH_PAGES, Damage.RECORD_DAMAGED, Damage.RECORD_WRONG}  # test_damaged_graph
     elsewhere |= {Damage.GRAPH_LOST, Damage.STORE_ID, Damage.CONTAINER_UNRECORDED}  # test_identity

@@ -102,6 +102,7 @@ def test_a_class_never_matches_a_slash():
 
 def test_a_bracket_that_is_not_closed_is_a_bracket():
     assert matches("a[b*", "a[bc", "abc") == ["a[bc"]
+    assert matches("a[!]?", "a[!]b", "abc", "ab") == ["a[!]b"]
 
 
 def test_many_stars_take_no_time():
