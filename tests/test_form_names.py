@@ -20,6 +20,9 @@ OTHERS = {
     ("cli/images/unpack.py", "directory"): "an argument of the command",
     ("cli/manual/command.py", "directory"): "an argument of the command",
     ("cli/upkeep/backup.py", "directory"): "an argument of the command",
+    ("cli/upkeep/usage_tree.py", "directory"): "a part of the disk usage",
+    ("cli/upkeep/usage_words.py", "directory"): "a part of the disk usage",
+    ("maintenance/breakdown/directories.py", "directory"): "a part of the disk usage",
     ("transport/media/archive.py", "layer.tar"): "a member of a docker-archive",
     ("transport/sinks/docker_archive.py", "layer.tar"): "a member of a docker-archive",
 }

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.paths import opened
 from arstore.errors import (
     ArstoreError,
+    CommandNotFoundError,
     ImageConfigError,
     InvalidReferenceError,
     LimitError,
@@ -291,9 +292,7 @@ def _require_command(store: Store, image: StoredImage, options: LoadOptions, lab
     """Raise ImageConfigError for an image without a command, because `load` has no option for one."""
     try:
         container_args(store.config(image), options.container)
-    except ImageConfigError as error:
-        if error.what != "command":
-            raise
+    except CommandNotFoundError as error:
         why = "the image has neither an entrypoint nor a command, so it is not a pipeline"
         raise ImageConfigError(label, why, "it is in the store; `arstore run` accepts a command") from error
 

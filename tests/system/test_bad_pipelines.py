@@ -113,7 +113,7 @@ def test_a_runtime_that_hangs(made, nothing_left, tmp_path):
 @pytest.mark.parametrize(
     ("words", "status"),
     [
-        (("run", "--timeout", "1"), 125),
+        (("run", "--timeout", "1"), 255),
         (("load", "--timeout", "1"), PipelineTimeoutError.exit_code),
         (("load", "--timeout-total", "1"), PipelineTimeoutError.exit_code),
     ],
@@ -143,11 +143,11 @@ def test_a_runtime_that_hangs_ends_with_a_signal(made, nothing_left, tmp_path, n
     process = store.start("run", "--runtime", runtime, "job:1", "true")
     end_when_it_hangs(process, tmp_path, number)
     # An interrupt has its own status; any other signal ends a trial as it ends every command.
-    expected = {130} if number == signal.SIGINT else {125} if tried else {-number}
+    expected = {130} if number == signal.SIGINT else {126} if tried else {-number}
     assert {process.returncode} == expected, process.stderr.read()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 125), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 126), (signal.SIGINT, 130)])
 def test_a_runtime_that_hangs_in_an_exec(made, nothing_left, tmp_path, number, status):
     store = made("sleep 100")
     real = programs.runtime()[0]
