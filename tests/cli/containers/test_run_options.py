@@ -202,7 +202,7 @@ def test_hooks_are_run(program, tmp_path):
     ("words", "why"),
     [
         (("--pid", "host"), "pid namespace"),
-        (("--userns", "keep-id"), "no user namespace"),
+        (("--userns", "keep-id"), "those of the host"),
         (("--systemd", "true"), "systemd"),
         (("--sdnotify", "conmon"), "systemd"),
         (("--log-driver", "journald"), "logs are files"),

@@ -263,6 +263,6 @@ def test_a_helper_that_fails_says_why(world, tmp_path):
     path = f"{tmp_path}:{os.environ['PATH']}"
     command = world.words("env", f"PATH={path}", *world.arstore_words("run", "--network=pasta", "box:1", "true"))
     done = subprocess.run(command, env=world.environment, capture_output=True, check=False)
-    assert done.returncode == 125
+    assert done.returncode == 126
     assert done.stderr.decode() == "arstore: --network=pasta: pasta: first; no tap [0m device\n"
     assert words(world.arstore("ps", "-a", "--json"))[-1:] == ["[]"] or b"running" not in done.stdout
