@@ -213,15 +213,17 @@ def test_what_an_image_may_do_to_a_host(arstore, place, image, form, how, allowe
 
 @pytest.mark.runtime
 def test_in_a_container_programs_raise_and_devices_of_the_image_are_names(arstore, place, image):
-    """As in other engines: su works there, /dev is the runtime's. Programs left in a volume grant no rights."""
+    """As in other engines: su works there, /dev is the runtime's. Programs left in a named volume grant no rights."""
     shared = place / "shared"
     shared.mkdir()
     arstore.ok("import", image)
     script = "cat /proc/self/mountinfo; : > /dev/null && echo dev; (: > /null) || echo no; cat /disk || echo no"
     words = ("tempting:1", "/plain/busybox", "sh", "-c", script)
-    lines = arstore.ok("run", "-v", f"{shared}:/shared", "--entrypoint", "", *words).text.splitlines()
+    volumes = ("-v", f"{shared}:/shared", "-v", f"{shared}:/strict:nosuid,nodev", "-v", "named:/named")
+    lines = arstore.ok("run", *volumes, "--entrypoint", "", *words).text.splitlines()
     assert lines[-3:] == ["dev", "no", "no"]
     options = {fields[4]: set(fields[5].split(",")) for line in lines[:-3] if (fields := line.split())}
     assert "nodev" in options["/"]
     assert "nosuid" not in options["/"]
-    assert {"nosuid", "nodev"} <= options["/shared"]
+    assert {"nosuid", "nodev"}.isdisjoint(options["/shared"])
+    assert {"nosuid", "nodev"} <= options["/strict"] & options["/named"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from arstore.cli.terminal.output import write_bytes, write_json
+from arstore.cli.terminal.output import write_json, write_shown
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def write_picture(session: Session, file: str, content: bytes) -> None:
     """Write *content* to the path *file*, or to stdout for `-`. Raises HostError, OSError."""
     if file == "-":
-        write_bytes(content)
+        write_shown(content)
         return
     from arstore.linux.files.writing import write_all
     from arstore.transport.sinks.whole_file import WholeFile

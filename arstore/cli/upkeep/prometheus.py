@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from arstore.cli.terminal.output import printable, write_bytes
+from arstore.cli.terminal.output import printable, write_shown
 from arstore.disk.free_space import free_space
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Sample = tuple[dict[str, str], float]
 
 def write_metrics(directories: Directories, usage: Usage, chosen: bool) -> None:
     """Write the metrics, with those of the images that were *chosen*. Raises OSError, HostError."""
-    write_bytes(metrics(directories, usage, chosen, time.time()).encode())
+    write_shown(metrics(directories, usage, chosen, time.time()).encode())
 
 
 def metrics(directories: Directories, usage: Usage, chosen: bool, moment: float) -> str:

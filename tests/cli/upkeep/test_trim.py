@@ -40,8 +40,8 @@ def test_a_size_that_cannot_be_reached_is_status_36(filled):
     [
         (("--to", "many"), "many"),
         (("--free", "-1"), "-1"),
-        (("--unused-for", "soon"), "write for example 12h, 30d or 2w"),
-        (("--unused-for", "5"), "is not an age"),
+        (("--unused-for", "soon"), "write for example 30s, 1m30s, 12h or 2w"),
+        (("--unused-for", "5"), "is not a duration"),
         (("--to", "1g", "--free", "1g"), "exclude each other"),
     ],
 )
