@@ -240,9 +240,7 @@ def _set_json(session: Session, _: object) -> None:
 
 
 def _set_max_size(session: Session, value: str) -> None:
-    from arstore.runtime.spec.sizes import parse_size
-
-    session.most = parse_size(value)
+    session.max_size = value
 
 
 def _set_file_digests(session: Session, value: str) -> None:

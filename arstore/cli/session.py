@@ -58,8 +58,8 @@ class Session:
         self.json = False
         self.quiet = False
         self.progress_kind = "auto"
-        self.most: int | None = None
-        """Bytes that the store may take, from `--max-size`; 0 for no limit, None if it was not given."""
+        self.max_size: str | None = None
+        """The value of `--max-size`, the size that the store may have; 0 for no limit."""
         self.file_digests: str | None = None
         """The digests of files that imports compute, from `--file-digests`; None if it was not given."""
         self.command: Ending | None = None
@@ -103,15 +103,27 @@ class Session:
         additional = self.additional_stores(root)
         create = create or (makes and bool(additional))
         lacks = reads and bool(additional) and not create
-        settings = self.settings
+        settings, most = self.settings, self._most()
         with opened(root, runroot, create=create, additional=additional, may_lack=lacks, settings=settings) as store:
-            if self.most is not None:
-                set_budget(store, settings, self.most)
+            if most is not None:
+                set_budget(store, settings, most)
             store.file_digests = self.file_digests or store.file_digests
             try:
                 yield store
             finally:
                 self._tell_besides(store)
+
+    def _most(self) -> int | None:
+        """Return the bytes that `--max-size` allows. Raises UsageError."""
+        if self.max_size is None:
+            return None
+        from arstore.errors import UsageError
+        from arstore.runtime.spec.sizes import parse_size
+
+        try:
+            return parse_size(self.max_size)
+        except UsageError as error:
+            raise UsageError(f"--max-size {self.max_size}", error.why, error.hint) from error
 
     @contextmanager
     def library(

@@ -271,6 +271,7 @@ ANY_TEXT = {
     "message",
     "restart",
     "health_cmd",
+    "health_startup_cmd",
     "detach_keys",
     "log_driver",
 }

@@ -73,7 +73,7 @@ def copy(
     if destination.startswith(STORE):
         _into_store(session, source, destination, words, src_creds)
         return
-    if session.most is not None:
+    if session.max_size is not None:
         raise errors.UsageError("--max-size", "is for a copy into the store", "leave it out")
     from arstore.transport.sinks.archive import refuse_terminal
     from arstore.transport.sinks.destination import parse_destination
