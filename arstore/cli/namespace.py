@@ -62,7 +62,9 @@ def enter(session: Session, need: Need) -> None:
 
     try:
         rootless.keep_home()
-        ids = namespace_holders.enter_shared(f"{root}/graph", rootless.enter, fits) or rootless.joined()
+        shares = need in {Need.CONTAINERS, Need.ENTRY}
+        made = namespace_holders.enter_shared(f"{root}/graph", rootless.enter, fits, shares=shares)
+        ids = made or rootless.joined()
     except rootless.RefusedError as error:
         if need is Need.REMOVAL:
             why = f"has files of subordinate ids, which need a user namespace: {error.why}"

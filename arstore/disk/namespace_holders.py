@@ -33,17 +33,20 @@ FILE = "namespaces"
 _LIMIT = 1 << 20
 
 
-def enter_shared(graph: str, make: Callable[[], _T], fits: Callable[[IdMaps], bool] = lambda _maps: True) -> _T | None:
+def enter_shared(
+    graph: str, make: Callable[[], _T], fits: Callable[[IdMaps], bool] = lambda _maps: True, *, shares: bool = True
+) -> _T | None:
     """Join the user namespace that the store with the directory *graph* has, if its ids *fit*, or else call *make*,
     which enters a new one; return its result, None if one was joined.
 
-    The process must have one thread. Raises the errors of *make*.
+    Unless it *shares* the namespace, this process is not recorded, and the store's files stay as they are: nobody needs
+    the namespace of a command that starts no container. The process must have one thread. Raises the errors of *make*.
     """
     made = None
-    with _holders(graph) as holders:
+    with _holders(graph, make=shares) as holders:
         if not any(_join(one, fits) for one in holders or ()):
             made = make()
-        if holders is not None:
+        if shares and holders is not None:
             holders.append(Owner.current())
     return made
 
@@ -76,10 +79,14 @@ def _join(holder: Owner, fits: Callable[[IdMaps], bool]) -> bool:
 
 
 @contextmanager
-def _holders(graph: str) -> Iterator[list[Owner] | None]:
-    """Yield the processes in the file that are alive, for changes, with the file locked; None if it cannot be used."""
+def _holders(graph: str, *, make: bool = True) -> Iterator[list[Owner] | None]:
+    """Yield the processes in the file that are alive, for changes, with the file locked; None if it cannot be used.
+
+    A missing file is made only with *make*.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if make else 0)
     try:
-        fd = os.open(f"{graph}/{FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(f"{graph}/{FILE}", flags, 0o600)
     except OSError:
         # There is no store yet, or it is another user's.
         yield None

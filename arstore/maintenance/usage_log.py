@@ -72,13 +72,18 @@ def entries(directories: Directories) -> list[Entry]:
     return sorted(entry for entry in _slots(_content(directories)) if entry is not None)
 
 
-def prepare(directories: Directories) -> bool:
-    """Return whether an entry is due and can be written; make the file if it is missing."""
+def prepare(directories: Directories, *, start: bool) -> bool:
+    """Return whether an entry is due and can be written; with *start*, make the file if it is missing.
+
+    The file takes space. So it is made only when someone asks for the log, and measuring a store leaves it as it is.
+    """
     now = time.time()
     with suppress(OSError):
         if access_to(directories.root) is not Access.OWNER:
             return False
         content = _content(directories)
+        if not (content or start):
+            return False
         if any(entry is not None and abs(now - entry.time) < HOUR for entry in _slots(content)):
             return False
         if len(content) != _SIZE:

@@ -45,17 +45,17 @@ def path(directories):
 def test_an_entry_an_hour(directories, clock):
     for number in range(4):
         clock.now = START + number * HOUR // 2
-        if prepare(directories):
+        if prepare(directories, start=True):
             note(directories, usage(number))
     assert [entry.blobs for entry in entries(directories)] == [0, 2]
     assert entries(directories)[0] == Entry(START, 0, 0, 0, 0, 6, 1)
     # A clock that was set back does not stop the log.
     clock.now = START - 10 * DAY
-    assert prepare(directories)
+    assert prepare(directories, start=True)
 
 
 def test_the_file_keeps_its_size_from_the_start(directories, clock):
-    assert prepare(directories)
+    assert prepare(directories, start=True)
     before = os.stat(path(directories))
     for number in range(3):
         clock.now = START + number * HOUR
@@ -85,7 +85,7 @@ def test_a_year_with_an_entry_each_hour_keeps_a_week_and_the_days(directories, c
 def test_damage_costs_only_what_it_hits(directories, clock, damage):
     for number in range(5):
         clock.now = START + number * HOUR
-        assert prepare(directories)
+        assert prepare(directories, start=True)
         note(directories, usage(number))
     data = bytearray(path(directories).read_bytes())
     expected = [0, 1, 2, 3, 4]
@@ -104,34 +104,34 @@ def test_damage_costs_only_what_it_hits(directories, clock, damage):
     path(directories).write_bytes(data)
     assert [entry.blobs for entry in entries(directories)] == expected
     clock.now += HOUR
-    assert prepare(directories)
+    assert prepare(directories, start=True)
     note(directories, usage(9))
     assert entries(directories)[-1].blobs == 9
 
 
 def test_where_it_cannot_be_written_nothing_happens(directories, clock, monkeypatch):
     os.rmdir(directories.graph)
-    assert not prepare(directories)
+    assert not prepare(directories, start=True)
     note(directories, usage(1))
     assert entries(directories) == []
     os.mkdir(directories.graph)
     path(directories).symlink_to("/nowhere")
-    assert not prepare(directories)
+    assert not prepare(directories, start=True)
     path(directories).unlink()
     monkeypatch.setattr(usage_log, "write_all", lambda fd, data: (_ for _ in ()).throw(OSError(28, "full")))
-    assert not prepare(directories)
+    assert not prepare(directories, start=True)
     assert not path(directories).exists()
 
 
 def test_a_store_of_another_user_is_left_alone(directories, clock, monkeypatch):
     monkeypatch.setattr(usage_log, "access_to", lambda _: usage_log.Access.GUEST)
-    assert not prepare(directories)
+    assert not prepare(directories, start=True)
     assert not path(directories).exists()
 
 
 def test_gc_and_check_leave_it(tmp_path):
     with stores.opened(tmp_path) as store:
-        assert prepare(store.directories)
+        assert prepare(store.directories, start=True)
         note(store.directories, measure(store))
         stores.verify_clean(store)
         assert measure(store).total == stores.du(store.directories.root)

@@ -85,8 +85,8 @@ def du(
     take most space. SAVES is the disk space in layer trees that one copy would save. The digests are those that imports
     computed; what has none is reported.
 
-    `du` notes the totals in the store, at most once an hour, if it may write there. --history lists them, and --since
-    compares with the last ones before TIME.
+    --history lists earlier totals, and --since compares with the last ones before TIME. `du` notes the totals in the
+    store, at most once an hour, after one of these or --format prometheus was used for the first time.
 
     Additional stores have their own lines. They are not below the root, and not part of the total. NEEDED is the size
     of their blobs that images of this store use.
@@ -116,7 +116,8 @@ def du(
         if history:
             _show_history(session, store, since)
             return
-        usage = session.kept = _measured(store, images)
+        start = view.since is not None or view.template == "prometheus"
+        usage = session.kept = _measured(store, images, start=start)
         _show(session, store, usage, view, chosen=bool(images))
         if mark is not None:
             _require_below(store, usage, *mark)
@@ -150,8 +151,8 @@ def _require_one(
         raise UsageError(f"--sort {view.sort}", "has no meaning for containers", "use size or name")
 
 
-def _measured(store: Store, images: tuple[str, ...]) -> Usage:
-    """Measure the store, and note the totals if they are due."""
+def _measured(store: Store, images: tuple[str, ...], *, start: bool) -> Usage:
+    """Measure the store, and note the totals if they are due; with *start*, begin the log of them."""
     from arstore.maintenance import usage_log
     from arstore.maintenance.disk_usage import measure
 
@@ -159,7 +160,7 @@ def _measured(store: Store, images: tuple[str, ...]) -> Usage:
     for image in chosen.values():
         _require_own(image)
     # Its file counts, so it is made before.
-    is_due = usage_log.prepare(store.directories)
+    is_due = usage_log.prepare(store.directories, start=start)
     usage = measure(store, list(chosen.values()) if images else None)
     if is_due:
         usage_log.note(store.directories, usage)
@@ -218,6 +219,7 @@ def _write_picture(session: Session, store: Store, usage: Usage, file: str) -> N
 def _show_history(session: Session, store: Store, since: str | None) -> None:
     from arstore.cli.upkeep.usage_history import write_history
 
+    _measured(store, (), start=True)
     write_history(session, store.directories, since)
 
 

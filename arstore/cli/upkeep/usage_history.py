@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.maintenance.disk_usage import Usage
 
-_HINT = "`arstore du` notes the totals, at most once an hour"
+_HINT = "from now on `arstore du` notes the totals, at most once an hour"
 
 
 def write_history(session: Session, directories: Directories, since: str | None) -> None:

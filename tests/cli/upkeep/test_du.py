@@ -10,6 +10,7 @@ import pytest
 from support import images
 
 from arstore.cli.upkeep import prometheus
+from arstore.disk.paths import Directories
 from arstore.maintenance import usage_log
 
 EVIL = "\u202ex"
@@ -149,8 +150,10 @@ def test_what_makes_no_sense_is_a_usage_error(filled, words):
 
 def test_totals_are_noted_once_an_hour_and_compared(filled, monkeypatch):
     start = time.time()
-    before = filled.ok("du", "--json").json
     filled.ok("du")
+    assert not usage_log.entries(Directories(str(filled.root), ""))
+    filled.ok("du", "--history")
+    before = filled.ok("du", "--json").json
     (entry,) = filled.ok("du", "--history", "--json").json
     assert entry["total"] == before["total"]
     assert entry["images"] == 1
