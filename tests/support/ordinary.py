@@ -6,6 +6,7 @@ the Python of the tests is in a directory that only root may search, a view of t
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
@@ -111,7 +112,18 @@ class Ordinary(Arstore):
 
 @contextmanager
 def user(ranges: str | None = None) -> Iterator[Ordinary]:
-    """Make the user for the duration of the context; *ranges* replaces the content of subuid and subgid."""
+    """Make the user for the duration of the context; *ranges* replaces the content of subuid and subgid.
+
+    One at a time on this host: tests look for processes that the user left.
+    """
+    with open("/var/tmp/arstore-ordinary.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _made(ranges) as one:
+            yield one
+
+
+@contextmanager
+def _made(ranges: str | None) -> Iterator[Ordinary]:
     place = Path(tempfile.mkdtemp(prefix="arstore-ordinary-", dir="/var/tmp"))
     try:
         place.chmod(0o755)
