@@ -39,8 +39,9 @@ def enter_shared(
     """Join the user namespace that the store with the directory *graph* has, if its ids *fit*, or else call *make*,
     which enters a new one; return its result, None if one was joined.
 
-    Unless it *shares* the namespace, this process is not recorded, and the store's files stay as they are: no process needs
-    the namespace of a command that starts no container. The process must have one thread. Raises the errors of *make*.
+    Unless it *shares* the namespace, this process is not recorded, and the files of the store stay as they are: no
+    process needs the namespace of a command that starts no container. The process must have one thread. Raises the
+    errors of *make*.
     """
     made = None
     with _holders(graph, make=shares) as holders:
