@@ -50,8 +50,10 @@ def test_nothing_is_given_up_while_there_is_room(arstore, tmp_path):
 def test_what_cannot_fit_is_refused_and_no_image_is_lost(arstore, tmp_path):
     for number in (1, 2):
         arstore.ok("-q", "import", archive(tmp_path / f"{number}.tar", number, 8 * MIB))
+    before = arstore.ok("du", "--json").json["trees"]
     result = arstore.run("import", archive(tmp_path / "big.tar", 9, 58 * MIB))
     assert result.status == 41
     assert result.err.splitlines()[-1].startswith("arstore: ")
+    assert arstore.ok("du", "--json").json["trees"] == before
     assert {name for image in arstore.ok("images", "--json").json for name in image["names"]} == {"n1:1", "n2:1"}
     arstore.ok("check")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.disk import granted_ids
 from arstore.disk.claims import Claims
+from arstore.disk.free_space import free_space
 from arstore.disk.staging import Ingest
 from arstore.errors import WRONG_CONTENT, ArstoreError, HostError, MissingBlobError, is_no_space
 from arstore.store.ingest.intake import Intake
@@ -126,6 +127,7 @@ class Taking:
                         continue
                     need = intake.need(images, attachments)
                     store.clearance.make(need, missing)
+                    lacking = need.bytes - free_space(store.directories.root)[0]
                     attempts += 1
                     reached("take.claimed")
                     try:
@@ -143,7 +145,7 @@ class Taking:
                         if isinstance(error, MissingBlobError):
                             store.require_lender(error.what)
                         misled = isinstance(error, WRONG_CONTENT) and intake.drop_beginnings()
-                        if not (misled or inventory.has_lost() or self._has_made_room(error, need)):
+                        if not (misled or inventory.has_lost() or self._has_made_room(error, need, lacking)):
                             raise
                     finally:
                         intake.close()
@@ -161,12 +163,13 @@ class Taking:
             # A process must not fork while it has the graph open.
             self._store.release()
 
-    def _has_made_room(self, error: ArstoreError | OSError, need: Need) -> bool:
+    def _has_made_room(self, error: ArstoreError | OSError, need: Need, lacking: int) -> bool:
         """Whether the work failed because the disk is full, and trees were given up since.
 
-        The size of a tree is not known before. So as much is given up as the blobs take, and each time twice as much.
+        The size of a tree is not known before. So as much is given up as the blobs take, and each time twice as much;
+        but nothing if that would not even free the bytes *lacking* for the blobs.
         """
         if not is_no_space(error):
             return False
         self._once_more = max(self._once_more * 2, need.bytes)
-        return self._store.clearance.give_up(self._once_more, 0, need.sparing) > 0
+        return self._store.clearance.give_up(self._once_more, max(lacking, 0), need.sparing) > 0
