@@ -248,7 +248,7 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
         return publish(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("arstore.store.ingest.publish.publish", first_mount)
+        patch.setattr("arstore.store.ingest.taking.publish", first_mount)
         done = converted(store, "directory")
     assert set(outcomes(done).values()) == {Fate.IN_USE}
     ((target, before),) = seen
@@ -398,7 +398,9 @@ def test_an_error_on_the_way_leaves_what_was(store, monkeypatch, number, exchang
             failed = False
         except OSError:
             failed = True
-    assert failed == (len(calls) >= number)
+    # The last step adds to the index of contents, a cache: an error there is ignored.
+    assert failed <= (len(calls) >= number)
+    assert failed or len(calls) <= number
     assert [
         finding for finding in check(store) if finding.damage is not Damage.INDEX_STALE and not finding.harmless
     ] == []
