@@ -60,6 +60,7 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[[Properties], None]:
     def add(form: Properties) -> None:
         declared[form.name] = form
         monkeypatch.setitem(forms.FORMS, form.name, form)
+        monkeypatch.setitem(forms.TREES, form.name, form)
         monkeypatch.setitem(forms._RECORDED, form.name, form)
 
     monkeypatch.setattr(Store, "forms", property(every))
