@@ -154,6 +154,17 @@ def test_export_and_diff_give_back_devices(user):
 
 
 @pytest.mark.long
+def test_find_and_the_picture_know_the_trees_of_a_namespace(user, root_store):
+    archive = brought(user)
+    root_store.ok("import", archive)
+    assert user.json("find", "*") == root_store.json("find", "*")
+    assert user.json("find", "*")["unknown"] == {"layers": [], "files": 0}
+    (index,) = user.root.glob("graph/contents")
+    shutil.rmtree(index)
+    assert user.json("find", "/etc/old")["found"] == root_store.json("find", "/etc/old")["found"]
+    assert "hidden" in user.ok("du", "--tree").text
+
+
 def test_unpack_keeps_owners(user):
     brought(user)
     target = user.place / "copy"

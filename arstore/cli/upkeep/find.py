@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, progress_option
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option, needing, progress_option
+from arstore.cli.namespace import Need
 from arstore.cli.parameter import Range, argument, option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
 
@@ -22,6 +23,7 @@ _HEAD = ("IMAGE", "LAYER", "KIND", "SIZE>", "STATE", "PATH")
 
 
 @exit_statuses(*IMAGE_ERRORS)
+@needing(Need.REMOVAL)
 @command("find")
 @argument("wanted", metavar="[PATH|DIGEST|PATTERN]", required=False)
 @option("--image", "images", metavar="IMAGE", multiple=True, help="Search only this image; repeatable.")

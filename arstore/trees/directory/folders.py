@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from arstore.linux.files.opening import DIRECTORY
 from arstore.trees.folders import Folders
-from arstore.trees.forms import FILES
 
 if TYPE_CHECKING:
     from arstore.trees.folders import Folder
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
 _BLOCK = 512
 
 
-def folders(tree_fd: int) -> Folder:
-    """Return the root directory; files and directories count their allocated blocks. Raises OSError.
+def folders(tree_fd: int, files: str) -> Folder:
+    """Return the root directory *files*; files and directories count their allocated blocks. Raises OSError.
 
     Directories with paths that are too long for the kernel (4 KiB) count nothing.
     """
     found = Folders()
     seen: set[int] = set()
-    todo = [(os.fsencode(FILES), found.root)]
+    todo = [(os.fsencode(files), found.root)]
     while todo:
         path, folder = todo.pop()
         try:

@@ -123,13 +123,13 @@ class DirectoryFormat:
         """Yield a row for each name in the tree. Raises OSError."""
         from arstore.trees.directory.contents import rows
 
-        return rows(tree_fd)
+        return rows(tree_fd, self._files, self._opaque, has_substitutes=self._is_mapped)
 
     def folders(self, tree_fd: int) -> Folder:
         """Return the root directory, with the bytes of the files in each directory. Raises OSError."""
         from arstore.trees.directory.folders import folders
 
-        return folders(tree_fd)
+        return folders(tree_fd, self._files)
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
         """Find a missing directory of files, or a missing listing if one was made. Raises OSError."""
