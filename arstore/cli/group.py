@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import Declared
@@ -144,8 +144,6 @@ class Group(Declared):
         entry = self.entries().get(name)
         if entry is None:
             return None
-        name = f"arstore.cli.{entry.module}"
-        __import__(name)
-        module = sys.modules[name]
+        module = importlib.import_module(f"arstore.cli.{entry.module}")
         found: Declared = getattr(module, entry.attribute)
         return found

@@ -33,6 +33,7 @@ from arstore.errors import NoStoreError, StoreDamagedError
 from arstore.linux.files.reading import read_start
 from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import replace_file
+from arstore.pattern import pattern
 from arstore.trace import reached
 from arstore.values import NamedTuple
 
@@ -56,6 +57,7 @@ _DIGITS = 20
 """Digits of a transaction's number in the file, which is written in place and never changes its length."""
 _LARGEST = 4096
 """Bytes of the file that are read."""
+_WITNESS = pattern(rf'"{ANNOTATION.replace(".", "[.]")}": "([0-9a-f]{{{_LENGTH}}})"'.encode())
 _HEAD = 512
 """Bytes of `index.json` that are read: the annotation is in them."""
 
@@ -190,14 +192,10 @@ def note(directories: Directories, seen: Seen, own: str | None) -> None:
 def witness(root: str) -> str:
     """Return the id of the store that wrote `index.json`; "" if it has none."""
     try:
-        annotations = read_start(f"{root}/index.json", _HEAD).partition(b'"manifests"')[0]
+        found = _WITNESS.search(read_start(f"{root}/index.json", _HEAD).partition(b'"manifests"')[0])
     except OSError:
         return ""
-    for part in annotations.split(f'"{ANNOTATION}": "'.encode())[1:]:
-        digits = part[:_LENGTH]
-        if len(digits) == _LENGTH and part[_LENGTH : _LENGTH + 1] == b'"' and not digits.strip(b"0123456789abcdef"):
-            return digits.decode()
-    return ""
+    return found[1].decode() if found else ""
 
 
 def holds_content(directories: Directories) -> bool:

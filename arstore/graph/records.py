@@ -201,7 +201,7 @@ TABLES = frozenset({*KINDS, "names", "meta", "hints"})
 """All tables. A sealed record of another one was written by a newer arstore (`newer`)."""
 
 
-_parse = json.loads
+_parse = json.JSONDecoder().decode
 
 
 class RecordCodec:

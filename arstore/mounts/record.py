@@ -9,11 +9,11 @@ record that a power cut emptied is read as a blank one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
-from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
@@ -21,6 +21,7 @@ from arstore.linux.files.writing import write_all
 from arstore.linux.isolation import namespace
 from arstore.linux.process import boot_id
 from arstore.mounts.leftovers import passing_name
+from arstore.pattern import pattern
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ SOURCE_PREFIX = "arstore:"
 STORE_MARK = "@"
 """In a source, the text after the last of these is the mark of the store."""
 
-_ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_LONGEST_ID = 128
+_ID = pattern(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _LARGEST = 1 << 16
 
 
@@ -74,13 +74,9 @@ class Held(NamedTuple):
         return changed
 
 
-def _is_id(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_ID and text[0] in _ALPHANUMERIC and not text.strip(f"{_ALPHANUMERIC}_.-")
-
-
 def check_id(mount_id: str) -> str:
     """Return *mount_id* if it can be a file name here. Raises InvalidReferenceError otherwise."""
-    if not _is_id(mount_id) or mount_id.endswith(SUFFIX):
+    if _ID.fullmatch(mount_id) is None or mount_id.endswith(SUFFIX):
         raise InvalidReferenceError(repr(mount_id)[:140], "not a mount id (letters, digits, `_`, `.` and `-`)")
     return mount_id
 
@@ -92,17 +88,17 @@ def record_ids(directory: str) -> list[str]:
     except FileNotFoundError:
         return []
     ids = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
-    return sorted(mount_id for mount_id in ids if _is_id(mount_id))
+    return sorted(mount_id for mount_id in ids if _ID.fullmatch(mount_id))
 
 
-@contextmanager
+@contextlib.contextmanager
 def published(directory: str, record: MountRecord) -> Iterator[Held]:
     """Create the file of *record* in *directory*, and hold its lock during the context.
 
     Raises ConflictError when the id is taken, and OSError.
     """
     check_id(record.id)
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         fd = _unpublished(directory, stack)
         fcntl.flock(fd, fcntl.LOCK_EX)
         _write_record(fd, record)
@@ -110,7 +106,7 @@ def published(directory: str, record: MountRecord) -> Iterator[Held]:
         yield Held(record, fd)
 
 
-@contextmanager
+@contextlib.contextmanager
 def held(directory: str, mount_id: str) -> Iterator[Held]:
     """Open the record with this id, and wait for its lock.
 
@@ -155,7 +151,7 @@ def read(directory: str, mount_id: str) -> tuple[MountRecord, bool]:
 
 def withdraw(directory: str, mount_id: str) -> None:
     """Delete the record, if it exists. Raises OSError."""
-    with suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{directory}/{check_id(mount_id)}{SUFFIX}")
 
 
@@ -173,7 +169,7 @@ def _is_named(fd: int, path: str) -> bool:
         return False
 
 
-def _unpublished(directory: str, stack: ExitStack) -> int:
+def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
     """Return a new file without a final name; a temporary name is deleted when *stack* ends."""
     try:
         fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -67,8 +67,6 @@ class Tag(NamedTuple):
 
 def parse_tag(text: str) -> Tag | None:
     """Read the tag *text*; None for any other tag. A name before the tag is ignored."""
-    if not text.rpartition(":")[2].startswith(("sha256-", "sha512-")):
-        return None
     match = _TAG.fullmatch(text.rpartition(":")[2])
     if match is None:
         return None

@@ -29,16 +29,19 @@ _MOST_ALIKE = 3
 TRANSPORTS = ("docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "store:")
 """Prefixes of references that give the place of an image; the transport's name is the part before the colon."""
 
-_DIGITS = "0123456789"
-_LOWER = f"abcdefghijklmnopqrstuvwxyz{_DIGITS}"
-_LETTERS = f"ABCDEFGHIJKLMNOPQRSTUVWXYZ{_LOWER}"
-_HEX = f"{_DIGITS}abcdef"
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?))*"
+_DOMAIN = pattern(rf"(?:{_HOST}|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?")
+_COMPONENT = pattern(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HEX = pattern(r"[0-9a-f]+")
 _TAG_ONLY = pattern(r"latest|v?[0-9].*")
 _SUFFIXES = (
     ".tar", ".tgz", ".tzst", ".txz", ".tbz2", ".tbz", ".gz", ".zst", ".zstd", ".xz", ".bz2", ".oci", ".oci-archive",
     ".docker", ".docker-archive",
 )  # fmt: skip
-_OTHER_TRANSPORTS = ("docker:", "docker-daemon:", "containers-storage:", "sif:", "ostree:", "tarball:", "atomic:")
+_OTHER_TRANSPORT = pattern(
+    r"(?s)[a-z][a-z0-9+.-]*://.*|(?:docker|docker-daemon|containers-storage|sif|ostree|tarball|atomic):.*"
+)
 _DOCKER_HUB = ("docker.io/", "index.docker.io/")
 
 
@@ -81,7 +84,7 @@ def parse_name(text: str, default_tag: str = DEFAULT_TAG) -> Name:
     repository, tag = _split_tag(text)
     _check_repository(repository, text)
     tag = default_tag if tag is None else tag
-    if not is_tag(tag):
+    if _TAG.fullmatch(tag) is None:
         why = f"the tag has {len(tag)} characters; the limit is {MAX_TAG}" if len(tag) > MAX_TAG else "not a valid tag"
         raise _invalid(text, why, "a tag is made of letters, digits, '_', '.' and '-'")
     return Name(repository, tag)
@@ -89,41 +92,7 @@ def parse_name(text: str, default_tag: str = DEFAULT_TAG) -> Name:
 
 def is_tag(text: str) -> bool:
     """Whether *text* follows the grammar of tags."""
-    return 0 < len(text) <= MAX_TAG and text[0] not in ".-" and not text.strip(f"{_LETTERS}_.-")
-
-
-def _has_scheme(text: str) -> bool:
-    """Whether *text* begins like a URL (RFC 3986), in lower case."""
-    scheme, slashes, _ = text.partition("://")
-    return bool(slashes and scheme) and scheme[0] in _LOWER[:26] and not scheme.strip(f"{_LOWER}+.-")
-
-
-def _is_hex(text: str) -> bool:
-    return bool(text) and not text.strip(_HEX)
-
-
-def _is_domain(text: str) -> bool:
-    """Whether *text* is a host name or an IPv6 address in brackets, with or without a port."""
-    if text.startswith("["):
-        host, bracket, port = text[1:].partition("]")
-        is_host = bool(bracket and host) and not host.strip(f"{_HEX}ABCDEF:")
-        if port and not port.startswith(":"):
-            return False
-        colon, port = port[:1], port[1:]
-    else:
-        host, colon, port = text.partition(":")
-        labels = host.split(".")
-        is_host = all(one and one[0] != "-" != one[-1] and not one.strip(f"{_LETTERS}-") for one in labels)
-    return is_host and (not colon or (0 < len(port) < 6 and not port.strip(_DIGITS)))
-
-
-def _is_component(text: str) -> bool:
-    """Whether *text* is one component of a name: words joined by a dot, one or two underscores, or hyphens."""
-    if not text or text[0] not in _LOWER or text[-1] not in _LOWER or text.strip(f"{_LOWER}._-"):
-        return False
-    # What joins two words: the text without its letters, each word taken for one blank.
-    joints = "".join(" " if letter in _LOWER else letter for letter in text).split()
-    return all(joint in {".", "_", "__"} or not joint.strip("-") for joint in joints)
+    return _TAG.fullmatch(text) is not None
 
 
 def candidates(name: Name | str) -> list[str]:
@@ -221,7 +190,7 @@ def parse_transport(text: str) -> tuple[str, str]:
             if not rest:
                 raise _invalid(text, f"nothing follows {prefix}")
             return prefix.partition(":")[0], rest
-    if text.startswith(_OTHER_TRANSPORTS) or _has_scheme(text):
+    if _OTHER_TRANSPORT.fullmatch(text) is not None:
         known = " ".join(TRANSPORTS)
         raise _invalid(text, "not a known transport", f"use one of {known}; for a file with this name ./{shown(text)}")
     return "", text
@@ -242,7 +211,7 @@ def parse_query(text: str) -> Query:
     algorithm, colon, hex_part = text.partition(":")
     if colon and algorithm in HEX_LENGTHS:
         return Query(text, algorithm=algorithm, prefix=_prefix(text, hex_part, HEX_LENGTHS[algorithm]))
-    if not _is_hex(text) or len(text) < MIN_PREFIX:
+    if _HEX.fullmatch(text) is None or len(text) < MIN_PREFIX:
         return Query(text, name=parse_name(text))
     for whole, length in HEX_LENGTHS.items():
         if len(text) == length:
@@ -259,7 +228,7 @@ def _split_tag(text: str) -> tuple[str, str | None]:
 def _split_domain(repository: str) -> tuple[str, str]:
     """Return the domain ("" if there is none) and the path."""
     first, slash, path = repository.partition("/")
-    if slash and _looks_like_host(first) and _is_domain(first):
+    if slash and _looks_like_host(first) and _DOMAIN.fullmatch(first) is not None:
         return first, path
     return "", repository
 
@@ -274,13 +243,13 @@ def _check_repository(repository: str, text: str) -> None:
         raise _invalid(text, f"the name has {len(repository)} characters; the limit is {MAX_REPOSITORY}")
     domain, path = _split_domain(repository)
     first, slash, _ = path.partition("/")
-    if slash and not domain and _looks_like_host(first) and not _is_component(first):
+    if slash and not domain and _looks_like_host(first) and _COMPONENT.fullmatch(first) is None:
         raise _invalid(text, f"{shown(repr(first), 60)} is not a host name with an optional port")
     if path != path.lower():
         raise _invalid(text, "an image name cannot have upper-case letters")
-    if not all(_is_component(component) for component in path.split("/")):
+    if not all(_COMPONENT.fullmatch(component) for component in path.split("/")):
         raise _invalid(text, "not a valid image name", "a name is made of a-z and 0-9, joined by '.', '_', '-' or '/'")
-    if repository in HEX_LENGTHS or (len(repository) in HEX_LENGTHS.values() and _is_hex(repository)):
+    if repository in HEX_LENGTHS or (len(repository) in HEX_LENGTHS.values() and _HEX.fullmatch(repository)):
         raise _invalid(text, "an image name must not look like a digest")
 
 
@@ -306,7 +275,7 @@ def _annotated(text: str) -> Name | None:
 def _from_ref_name(ref_name: str, file_name: str) -> Name | None:
     if "/" in ref_name or ":" in ref_name or "@" in ref_name:
         return _annotated(ref_name)
-    if _is_hex(ref_name) and len(ref_name) in HEX_LENGTHS.values():
+    if _HEX.fullmatch(ref_name) and len(ref_name) in HEX_LENGTHS.values():
         return None
     as_repository = _name_or_none(ref_name)
     if as_repository is None or _TAG_ONLY.fullmatch(ref_name):
@@ -317,7 +286,7 @@ def _from_ref_name(ref_name: str, file_name: str) -> Name | None:
 
 
 def _prefix(text: str, hex_part: str, length: int) -> str:
-    if not _is_hex(hex_part):
+    if _HEX.fullmatch(hex_part) is None:
         raise _invalid(text, "a digest has only lower-case hexadecimal digits")
     if not MIN_PREFIX <= len(hex_part) <= length:
         raise _invalid(text, f"give {MIN_PREFIX} to {length} digits of a digest")

@@ -24,6 +24,7 @@ READABLE = ("oci", "oci-archive", "docker-archive", "dir", REGISTRY)
 STREAM = "-"
 """The argument that means standard input."""
 
+_BEHIND = pattern("[:@]")
 _TRANSPORT = pattern("([a-z][a-z0-9+-]*):")
 _KNOWN = ("oci:PATH[:NAME]", "oci-archive:PATH[:NAME]", "docker-archive:PATH[:NAME]", "dir:PATH", "docker://NAME")
 
@@ -93,7 +94,7 @@ def split_path(rest: str) -> tuple[str, str]:
     """Split *rest* into the path and what follows it: after the longest prefix that exists, else at the first colon."""
     if rest[0] == STREAM and (len(rest) == 1 or rest[1] in ":@"):
         return STREAM, rest[1:]
-    places = [place for place, letter in enumerate(rest) if letter in ":@" and place]
+    places = [match.start() for match in _BEHIND.finditer(rest) if match.start()]
     for place in (len(rest), *reversed(places)):
         if os.path.lexists(rest[:place]):
             return rest[:place], rest[place:]

@@ -12,7 +12,8 @@ Not in scope: the grammar of names and the meaning of annotations (`arstore.oci.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, TypeAlias
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, NotFoundError
@@ -24,7 +25,6 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Sequence
-    from typing import TypeAlias
 
 Claims: TypeAlias = "list[tuple[Descriptor | Flawed, Sequence[str]]]"
 """Descriptors as a medium lists them, each with the canonical names that the medium gives it."""
@@ -51,7 +51,7 @@ class Choice(NamedTuple):
                 raise InvalidReferenceError("", "has no name after the colon", "leave the colon out for all images")
             return cls(name=text)
         text = text[1:]
-        if len(text) < 10 and text.isascii() and text.isdigit():
+        if re.fullmatch("[0-9]{1,9}", text):
             return cls(position=int(text))
         return cls(digest=Digest(text))
 

@@ -28,6 +28,7 @@ _TOP = frozenset(
 _REGISTRY = frozenset({"prefix", "location", "insecure", "blocked", "mirror-by-digest-only", "mirror"})
 _MIRROR = frozenset({"location", "insecure", "pull-from-mirror"})
 _MODES = frozenset({"", "enforcing", "permissive", "disabled"})
+_MARK = pattern("[/:@]")
 _LOCATION = pattern(r"[A-Za-z0-9._~\[\]:/-]{1,1024}")
 _HOST = pattern(r"(?:\*\.)?[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?")
 
@@ -55,7 +56,7 @@ class RegistryTable(NamedTuple):
         A host without a port matches the same host with a port only if *ports*.
         """
         if self.prefix.startswith("*."):
-            host = name.replace(":", "/").replace("@", "/").partition("/")[0]
+            host = _MARK.split(name, maxsplit=1)[0]
             return len(host) if host.endswith(self.prefix[1:]) and len(host) > len(self.prefix) - 1 else -1
         if not name.startswith(self.prefix):
             return -1
@@ -264,7 +265,7 @@ class _File:
         wildcard = key == "prefix" and text.startswith("*.")
         if text and _LOCATION.fullmatch(text.removeprefix("*.") if wildcard else text) is None:
             raise self.error(f"{key} {shown(text, 80)} is not a registry or repository")
-        if wildcard and any(mark in text for mark in "/:@"):
+        if wildcard and _MARK.search(text):
             raise self.error(f"prefix {shown(text, 80)}: after *. only a host may follow")
         return text
 

@@ -5,15 +5,15 @@ RFC 9110, section 10.2.3. Not in scope: which requests may be repeated (`client`
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import RegistryUnreachableError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
 
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which a request that may be repeated is sent again."""
@@ -91,7 +91,7 @@ def retry_after(value: str | None, now: Callable[[], float] = time.time) -> floa
     text = (value or "").strip()
     if not text or len(text) > 64:
         return None
-    if len(text) < 10 and text.isascii() and text.isdigit():
+    if re.fullmatch("[0-9]{1,9}", text):
         return float(text)
     from email.utils import parsedate_to_datetime
 

@@ -8,7 +8,10 @@ than `_LONGEST_LINE` bytes, a transfer coding other than `chunked`. Not in scope
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
+
+from arstore.pattern import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +28,9 @@ if TYPE_CHECKING:
             """At most *size* bytes, b"" at the end of the stream."""
 
 
-_NAME = b"!#$%&'*+.^_`|~-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-"""The characters of a header's name (RFC 9110, section 5.6.2)."""
+_STATUS = pattern(rb"(?s)HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?")
+_HEADER = pattern(rb"(?s)([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*")
+_CHUNK = pattern(rb"(?s)[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 _MOST_HEADERS = 100
 _LONGEST_LINE = 1 << 16
 _MOST_INTERIM = 20
@@ -76,8 +80,7 @@ class Response:
             raise MalformedError("its transfer coding is not supported")
         self.chunked = coding == "chunked"
         length = headers.get("Content-Length").strip()
-        is_number = len(length) < 19 and length.isascii() and length.isdigit()
-        self.length = int(length) if is_number and not self.chunked else None
+        self.length = int(length) if not self.chunked and re.fullmatch("[0-9]{1,18}", length) else None
         self.is_empty = method == "HEAD" or status in {204, 304}
         is_unbounded = not (self.chunked or self.is_empty or self.length is not None)
         keeps = version > 0 or headers.has_token("Connection", "keep-alive")
@@ -106,10 +109,10 @@ class Response:
         return data
 
     def _begin_chunk(self) -> None:
-        digits = _line(self._source).partition(b";")[0].strip(b" \t")
-        if not 0 < len(digits) < 16 or digits.strip(b"0123456789ABCDEFabcdef"):
+        match = _CHUNK.fullmatch(_line(self._source))
+        if match is None:
             raise MalformedError("a chunk has no size")
-        self._left = int(digits, 16)
+        self._left = int(match[1], 16)
         if not self._left:
             for _ in _fields(self._source):
                 pass
@@ -122,23 +125,14 @@ def read_response(source: Bytes, method: str) -> Response:
     Raises MalformedError, EndedError, and the errors of the source.
     """
     for _ in range(_MOST_INTERIM):
-        version, status = _status(_line(source))
+        match = _STATUS.fullmatch(_line(source))
+        if match is None:
+            raise MalformedError("its first line is not a status line of HTTP/1.1")
+        version, status = int(match[1]), int(match[2])
         headers = Headers(list(_fields(source)))
         if status >= 200 or status == 101:
             return Response(source, method, version, status, headers)
     raise MalformedError("it has too many interim answers (status 1xx)")
-
-
-def _status(line: bytes) -> tuple[int, int]:
-    """The minor version and the status of a status line. Raises MalformedError."""
-    version, _, rest = line.replace(b"\t", b" ").partition(b" ")
-    status = rest.lstrip(b" ").partition(b" ")[0]
-    minor = version.removeprefix(b"HTTP/1.")
-    if len(version) == 8 and len(minor) == 1 and len(status) == 3 and minor.isdigit() and status.isdigit():
-        number = int(status)
-        if number >= 100:
-            return int(minor), number
-    raise MalformedError("its first line is not a status line of HTTP/1.1")
 
 
 def _fields(source: Bytes) -> Iterator[tuple[str, str]]:
@@ -153,10 +147,10 @@ def _fields(source: Bytes) -> Iterator[tuple[str, str]]:
             yield name.decode("ascii").lower(), value.decode("latin-1")
         if not line:
             return
-        name, colon, value = line.partition(b":")
-        name, value = name.rstrip(b" \t"), value.strip(b" \t")
-        if not colon or not name or name.translate(None, _NAME):
+        match = _HEADER.fullmatch(line)
+        if match is None:
             raise MalformedError("a header does not have a name")
+        name, value = match[1], match[2]
     raise MalformedError("it has too many headers")
 
 

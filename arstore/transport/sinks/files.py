@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,7 @@ class FileSink:
 
 PARTIAL = ".partial-"
 """Prefix of the names of incomplete files."""
-
-
-def _is_partial(name: str) -> bool:
-    digits = name.removeprefix(PARTIAL)
-    return name.startswith(PARTIAL) and len(digits) == 16 and not digits.strip("0123456789abcdef")
+_PARTIAL = re.compile(re.escape(PARTIAL) + "[0-9a-f]{16}")
 
 
 def partial_path(directory: str) -> str:
@@ -142,7 +139,7 @@ def locked_directory(directory: str, is_own: Callable[[set[str]], bool], kind: s
     try:
         _lock(fd, directory)
         names = set(os.listdir(fd))
-        own = {name for name in names if not _is_partial(name)} - {"lost+found"}
+        own = {name for name in names if _PARTIAL.fullmatch(name) is None} - {"lost+found"}
         if own and not is_own(own):
             raise ConflictError(directory, f"holds something other than {kind}", "name an empty or a new directory")
         clear_partial(fd)
@@ -168,7 +165,7 @@ def _remove_empty(fd: int, names: Iterable[str]) -> None:
 def clear_partial(fd: int) -> None:
     """Remove the files that killed copies left in the directory *fd*. Raises OSError."""
     for name in os.listdir(fd):
-        if _is_partial(name):
+        if _PARTIAL.fullmatch(name):
             with suppress(FileNotFoundError, IsADirectoryError):
                 os.unlink(name, dir_fd=fd)
 
