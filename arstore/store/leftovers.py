@@ -94,13 +94,20 @@ class Clearance:
                 self.freed += relief()
         if wanted or need.guess:
             with suppress(OSError):
-                free, size = free_space(self._directories.root)
-                least = wanted + _reserved(need, size) - free
-                if size and least + need.guess > 0:
+                least = self.lacking(need)
+                if least is not None and least + need.guess > 0:
                     self.give_up(least + need.guess, least if need.is_refusable else 0, need.sparing)
         if not was_open:
             # A process must not fork while it has the graph open.
             self._graph.release()
+
+    def lacking(self, need: Need) -> int | None:
+        """Return the bytes by which *need*, without its guess, exceeds the free space, or minus those that are left.
+
+        None if the file system does not tell. Raises OSError.
+        """
+        free, size = free_space(self._directories.root)
+        return need.bytes - need.staged + _reserved(need, size) - free if size else None
 
     def relieve(self, lacking: int) -> int:
         """Give up cached trees until *lacking* bytes are freed, and some more; return how many were.

@@ -23,10 +23,10 @@ OTHERS = re.compile(
     # Shared with containers: `load` makes it for them.
     r"|/root/pipelines?(/|$)"
 )
-WIDER = re.compile(r"/(places|contents-[0-9a-f]+|probe/layer\.tar)$|/runroot/shared$|/runroot/blank(/\d)?$")
+WIDER = re.compile(r"/(places|probe/layer\.tar)$|/runroot/shared$|/runroot/blank(/\d)?$")
 """Made with the umask of commands, in directories that are private to the owner."""
 
-FOLLOWED = re.compile(r"/graph/(claims|data\.mdb|lock\.mdb|spare)$|/(places|contents-[0-9a-f]+|probe/layer\.tar)$")
+FOLLOWED = re.compile(r"/graph/(claims|data\.mdb|lock\.mdb|spare)$|/(places|probe/layer\.tar)$")
 """Files that are opened, or made if missing, by a name that only the owner could replace by a symlink."""
 
 NEW = re.compile(r"/ingest/[^/]+/.*(?<!\.new)$|/backup[^/]*/blobs/")

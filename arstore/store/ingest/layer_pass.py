@@ -254,7 +254,7 @@ def _filled(
 
 def _write_contents(work: LayerPass, form: TreeFormat, tree_fd: int, needs: Needs, digests: FileDigests | None) -> None:
     """Write the pages of the tree. They are a cache, so errors of writing are ignored."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with suppress(OSError):
         fd = os.open(work.contents, flags, 0o600)
         try:

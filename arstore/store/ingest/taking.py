@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.disk import granted_ids
 from arstore.disk.claims import Claims
-from arstore.disk.free_space import free_space
 from arstore.disk.staging import Ingest
 from arstore.errors import WRONG_CONTENT, ArstoreError, HostError, MissingBlobError, is_no_space
 from arstore.store.ingest.intake import Intake
@@ -127,7 +126,7 @@ class Taking:
                         continue
                     need = intake.need(images, attachments)
                     store.clearance.make(need, missing)
-                    lacking = need.bytes - free_space(store.directories.root)[0]
+                    lacking = store.clearance.lacking(need) or 0
                     attempts += 1
                     reached("take.claimed")
                     try:
