@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from arstore.tar.limits import Limits
     from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.export.encryption import Encryption
+    from arstore.transport.selection.options import ImportOptions, Wanted
     from arstore.transport.signing.signer import Signer
 
 
@@ -165,13 +166,9 @@ class Store(OpenStore):
             UsageError: *name* is given, but the source has several images; or *platform* is given with *all_platforms*.
         """
         from arstore.api.importing import import_into, wanted
-        from arstore.transport.selection.options import ImportOptions
 
         chosen = wanted(platform, all_platforms, referrers)
-        limits = limits or self._limits()
-        options = ImportOptions(
-            name, chosen, tree or "", limits=limits, registries=registries, keys=keys, rules=self._rules
-        )
+        options = self._import_options(name, chosen, tree, limits, registries, keys)
         with self._bringing() as store:
             return import_into(store, [os.fspath(source)], options, progress)
 
@@ -187,10 +184,8 @@ class Store(OpenStore):
         """
         from arstore.api.importing import import_into, wanted
         from arstore.api.reading import image_of
-        from arstore.transport.selection.options import ImportOptions
 
-        chosen = wanted(platform, all_platforms=False)
-        options = ImportOptions(name, chosen, single=True, limits=self._limits(), rules=self._rules)
+        options = self._import_options(name, wanted(platform, all_platforms=False), single=True)
         with self._bringing() as store:
             (taken,) = import_into(store, [os.fspath(source)], options, progress)
             return image_of(store.find(taken.digest))
@@ -253,17 +248,29 @@ class Store(OpenStore):
         """
         from arstore.api.importing import import_into, pulled_from, wanted
         from arstore.registry.access import RegistryOptions
-        from arstore.transport.selection.options import ImportOptions
 
         access = registries or RegistryOptions()
         chosen = wanted(platform, all_platforms, referrers)
-        limits = limits or self._limits()
-        options = ImportOptions(
-            name, chosen, tree or "", limits=limits, registries=access, keys=keys, rules=self._rules
-        )
+        options = self._import_options(name, chosen, tree, limits, access, keys)
         sources = pulled_from(image, access)
         with self._bringing() as store:
             return import_into(store, sources, options, progress)
+
+    def _import_options(
+        self,
+        name: str,
+        chosen: Wanted,
+        tree: str | None = None,
+        limits: Limits | None = None,
+        registries: RegistryOptions | None = None,
+        keys: DecryptionKeys | None = None,
+        *,
+        single: bool = False,
+    ) -> ImportOptions:
+        from arstore.transport.selection.options import ImportOptions
+
+        known = limits or self._limits()
+        return ImportOptions(name, chosen, tree or "", single, known, registries, keys, self._rules)
 
     def copy(
         self,

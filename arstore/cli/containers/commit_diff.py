@@ -132,7 +132,9 @@ def commit(
     session.done = in_the_store([done.image.digest])
     _tell_of_sockets(session, done.sockets)
     if session.json:
-        write_json({"images": [image_document(done.image)], **besides(store)})
+        from arstore.api.importing import imported_images
+
+        write_json({"images": list(map(image_document, imported_images([done.image]))), **besides(store)})
     else:
         write_line(done.image.digest, *done.image.names)
 

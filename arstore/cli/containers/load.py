@@ -319,6 +319,8 @@ def is_known(image: Any) -> bool:  # noqa: ANN401 - a TakenImage, whose module i
 
 
 def _document(loaded: Loaded) -> dict[str, Any]:
+    from arstore.api.importing import imported_images
+
     return {
         "pipeline": {
             "image": loaded.image,
@@ -329,7 +331,7 @@ def _document(loaded: Loaded) -> dict[str, Any]:
             "has_run": loaded.has_run,
         },
         "seconds": {part: round(seconds, 3) for part, seconds in loaded.seconds.items()},
-        "imported": [image_document(image) for image in loaded.imported],
+        "imported": list(map(image_document, imported_images(loaded.imported))),
         "skipped": [
             {"path": path, **document} for path, skipped in loaded.skipped.items() for document in skipped.documents()
         ],

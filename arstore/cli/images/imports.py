@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from arstore.api.values import Imported, ImportedImage
     from arstore.cli.session import Session
-    from arstore.store.ingest.incoming import TakenImage
     from arstore.store.store import Store
 
     F = TypeVar("F", bound="Callable[..., Any]")
@@ -257,7 +256,7 @@ def render_imported(session: Session, done: Imported) -> None:
         session.note(line)
     if session.json:
         document: dict[str, Any] = {
-            "images": [imported_document(image) for image in done],
+            "images": [image_document(image) for image in done],
             "skipped": [vars(entry) for entry in done.skipped],
             "skipped_count": done.skipped_count,
             "moved": [vars(moved) for moved in done.moved],
@@ -275,8 +274,8 @@ def render_imported(session: Session, done: Imported) -> None:
         write_line(image.digest, *image.names)
 
 
-def imported_document(image: ImportedImage) -> dict[str, Any]:
-    """Return an imported image for JSON output; the members are documented at `image_document`."""
+def image_document(image: ImportedImage) -> dict[str, Any]:
+    """Return an imported image for JSON output: the fields of `ImportedImage`, and those of its layers."""
     return {**vars(image), "layers": [vars(layer) for layer in image.layers]}
 
 
@@ -287,30 +286,3 @@ def besides(store: Store) -> dict[str, Any]:
     killed commands had left them.
     """
     return {"moved": [moved._asdict() for moved in store.moved], "cleared": store.cleared}
-
-
-def image_document(image: TakenImage) -> dict[str, Any]:
-    """Return an imported image for JSON output.
-
-    Members: `digest`, `config`, `names`, `layers` (bottom first), `platform`; `attachments`, the digests of the
-    attachments that were imported with it; `dropped_xattrs`, the number of extended attributes that could not be kept.
-    """
-    return {
-        "digest": image.digest,
-        "config": image.config,
-        "names": list(image.names),
-        "layers": [
-            {
-                "digest": layer.digest,
-                "diff_id": layer.diff_id,
-                "chain_id": layer.chain_id,
-                "size": layer.size,
-                "compressed_size": layer.compressed_size,
-                "reused": layer.reused,
-            }
-            for layer in image.layers
-        ],
-        "platform": image.platform,
-        "attachments": list(image.attachments),
-        "dropped_xattrs": sum(layer.dropped for layer in image.layers),
-    }

@@ -218,8 +218,11 @@ def _write_picture(session: Session, store: Store, usage: Usage, file: str) -> N
 
 def _show_history(session: Session, store: Store, since: str | None) -> None:
     from arstore.cli.upkeep.usage_history import write_history
+    from arstore.maintenance import usage_log
+    from arstore.maintenance.disk_usage import measure
 
-    _measured(store, (), start=True)
+    if usage_log.prepare(store.directories, start=True):
+        usage_log.note(store.directories, measure(store))
     write_history(session, store.directories, since)
 
 
