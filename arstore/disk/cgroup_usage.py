@@ -11,12 +11,12 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import cgroups_path
+from arstore.disk.delegation import ROOT, file_text
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROOT = "/sys/fs/cgroup"
 _MICROSECOND = 1000
 _UNLIMITED = 1 << 60
 """Version 1 has a large number, rounded to pages, for no limit."""
@@ -36,7 +36,7 @@ class Usage(NamedTuple):
     written: int | None = None
 
 
-def usage(directory: str, root: str = _ROOT) -> Usage | None:
+def usage(directory: str, root: str = ROOT) -> Usage | None:
     """Return what the container in *directory* uses now; None if it has no control groups, or no longer."""
     name = cgroups_path(directory)
     unified = next((path for path in (f"{root}{name}", f"{root}/unified{name}") if _is_v2(path)), "")
@@ -92,13 +92,13 @@ def _of_v1(groups: dict[str, str]) -> dict[str, int | None]:
 
 def _number(path: str) -> int | None:
     """Return the number in the file; None for `max`, and if there is no such file."""
-    text = _text(path).strip()
+    text = file_text(path).strip()
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _keyed(path: str) -> dict[str, int]:
     """Return the numbers in a file of names and numbers."""
-    words = map(str.split, _text(path).splitlines())
+    words = map(str.split, file_text(path).splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) >= 2 and line[1].isdigit()}
 
 
@@ -107,7 +107,7 @@ def _blocks_v2(path: str) -> tuple[int | None, int | None]:
     if not os.path.exists(path):
         return None, None
     sums = {"rbytes": 0, "wbytes": 0}
-    for word in _text(path).split():
+    for word in file_text(path).split():
         key, _, value = word.partition("=")
         if key in sums and value.isdigit():
             sums[key] += int(value)
@@ -127,14 +127,6 @@ def _blocks_v1(path: str) -> tuple[int | None, int | None]:
 
 
 def _triples(path: str) -> Iterator[tuple[str, str, int]]:
-    for line in map(str.split, _text(path).splitlines()):
+    for line in map(str.split, file_text(path).splitlines()):
         if len(line) == 3 and line[2].isdigit():
             yield line[0], line[1], int(line[2])
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

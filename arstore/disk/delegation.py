@@ -34,7 +34,7 @@ def controllers_file(parent: str, root: str = ROOT) -> str:
     """Return the file that lists the controllers which groups below *parent* can have, with version 2."""
     above = root + os.path.dirname(parent).rstrip("/")
     # The runtime enables what is available, unless the group has processes itself; the first group may have some.
-    is_free = above != root and not _text(f"{above}/cgroup.procs")
+    is_free = above != root and not file_text(f"{above}/cgroup.procs")
     return f"{above}/cgroup.controllers" if is_free else f"{above}/cgroup.subtree_control"
 
 
@@ -52,7 +52,7 @@ def why_none(root: str = ROOT) -> tuple[str, str]:
 
 
 def _above(process: str) -> str | None:
-    for line in _text(process).splitlines():
+    for line in file_text(process).splitlines():
         if line.startswith("0::/") and ".." not in line.split("/"):
             return os.path.dirname(line[3:])
     return None
@@ -68,7 +68,8 @@ def _are_writable(root: str) -> bool:
     return bool(found) and all(os.access(path, os.W_OK | os.X_OK) for path in found)
 
 
-def _text(path: str) -> str:
+def file_text(path: str) -> str:
+    """Return the content of a file of the kernel's; "" if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -122,10 +122,6 @@ class Names(NamedTuple):
         """Return the paths by row."""
         return self.text[1:-1].split(b"\0")
 
-    def row_at(self, place: int) -> int:
-        """Return the row of the path whose first zero byte is at *place* of the text."""
-        return self.text.count(b"\0", 0, place)
-
     def digest_rows(self) -> Iterator[tuple[int, int]]:
         """Yield the row and the flag of each digest of the page, in their order."""
         from arstore.trees.contents.row import BLAKE3, SHA256

@@ -85,13 +85,6 @@ def test_other_names_of_a_file_are_marked_and_implied_directories_too():
     assert list(kinds) == [DIRECTORY, IMPLIED, FILE, FILE | AGAIN, FILE]
 
 
-def test_a_row_is_found_by_its_place_in_the_text():
-    (page,) = pages([Row(name, FILE, 0, 1) for name in (b"", b"a", b"a/b")], None, frozenset())
-    names = names_of(page.head, page.names)
-    assert names.row_at(names.text.index(b"\0a/b\0")) == 2
-    assert names.row_at(names.text.index(b"\0\0")) == 0
-
-
 @pytest.fixture
 def page():
     return next(pages([Row(b"a%d" % number, FILE, 9, 1) for number in range(10)], Known(), frozenset()))
