@@ -104,7 +104,7 @@ class Clearance:
     def lacking(self, need: Need) -> int | None:
         """Return the bytes by which *need*, without its guess, exceeds the free space, or minus those that are left.
 
-        None if the file system does not tell. Raises OSError.
+        None if the file system does not report it. Raises OSError.
         """
         free, size = free_space(self._directories.root)
         return need.bytes - need.staged + _reserved(need, size) - free if size else None
