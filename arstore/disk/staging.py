@@ -46,13 +46,27 @@ class Ingest:
         """Bytes on disk that were freed by deleting files in it; complete when the context has ended."""
 
     def __enter__(self) -> Ingest:
-        os.mkdir(self.path, 0o700)
-        reached("ingest.made")
-        return self
+        try:
+            os.mkdir(self.path, 0o700)
+            reached("ingest.made")
+            return self
+        except KeyboardInterrupt:
+            # It may have come when the directory had been made.
+            with suppress(FileNotFoundError):
+                os.rmdir(self.path)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._leave(kind)
+        except KeyboardInterrupt:
+            # Otherwise the next command would report what was left by a killed one.
+            self._leave(KeyboardInterrupt)
+            raise
+
+    def _leave(self, kind: type[BaseException] | None) -> None:
         reached("ingest.leaving")
         if kind is not None and (not issubclass(kind, Exception) or issubclass(kind, REGISTRY_TROUBLE)):
             # An interrupt, or trouble with the registry: the bytes that arrived are still good.

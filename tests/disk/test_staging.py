@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import signal
+import sys
 
 import pytest
 from support import stores
 
+from arstore.disk import staging
 from arstore.disk.owner import Owner
 from arstore.disk.paths import Directories
 from arstore.disk.rmtree import remove_tree
@@ -160,3 +163,37 @@ def test_many_things_go_at_once(directories):
         path = ingest.path
     assert not os.path.lexists(path)
     assert os.path.isdir("/")
+
+
+def interrupted_at(number, directories):
+    """Use an ingest, and interrupt it at the line of this number in its module; return whether there was one."""
+
+    def at(frame, event, _):
+        nonlocal number
+        if frame.f_code.co_filename != staging.__file__:
+            return None
+        # Python looks for signals at calls, at the start of functions and in loops, never at "try:".
+        if event == "line" and linecache.getline(staging.__file__, frame.f_lineno).strip() != "try:":
+            number -= 1
+            if number == 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return at
+
+    sys.settrace(at)
+    try:
+        with Ingest(directories) as ingest, open(ingest.file("one"), "w") as file:
+            file.write("content")
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def test_an_interrupt_at_any_line_leaves_nothing(directories):
+    number = 1
+    while interrupted_at(number, directories):
+        assert os.listdir(directories.ingest) == []
+        number += 1
+    assert number > 20

@@ -225,7 +225,7 @@ def test_a_terminal_in_the_background(box, terminal):
         one.until(b"it-is-5")
         one.type(KEYS)
         assert one.end() == 0
-    with terminal("attach", "web") as one, terminal("attach", "web") as two:
+    with terminal("attach", "web") as one, attached(terminal("attach", "web")) as two:
         one.type(b"echo for-$((1+1))-all\n")
         one.until(b"for-2-all")
         two.until(b"for-2-all")
