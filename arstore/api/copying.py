@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from arstore.registry.access import RegistryOptions
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.tar.compression import Compression
     from arstore.tar.limits import Limits
     from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.export.encryption import Encryption
-    from arstore.transport.export.export import Exported, ExportOptions
+    from arstore.transport.export.options import Exported, ExportOptions
     from arstore.transport.selection.options import Wanted
     from arstore.transport.signing.signer import Signer
     from arstore.transport.sink import OutgoingImage
+    from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
     from arstore.trust.rules import Rules
 
@@ -57,19 +59,24 @@ def export_options(
     remove_signatures: bool = False,
 ) -> ExportOptions:
     """Return the options of a copy. Raises UsageError."""
-    from arstore.tar.compression import Compression
-    from arstore.transport.export.export import ExportOptions
+    from arstore.transport.export.options import ExportOptions
 
-    try:
-        found = Compression(compression) if compression else None
-    except ValueError:
-        raise UsageError(compression, "is not a compression", "gzip, zstd or none") from None
-    most = {Compression.GZIP: 9, Compression.ZSTD: 22}.get(found, 0) if found is not None else 0
+    found = _compression(compression) if compression else None
+    most = {"gzip": 9, "zstd": 22}.get(compression, 0)
     if level is not None and not 1 <= level <= most:
         raise UsageError(f"compression level {level}", "does not fit the compression", "gzip: 1-9, zstd: 1-22")
     return ExportOptions(
         form, found, level, preserve_digests, all_platforms, limits, encryption, signer, remove_signatures
     )
+
+
+def _compression(text: str) -> Compression:
+    from arstore.tar.compression import Compression
+
+    try:
+        return Compression(text)
+    except ValueError:
+        raise UsageError(text, "is not a compression", "gzip, zstd or none") from None
 
 
 def copy_out(
@@ -88,12 +95,18 @@ def copy_out(
     They are images of *store*; if *store* is None, the only one is a reference to another medium. Raises SourceError,
     RegistryError, StoreError, HostError, UsageError, OSError.
     """
-    from arstore.transport.export.copying import export_reference, export_stored
+    from arstore.transport.location import REGISTRY
     from arstore.transport.sinks.destination import parse_destination
     from arstore.transport.skipped import SkippedTop
 
     place, skipped = parse_destination(destination), SkippedTop()
     there, here = registries
+    if store is not None and place.kind == REGISTRY and len(sources) == 1 and keys is None:
+        return _push(store, sources[0], place, chosen, options, there, rules, progress)
+
+    # Imported here: a push that brings nothing does not need it.
+    from arstore.transport.export.copying import export_reference, export_stored
+
     if store is None:
         (source,) = sources
         done = export_reference(source, place, chosen, options, progress, skipped, there, here, keys, rules)
@@ -101,6 +114,31 @@ def copy_out(
         raise UsageError(sources[0], "is in the store, where nothing is encrypted", "leave out the decryption key")
     else:
         done = export_stored(store, sources, place, chosen, options, progress, skipped, there, rules)
+    return _result(done, skipped)
+
+
+def _push(
+    store: Store,
+    source: str,
+    place: Destination,
+    chosen: Wanted,
+    options: ExportOptions,
+    registries: RegistryOptions | None,
+    rules: Rules,
+    progress: Progress | None,
+) -> Copied:
+    """Copy an image of *store* to a registry, unless the registry has it under this tag."""
+    from arstore.transport.export.beside import beside_names
+    from arstore.transport.export.known import known_there
+    from arstore.transport.skipped import SkippedTop
+
+    skipped = SkippedTop()
+    with place.open_registry(registries, beside_names(store, place)) as sink:
+        done = known_there(store, source, place, sink, chosen, options, rules, progress)
+        if done is None:
+            from arstore.transport.export.copying import export_stored
+
+            done = export_stored(store, [source], place, chosen, options, progress, skipped, None, rules, sink)
     return _result(done, skipped)
 
 

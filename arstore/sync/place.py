@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from arstore.store.progress import Progress
     from arstore.sync.items import ImageName, Item
-    from arstore.transport.export.export import ExportOptions
+    from arstore.transport.export.options import ExportOptions
     from arstore.transport.selection.selector import Wanted
     from arstore.transport.selection.taking import Selection
     from arstore.transport.sink import ImageSink

@@ -19,7 +19,8 @@ from arstore.registry.repository import PUSH
 from arstore.registry.tags import list_tags
 from arstore.sync.place import Copied, exported, placed
 from arstore.sync.registries import KeptAccess
-from arstore.transport.export.copying import beside_source, for_destination
+from arstore.transport.export.beside import beside_source
+from arstore.transport.export.copying import for_destination
 from arstore.transport.sinks.destination import Destination
 from arstore.transport.sinks.registry import RegistrySink
 

@@ -30,7 +30,7 @@ from arstore.runtime.discovery import find_runtime
 from arstore.runtime.spec.options import RunOptions
 from arstore.transport.decryption.keys import DecryptionKeys
 from arstore.transport.export.encryption import Encryption
-from arstore.transport.export.export import ExportOptions
+from arstore.transport.export.options import ExportOptions
 from arstore.trust.encryption.key_file import KeyWord
 from arstore.trust.encryption.recipients import Recipients
 

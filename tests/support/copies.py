@@ -22,7 +22,7 @@ from support import images
 from arstore.transport.detect import open_source
 from arstore.transport.export.content import Contents
 from arstore.transport.export.copying import export_reference
-from arstore.transport.export.export import ExportOptions
+from arstore.transport.export.options import ExportOptions
 from arstore.transport.export.spool import TemporarySpool
 from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.sinks.destination import destination_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from arstore.oci.descriptor import Descriptor
-    from arstore.transport.export.export import Exported
+    from arstore.transport.export.options import Exported
     from arstore.transport.sink import ImageSink
     from arstore.transport.sinks.destination import Destination
 

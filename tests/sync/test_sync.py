@@ -19,7 +19,7 @@ from arstore.sync.registry_place import RegistryPlace
 from arstore.sync.run import COPY, CURRENT, FAILED, SKIPPED, Sync
 from arstore.sync.yaml_file import wishes_of
 from arstore.tar.limits import DEFAULT_LIMITS
-from arstore.transport.export.export import ExportOptions
+from arstore.transport.export.options import ExportOptions
 from arstore.transport.selection.selector import Wanted
 from arstore.trust.rules import Rules
 

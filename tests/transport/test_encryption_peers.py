@@ -13,7 +13,7 @@ from arstore.errors import DecryptionError
 from arstore.transport.decryption.keys import DecryptionKeys
 from arstore.transport.export.copying import export_reference
 from arstore.transport.export.encryption import Encryption
-from arstore.transport.export.export import ExportOptions
+from arstore.transport.export.options import ExportOptions
 from arstore.transport.selection.selector import Wanted
 from arstore.trust.encryption.key_file import KeyWord
 from arstore.trust.encryption.recipients import Recipients

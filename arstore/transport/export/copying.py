@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from arstore.disk.access import Access
@@ -17,25 +17,27 @@ from arstore.errors import (
 )
 from arstore.transport.admission import gate_for
 from arstore.transport.embedded import EmbeddedBlobs
-from arstore.transport.export.export import Export, Exported, ExportOptions
+from arstore.transport.export.beside import beside_names, beside_source
+from arstore.transport.export.export import Export
 from arstore.transport.export.from_store import store_source
+from arstore.transport.export.options import Exported, ExportOptions
 from arstore.transport.export.spool import TemporarySpool
 from arstore.transport.location import REGISTRY, path_in
 from arstore.transport.selection.selector import Selector, Wanted
 from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from arstore.digest import Digest
     from arstore.registry.access import RegistryOptions
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.selection.taking import Selection
+    from arstore.transport.sink import ImageSink
     from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
-    from arstore.transport.source import ImageSource, Spool
+    from arstore.transport.source import Spool
 
 
 def export_stored(
@@ -48,9 +50,10 @@ def export_stored(
     skipped: SkippedTop | None = None,
     registries: RegistryOptions | None = None,
     rules: Rules | None = None,
+    sink: ImageSink | None = None,
 ) -> Exported:
     """Copy the images that *texts* name in *store*; *registries* says how to reach a registry, *rules* name the policy
-    that the images must satisfy.
+    that the images must satisfy. *sink* is that of *destination* if it is open already.
 
     Raises RejectedError, PolicyError, StoreDamagedError for missing or altered content of the store, and the errors of
     `Store.find`, of `Selector`, of `Export.run` and of the sink.
@@ -65,9 +68,10 @@ def export_stored(
         if destination.name:
             selection.rename(destination.name, source.what)
         around = beside_names(store, destination)
-        with EmbeddedBlobs(source, selection.embedded, spool) as blobs, destination.open(registries, around) as sink:
+        opened = destination.open(registries, around) if sink is None else nullcontext(sink)
+        with EmbeddedBlobs(source, selection.embedded, spool) as blobs, opened as target:
             contents = Contents(blobs, options.limits, source.open_tar, is_store=True)
-            return Export(source, contents, sink, spool, options, progress, source.tar_size).run(selection)
+            return Export(source, contents, target, spool, options, progress, source.tar_size).run(selection)
 
 
 def export_reference(
@@ -148,36 +152,3 @@ def _spool_in(store: Store) -> Iterator[Spool]:
         return
     with Ingest(store.directories) as ingest:
         yield ingest
-
-
-def beside_source(source: ImageSource, destination: Destination) -> Callable[[Digest], str]:
-    """Return, for a digest, a repository from which *destination* may mount the blob: that of *source*, if its registry
-    is the same.
-    """
-    reference = getattr(source, "reference", None)
-    path = ""
-    if destination.kind == REGISTRY and reference is not None:
-        from arstore.oci.docker_reference import DockerReference
-
-        target = DockerReference.parse(destination.path)
-        if reference.domain == target.domain and reference.path != target.path:
-            path = str(reference.path)
-    return lambda _digest: path
-
-
-def beside_names(store: Store, destination: Destination) -> Callable[[Digest], str]:
-    """Return, for a digest, a repository from which *destination* may mount the blob: found by the names of *store*."""
-    found: dict[str, str] = {}
-    if destination.kind == REGISTRY:
-        from arstore.oci.docker_reference import DockerReference, has_domain
-
-        target = DockerReference.parse(destination.path)
-        with store.graph.read() as snapshot:
-            for name, digest in snapshot.names():
-                if not has_domain(name):
-                    continue
-                other = DockerReference.parse(name)
-                image = snapshot.image(digest)
-                if image is not None and other.domain == target.domain and other.path != target.path:
-                    found |= dict.fromkeys((*image.layers, image.config), other.path)
-    return lambda digest: found.get(digest, "")

@@ -10,24 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
-from arstore.mounts.merge_plan import Run, plan
 from arstore.oci.media_type import is_index, is_manifest, may_be_image
 from arstore.oci.reference import parse_name
 from arstore.store.ingest.incoming import TakenImage, TakenLayer
-from arstore.trees.forms import NEEDS, NO_NEEDS
+from arstore.store.ingest.parts import Parts
 from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
     from arstore.digest import Digest
-    from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+    from arstore.graph.records import ImageRecord
     from arstore.registry.manifests import GotManifest
-    from arstore.store.ingest.inventory import Inventory
+    from arstore.store.ingest.parts import Part
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.registry import RegistrySource
     from arstore.transport.selection.options import ImportOptions
-
-    Part = tuple[str, LayerRecord, BlobRecord]
 
 
 def known_image(
@@ -50,7 +47,7 @@ def known_image(
         record = snapshot.image(digest)
         if record is None or record.is_index or snapshot.name(name) != digest:
             return None
-        parts = _Parts(store, store.inventory()).of(digest, record)
+        parts = Parts(store).all(digest, record)
     if parts is None:
         return None
     return _taken(digest, record, name, parts, progress)
@@ -82,58 +79,6 @@ def _image_of(got: GotManifest, options: ImportOptions) -> Digest | None:
             found.append((entry.digest, entry.platform))
     best = select([platform for _, platform in found], platform or host())
     return found[best[0]][0] if best else None
-
-
-class _Parts:
-    """Looks up what an image consists of."""
-
-    def __init__(self, store: Store, inventory: Inventory) -> None:
-        self._store = store
-        self._inventory = inventory
-
-    def of(self, digest: Digest, record: ImageRecord) -> list[Part] | None:
-        """The layers, bottom first, with their chain IDs and blobs; None if anything of the image is missing."""
-        parts = self._layers(record)
-        if parts is None or not all(map(self._inventory.intact_blob, (digest, record.config))):
-            return None
-        if self._store.makes_trees and not self._has_trees(record, parts):
-            return None
-        return parts
-
-    def _layers(self, record: ImageRecord) -> list[Part] | None:
-        parts: list[Part] = []
-        chain_id = record.top
-        for blob_digest in reversed(record.layers):
-            with self._store.graph.read() as snapshot:
-                layer = snapshot.layer(chain_id)
-            blob = self._inventory.intact_blob(blob_digest)
-            if layer is None or blob is None or blob.diff_id != layer.diff_id:
-                return None
-            parts.append((chain_id, layer, blob))
-            chain_id = layer.parent
-        return None if chain_id else parts[::-1]
-
-    def _has_trees(self, record: ImageRecord, parts: list[Part]) -> bool:
-        if record.cap is None:
-            return False
-        keys = [layer.tree for _, layer, _ in reversed(parts)]
-        if record.cap:
-            keys.insert(0, record.cap)
-        trees = self._inventory.trusted_records(keys)
-        if trees is None or any(map(self._may_lack_attributes, trees)):
-            return False
-        return not self._inventory.missing_runs([part for part in plan(trees) if isinstance(part, Run)])
-
-    def _may_lack_attributes(self, tree: tuple[str, TreeRecord]) -> bool:
-        """Whether an import would report extended attributes that could not be kept (`trees.needs`)."""
-        key, record = tree
-        if NO_NEEDS in record.sums:
-            return False
-        try:
-            with open(f"{self._inventory.tree_directory(key)}/{NEEDS}", "rb") as file:
-                return b'"dropped":' in file.read()
-        except FileNotFoundError:
-            return False
 
 
 def _taken(digest: Digest, record: ImageRecord, name: str, parts: list[Part], progress: Progress | None) -> TakenImage:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
+    from arstore.transport.sinks.registry import RegistrySink
 
 OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR, BOTH = "oci", "oci-archive", "docker-archive", "dir", "docker-oci-archive"
 KINDS = (OCI_ARCHIVE, DOCKER_ARCHIVE, BOTH, OCI, DIR)
@@ -57,12 +58,7 @@ class Destination(NamedTuple):
         Raises UsageError, ConflictError, InUseError, OSError, and the errors of `RegistrySink`.
         """
         if self.kind == REGISTRY:
-            # Imported here: importing HTTP and TLS takes longer than a small copy.
-            from arstore.oci.docker_reference import DockerReference
-            from arstore.registry.access import NO_OPTIONS, Access
-            from arstore.transport.sinks.registry import RegistrySink
-
-            return RegistrySink(DockerReference.parse(self.path), Access(registries or NO_OPTIONS), mount_from)
+            return self.open_registry(registries, mount_from)
         if self.kind == OCI:
             from arstore.transport.sinks.layout import LayoutSink
 
@@ -78,6 +74,17 @@ class Destination(NamedTuple):
         from arstore.transport.sinks.oci_archive import OciArchiveSink
 
         return OciArchiveSink(self.path, self.ref_name, docker=self.kind == BOTH)
+
+    def open_registry(
+        self, registries: RegistryOptions | None = None, mount_from: Callable[[Digest], str] = _nowhere
+    ) -> RegistrySink:
+        """Open the sink of a registry, like `open`. Raises the errors of `RegistrySink`."""
+        # Imported here: importing HTTP and TLS takes longer than a small copy.
+        from arstore.oci.docker_reference import DockerReference
+        from arstore.registry.access import NO_OPTIONS, Access
+        from arstore.transport.sinks.registry import RegistrySink
+
+        return RegistrySink(DockerReference.parse(self.path), Access(registries or NO_OPTIONS), mount_from)
 
 
 def parse_destination(text: str) -> Destination:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from arstore.registry.repository import Repository
     from arstore.store.ingest.incoming import BlobReader
     from arstore.transport.sink import OutgoingAttachment, OutgoingImage
+    from arstore.transport.sinks.attached_there import AttachedThere
 
     MountFrom = Callable[[Digest], str]
 
@@ -48,27 +49,36 @@ class RegistrySink:
 
     def __init__(self, reference: DockerReference, access: Access, mount_from: MountFrom) -> None:
         """Find the repository. Raises RegistryBlockedError, RegistryConfigError."""
-
-        from arstore.transport.sinks.attached_there import AttachedThere
-
         self.what = f"docker://{reference}"
         self._reference = reference
         self._access = access
         self._repository = access.to_write(reference)
         self._mount_from = mount_from
         self._manifests: dict[Digest, tuple[str, bytes]] = {}
+        self._begun: Sequence[Descriptor] | None = None
         self._is_current = False
         self._lost: frozenset[str] | None = None
-        self._attached = AttachedThere(self._repository)
+        self._attached: AttachedThere | None = None
 
     @property
     def repository(self) -> Repository:
         """The repository that is written to."""
         return self._repository
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the tag already names the image that `begin` was called with."""
+        return self._is_current
+
     def begin(self, tops: Sequence[Descriptor]) -> None:
-        """Check whether the tag already names the image. Raises the errors of `head_manifest`."""
+        """Check whether the tag already names the image; the same question is asked once.
+
+        Raises the errors of `head_manifest`.
+        """
         tag = self._reference.tag
+        if self._begun is not None and [one.digest for one in tops] == [one.digest for one in self._begun]:
+            return
+        self._begun, self._is_current = tops, False
         if len(tops) == 1 and tag and is_manifest(tops[0].media_type):
             # Not for an index: manifests that it lists may still be missing there.
             found = head_manifest(self._repository, tag, PUSH)
@@ -76,7 +86,7 @@ class RegistrySink:
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the repository has the blob. Raises the errors of `head_blob`."""
-        if self._is_current and not self._attached.is_asked:
+        if self._is_current and (self._attached is None or not self._attached.is_asked):
             return True
         if self._lost is not None and descriptor.digest in self._lost:
             return False
@@ -108,11 +118,11 @@ class RegistrySink:
 
     def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
         """Those that the registry lacks, in its own list and under their tags. Raises the errors of `get_manifest`."""
-        return self._attached.missing(some)
+        return self._attachments().missing(some)
 
     def put_attachment(self, attachment: OutgoingAttachment) -> None:
         """Keep an attachment until its image is there."""
-        self._attached.keep(attachment)
+        self._attachments().keep(attachment)
 
     def put_signature(self, subject: Digest, data: bytes) -> None:
         """Write a signature to the lookaside, where other tools look for OpenPGP messages.
@@ -123,7 +133,7 @@ class RegistrySink:
 
     def publish_attachments(self) -> None:
         """Put the attachments of an image that was there already. Raises the errors of `AttachedThere.put`."""
-        self._attached.put(self)
+        self._attachments().put(self)
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
         """Put the manifests, the one with the tag last.
@@ -141,23 +151,34 @@ class RegistrySink:
         except LacksPartsError as lack:
             if self._lost is None:
                 self._lost = lack.refusal.named
-                self._attached.forget()
+                if self._attached is not None:
+                    self._attached.forget()
                 raise LostBlobsError from lack
             why = f"{lack.error.why}; the missing blobs were sent twice"
             raise RegistryAnswerError(lack.error.what, why) from lack
 
+    def _attachments(self) -> AttachedThere:
+        # Imported here: most pushes have none.
+        from arstore.transport.sinks.attached_there import AttachedThere
+
+        if self._attached is None:
+            self._attached = AttachedThere(self._repository)
+        return self._attached
+
     def _put_all(self, top: Digest) -> None:
         """Put manifests and attachments, and *top* last. If the image is there already, put attachments only."""
+        if self._is_current:
+            if self._attached is not None:
+                self._attached.put(self)
+            return
 
         from arstore.registry.referrers import put_referrer
 
-        if self._is_current:
-            self._attached.put(self)
-            return
         last = self._manifests.pop(top)
         for digest, (media_type, raw) in self._manifests.items():
             put_referrer(self._repository, digest, media_type, raw)
-        self._attached.put(self)
+        if self._attached is not None:
+            self._attached.put(self)
         put_referrer(self._repository, self._reference.tag or top, *last)
 
     def __enter__(self) -> RegistrySink:

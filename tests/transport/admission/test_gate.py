@@ -276,7 +276,7 @@ def test_bad_signatures_are_tried_up_to_a_bound(store, layout, rules, monkeypatc
 
 def test_a_copy_asks_too(layout, tmp_path, rules):
     from arstore.transport.export.copying import export_reference
-    from arstore.transport.export.export import ExportOptions
+    from arstore.transport.export.options import ExportOptions
     from arstore.transport.sinks.destination import parse_destination
 
     def copy(chosen):
@@ -293,7 +293,7 @@ def test_a_copy_asks_too(layout, tmp_path, rules):
 
 def test_a_copy_from_the_store_asks_by_the_verdict_that_is_kept(store, layout, tmp_path, rules):
     from arstore.transport.export.copying import export_stored
-    from arstore.transport.export.export import ExportOptions
+    from arstore.transport.export.options import ExportOptions
     from arstore.transport.sinks.destination import parse_destination
 
     attachments.add_to_layout(layout, signing.signature(KEY, PICTURE.digest))

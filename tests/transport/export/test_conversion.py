@@ -10,7 +10,7 @@ from support import copies, images, stores
 
 from arstore.errors import ConversionError
 from arstore.tar.compression import Compression
-from arstore.transport.export.export import ExportOptions
+from arstore.transport.export.options import ExportOptions
 from arstore.transport.selection.selector import Wanted
 
 SUFFIXES = {"none": "", "gzip": "+gzip", "zstd": "+zstd"}

@@ -23,7 +23,7 @@ from arstore.maintenance.remove import remove_images
 from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression
 from arstore.transport.export.copying import export_stored
-from arstore.transport.export.export import ExportOptions
+from arstore.transport.export.options import ExportOptions
 from arstore.transport.selection.selector import Wanted
 
 PICTURE = images.example(["example:1"])

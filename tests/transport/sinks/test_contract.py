@@ -15,7 +15,7 @@ from arstore.errors import ConflictError, ConversionError, UsageError
 from arstore.oci.descriptor import Descriptor
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
-from arstore.transport.export.export import ExportOptions
+from arstore.transport.export.options import ExportOptions
 from arstore.transport.export.spool import TemporarySpool
 from arstore.transport.selection.selector import Selector, Wanted
 
