@@ -22,13 +22,13 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.options.limit import warn_of_limits
 from arstore.cli.containers.options.new_container import out_of_memory, warn_of_config, working_runtime
-from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.containers.options.shared import SECONDS, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
 from arstore.cli.images.skipped import skipped_lines
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
-from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
+from arstore.cli.registries.missing import found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line
 from arstore.cli.trust.rules import POLICY_ERRORS, policy_rules
 from arstore.errors import UsageError
@@ -36,17 +36,19 @@ from arstore.errors import UsageError
 if TYPE_CHECKING:
     from typing import Any, Unpack
 
+    from arstore.cli.containers.options.shared import ContainerWords
+    from arstore.cli.registries.missing import PullWords
     from arstore.cli.session import Session
     from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
     from arstore.pipeline.place import FailedRun
     from arstore.store.store import Store, StoredImage
 
+    class _Words(ContainerWords, PullWords):
+        """The options of the container, and when to pull the pipeline image."""
+
+
 _TOLD = 10
 """Most paths that are listed one by one: those that stayed in the images directory, or could not be imported."""
-
-
-class _Words(ContainerWords, PullWords):
-    """The options of the container, and when to pull the pipeline image."""
 
 
 @exit_statuses(

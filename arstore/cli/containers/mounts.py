@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import (
@@ -21,35 +21,34 @@ from arstore.cli.containers.meaning import container_meant
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
-from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, require_admitted
+from arstore.cli.trust.rules import POLICY_ERRORS, policy_options, require_admitted
 from arstore.errors import InUseError, NotFoundError, UsageError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Unpack
+    from typing import Any, TypedDict, Unpack
 
     from arstore.cli.session import Session
+    from arstore.cli.trust.rules import PolicyWords
     from arstore.disk.paths import Directories
     from arstore.mounts.record import MountRecord
     from arstore.mounts.table import MountEntry, MountTable
     from arstore.store.containers import Container
     from arstore.store.store import Store
 
+    class _Allowed(TypedDict):
+        """Privileges that a mount has only if they are given explicitly."""
+
+        suid: bool
+        dev: bool
+
+    class _Words(_Allowed, PolicyWords):
+        """The same, and the options of policies."""
+
 
 _ORPHANED = "orphaned"
 """State of a mount whose store is gone."""
-
-
-class _Allowed(TypedDict):
-    """Privileges that a mount has only if they are given explicitly."""
-
-    suid: bool
-    dev: bool
-
-
-class _Words(_Allowed, PolicyWords):
-    """The same, and the options of policies."""
 
 
 @exit_statuses(

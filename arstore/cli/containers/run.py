@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from arstore.cli.command import ContainerCommand, command, json_option, needing, progress_option
 from arstore.cli.containers.ended import attached_status_of
 from arstore.cli.containers.options.new_container import (
-    NewContainerWords,
     creates_store,
     new_container_options,
     out_of_memory,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Unpack
 
+    from arstore.cli.containers.options.new_container import NewContainerWords
     from arstore.cli.session import Session
     from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.store.store import Store

@@ -11,7 +11,7 @@ from arstore.cli.containers.volume_filters import FILTERS, matching
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
-from arstore.cli.terminal.listing import Item, ListingWords, Table, listing_options, require_valid, write_listing
+from arstore.cli.terminal.listing import Item, Table, listing_options, require_valid, write_listing
 from arstore.cli.terminal.output import utc_time, write_json, write_line
 from arstore.cli.terminal.spans import rfc_time
 from arstore.errors import ArstoreError, ConflictError, UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.cli.terminal.listing import ListingWords
     from arstore.store.store import Store
     from arstore.store.volumes import StoredVolume
 

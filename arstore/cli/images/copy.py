@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses, max_size_option
-from arstore.cli.images.copying import (
-    COPY_ERRORS,
-    AllWords,
-    SaveWords,
-    export_options,
-    format_option,
-    how_to_copy,
-    render_copied,
-)
+from arstore.cli.images.copying import COPY_ERRORS, export_options, format_option, how_to_copy, render_copied
 from arstore.cli.images.encryption import decryption_keys, decryption_option, encryption, encryption_options
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import registry_access, registry_options
 from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
@@ -26,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.api.store import Store as Library
+    from arstore.cli.images.copying import AllWords, SaveWords
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
     from arstore.registry.access import RegistryOptions
 

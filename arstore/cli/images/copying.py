@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
-from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, EncryptionWords
-from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
+from arstore.cli.images.encryption import KEY_ERRORS
+from arstore.cli.images.referrers import REFERRERS, wants_referrers
 from arstore.cli.images.skipped import skipped_lines
 from arstore.cli.parameter import Choice, Range, option
-from arstore.cli.registries.options import AccessWords
 from arstore.cli.terminal.output import write_json, write_line
-from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options
-from arstore.cli.trust.signing import SIGNING_ERRORS, SigningWords, copy_signer, signing_options
+from arstore.cli.trust.rules import POLICY_ERRORS, policy_options
+from arstore.cli.trust.signing import SIGNING_ERRORS, copy_signer, signing_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.api.values import Copied, CopiedImage
+    from arstore.cli.images.encryption import DecryptionWords, EncryptionWords
+    from arstore.cli.images.referrers import ReferrersWords
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
+    from arstore.cli.trust.rules import PolicyWords
+    from arstore.cli.trust.signing import SigningWords
     from arstore.tar.limits import Limits
     from arstore.transport.signing.signer import Signer
     from arstore.transport.sinks.destination import Destination
 
     F = TypeVar("F", bound=Callable[..., Any])
+
+    class ExportWords(ReferrersWords, PolicyWords, SigningWords):
+        """The options of `export_options` as they were typed."""
+
+        platform: str | None
+        all_platforms: bool
+        compression: str | None
+        compression_level: int | None
+        preserve_digests: bool
+        limit: tuple[str, ...]
+
+    class CopyWords(ExportWords, AccessWords):
+        """The options of `export_options`, of registries, and --format, as they were typed."""
+
+        format: str | None
+
+    class PushWords(CopyWords, EncryptionWords):
+        """The options of `CopyWords`, and those that encrypt."""
+
+    class AllWords(PushWords, DecryptionWords):
+        """The options of `copy`."""
+
+    class SaveWords(ExportWords, EncryptionWords):
+        """The options of `save`."""
+
+    class How(TypedDict):
+        """The options of `export_options` as arguments of `arstore.Store.copy` and `save`."""
+
+        platform: str
+        all_platforms: bool
+        referrers: bool | None
+        compression: str
+        level: int | None
+        preserve_digests: bool
+        signer: Signer | None
+        remove_signatures: bool
+        limits: Limits
+
 
 COPY_ERRORS = (
     *SOURCE_ERRORS,
@@ -37,35 +79,6 @@ COPY_ERRORS = (
     errors.InUseError,
 )
 """Errors of commands that copy images."""
-
-
-class ExportWords(ReferrersWords, PolicyWords, SigningWords):
-    """The options of `export_options` as they were typed."""
-
-    platform: str | None
-    all_platforms: bool
-    compression: str | None
-    compression_level: int | None
-    preserve_digests: bool
-    limit: tuple[str, ...]
-
-
-class CopyWords(ExportWords, AccessWords):
-    """The options of `export_options`, of registries, and --format, as they were typed."""
-
-    format: str | None
-
-
-class PushWords(CopyWords, EncryptionWords):
-    """The options of `CopyWords`, and those that encrypt."""
-
-
-class AllWords(PushWords, DecryptionWords):
-    """The options of `copy`."""
-
-
-class SaveWords(ExportWords, EncryptionWords):
-    """The options of `save`."""
 
 
 def export_options(function: F) -> F:
@@ -103,20 +116,6 @@ format_option = option(
     help="Convert manifests and indexes to OCI's format, or to Docker's schema 2.",
 )
 """Adds `--format` to a command."""
-
-
-class How(TypedDict):
-    """The options of `export_options` as arguments of `arstore.Store.copy` and `save`."""
-
-    platform: str
-    all_platforms: bool
-    referrers: bool | None
-    compression: str
-    level: int | None
-    preserve_digests: bool
-    signer: Signer | None
-    remove_signatures: bool
-    limits: Limits
 
 
 def how_to_copy(session: Session, words: ExportWords) -> How:

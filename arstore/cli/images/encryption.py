@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.parameter import Range, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.cli.session import Session
     from arstore.transport.decryption.keys import DecryptionKeys
@@ -17,21 +17,20 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
+    class DecryptionWords(TypedDict):
+        """The option of `decryption_option` as it was typed."""
+
+        decryption_key: tuple[str, ...]
+
+    class EncryptionWords(TypedDict):
+        """The options of `encryption_options` as they were typed."""
+
+        encryption_key: tuple[str, ...]
+        encrypt_layer: tuple[int, ...]
+
+
 KEY_ERRORS: tuple[type[errors.ArstoreError], ...] = (errors.DecryptionError, errors.KeyFileError)
 """Errors of commands that decrypt layers."""
-
-
-class DecryptionWords(TypedDict):
-    """The option of `decryption_option` as it was typed."""
-
-    decryption_key: tuple[str, ...]
-
-
-class EncryptionWords(TypedDict):
-    """The options of `encryption_options` as they were typed."""
-
-    encryption_key: tuple[str, ...]
-    encrypt_layer: tuple[int, ...]
 
 
 decryption_option = option(

@@ -11,7 +11,7 @@ from arstore.cli.command import (
     json_option,
 )
 from arstore.cli.parameter import argument, option
-from arstore.cli.terminal.listing import ListingWords, Table, listing_options, require_valid, write_listing
+from arstore.cli.terminal.listing import Table, listing_options, require_valid, write_listing
 from arstore.cli.terminal.output import human_size, short_digest, short_time, utc_time, write_json_list, write_table
 from arstore.values import NamedTuple
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Unpack
 
     from arstore.cli.session import Session
+    from arstore.cli.terminal.listing import ListingWords
     from arstore.graph.snapshot import Snapshot
     from arstore.store.elsewhere import Foreign
     from arstore.store.store import Store, StoredImage

@@ -18,14 +18,14 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
-from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
+from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys, decryption_option
+from arstore.cli.images.referrers import REFERRERS, wants_referrers
 from arstore.cli.images.skipped import skipped_lines
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
-from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
-from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
+from arstore.cli.trust.rules import POLICY_ERRORS, policy_options, policy_rules
 from arstore.trees.forms import AUTO, FORMS, is_usable
 
 if TYPE_CHECKING:
@@ -33,21 +33,24 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar, Unpack
 
     from arstore.api.values import Imported, ImportedImage
+    from arstore.cli.images.encryption import DecryptionWords
+    from arstore.cli.images.referrers import ReferrersWords
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
+    from arstore.cli.trust.rules import PolicyWords
     from arstore.store.store import Store
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class ImportWords(AccessWords, DecryptionWords, PolicyWords, ReferrersWords):
+        """The options of `import` and `pull` as they were typed."""
 
-class ImportWords(AccessWords, DecryptionWords, PolicyWords, ReferrersWords):
-    """The options of `import` and `pull` as they were typed."""
-
-    name: str
-    platform: str | None
-    all_platforms: bool
-    tree: str | None
-    limit: tuple[str, ...]
-    strict_xattrs: bool
+        name: str
+        platform: str | None
+        all_platforms: bool
+        tree: str | None
+        limit: tuple[str, ...]
+        strict_xattrs: bool
 
 
 def import_options(function: F) -> F:

@@ -15,7 +15,7 @@ from arstore.cli.command import (
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.images import image_summary
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, registry_access, registry_options
 from arstore.cli.terminal.listing import FORMAT_HELP, Format, Item, Table
 from arstore.cli.terminal.output import (
     human_size,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Unpack
 
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
     from arstore.graph.records import LayerRecord
     from arstore.oci.config import ImageConfig

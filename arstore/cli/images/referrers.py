@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.parameter import option
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class ReferrersWords(TypedDict):
+        """These options as they were typed."""
+
+        referrers: bool
+        no_referrers: bool
+
 
 REFERRERS = (
     option("--referrers", is_flag=True, help="With a registry: also copy signatures, attestations and SBOMs."),
@@ -16,13 +26,6 @@ REFERRERS = (
     ),
 )
 """The options that decide whether attachments are copied with their images."""
-
-
-class ReferrersWords(TypedDict):
-    """These options as they were typed."""
-
-    referrers: bool
-    no_referrers: bool
 
 
 def wants_referrers(words: ReferrersWords) -> bool | None:

@@ -17,12 +17,13 @@ from arstore.cli.command import (
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument
 from arstore.cli.terminal.output import write_json
-from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
+from arstore.cli.trust.rules import POLICY_ERRORS, policy_options, policy_rules
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.cli.trust.rules import PolicyWords
 
 
 @exit_statuses(

@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.parameter import argument, option
-from arstore.cli.registries.options import (
-    LISTING_ERRORS,
-    AccessWords,
-    docker_reference,
-    registry_access,
-    registry_options,
-)
+from arstore.cli.registries.options import LISTING_ERRORS, docker_reference, registry_access, registry_options
 from arstore.cli.terminal.output import human_size, write_json, write_line, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Unpack
 
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
     from arstore.digest import Digest
     from arstore.registry.referrers import Referrer

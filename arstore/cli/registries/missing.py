@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.cli.images.encryption import DecryptionWords, decryption_keys, decryption_option
+from arstore.cli.images.encryption import decryption_keys, decryption_option
 from arstore.cli.parameter import Choice, Range, option
-from arstore.cli.registries.options import AccessWords, registry_access, registry_options
-from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules, require_admitted
+from arstore.cli.registries.options import registry_access, registry_options
+from arstore.cli.trust.rules import policy_options, policy_rules, require_admitted
 from arstore.errors import NotFoundError, PlatformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from arstore.cli.images.encryption import DecryptionWords
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
+    from arstore.cli.trust.rules import PolicyWords
     from arstore.oci.platform import Platform
     from arstore.registry.access import RegistryOptions
     from arstore.store.store import Store, StoredImage
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class PullWords(AccessWords, DecryptionWords, PolicyWords):
+        """The options of `pull_options` as they were typed."""
+
+        pull: str | None
+        retry: int | None
+        retry_delay: str
+
+
 ALWAYS, MISSING, NEVER = "always", "missing", "never"
-
-
-class PullWords(AccessWords, DecryptionWords, PolicyWords):
-    """The options of `pull_options` as they were typed."""
-
-    pull: str | None
-    retry: int | None
-    retry_delay: str
 
 
 def pull_options(function: F) -> F:

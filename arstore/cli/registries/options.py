@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import REGISTRY_ERRORS as REGISTRY_ERRORS
@@ -12,13 +12,23 @@ from arstore.cli.parameter import Choice, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.cli.session import Session
     from arstore.oci.docker_reference import DockerReference
     from arstore.registry.access import RegistryOptions
 
     F = TypeVar("F", bound="Callable[..., Any]")
+
+    class AccessWords(TypedDict):
+        """The options as they were typed."""
+
+        creds: str | None
+        no_creds: bool
+        authfile: str | None
+        cert_dir: str | None
+        tls_verify: str | None
+
 
 LISTING_ERRORS: tuple[type[errors.ArstoreError], ...] = (
     errors.InvalidReferenceError,
@@ -29,16 +39,6 @@ LISTING_ERRORS: tuple[type[errors.ArstoreError], ...] = (
 """Errors of commands that query a registry."""
 
 PREFIX = "docker://"
-
-
-class AccessWords(TypedDict):
-    """The options as they were typed."""
-
-    creds: str | None
-    no_creds: bool
-    authfile: str | None
-    cert_dir: str | None
-    tls_verify: str | None
 
 
 _OPTIONS = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses, needing
 from arstore.cli.images.encryption import KEY_ERRORS
-from arstore.cli.images.imports import ImportWords, import_options, taken
+from arstore.cli.images.imports import import_options, taken
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.trust.rules import POLICY_ERRORS
@@ -15,6 +15,7 @@ from arstore.cli.trust.rules import POLICY_ERRORS
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from arstore.cli.images.imports import ImportWords
     from arstore.cli.session import Session
 
 

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import command, exit_statuses
-from arstore.cli.images.copying import (
-    COPY_ERRORS,
-    PushWords,
-    export_options,
-    format_option,
-    how_to_copy,
-    render_copied,
-)
+from arstore.cli.images.copying import COPY_ERRORS, export_options, format_option, how_to_copy, render_copied
 from arstore.cli.images.encryption import encryption, encryption_options
 from arstore.cli.parameter import argument
 from arstore.cli.registries.options import registry_access, registry_options
@@ -22,6 +15,7 @@ from arstore.cli.trust.rules import policy_rules
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from arstore.cli.images.copying import PushWords
     from arstore.cli.session import Session
 
 

@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import command, exit_statuses, needing
-from arstore.cli.images.copying import (
-    COPY_ERRORS,
-    CopyWords,
-    export_options,
-    format_option,
-    how_to_copy,
-)
+from arstore.cli.images.copying import COPY_ERRORS, export_options, format_option, how_to_copy
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.trust.rules import policy_rules
 
@@ -27,27 +21,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Unpack
 
+    from arstore.cli.images.copying import CopyWords
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
     from arstore.registry.access import RegistryOptions
     from arstore.sync.place import How, Place
     from arstore.sync.run import Outcome, Source
 
+    class SyncWords(CopyWords):
+        """The options as they were typed."""
+
+        src: str | None
+        dest: str | None
+        scoped: bool
+        dry_run: bool
+        prune: bool
+        fail_fast: bool
+        keep_going: bool
+        src_creds: str | None
+        dest_creds: str | None
+
+
 _DOCKER, _YAML, _DIR, _OCI, _STORE = "docker://", "yaml:", "dir:", "oci:", "store:"
 _KINDS = {"docker": _DOCKER, "yaml": _YAML, "dir": _DIR, "oci": _OCI}
-
-
-class SyncWords(CopyWords):
-    """The options as they were typed."""
-
-    src: str | None
-    dest: str | None
-    scoped: bool
-    dry_run: bool
-    prune: bool
-    fail_fast: bool
-    keep_going: bool
-    src_creds: str | None
-    dest_creds: str | None
 
 
 @exit_statuses(*COPY_ERRORS, errors.SyncFailedError)

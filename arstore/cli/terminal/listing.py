@@ -7,7 +7,7 @@ of scope: what a filter means for a kind of thing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import option
 from arstore.cli.terminal.output import write_json, write_line, write_shown, write_table
@@ -16,11 +16,22 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.cli.session import Session
 
     F = TypeVar("F", bound="Callable[..., Any]")
+
+    class ListingWords(TypedDict):
+        """The options, as they were typed."""
+
+        only_ids: bool
+        filters: tuple[str, ...]
+        template: str | None
+        no_trunc: bool
+        noheading: bool
+        sort: str
+
 
 _TABLE = "table "
 _PATHS = ("{.", "{[", "{range ", "{$", "{@", '{"')
@@ -30,17 +41,6 @@ FORMAT_HELP = (
     "{.id}; docs/containers.md has the syntax."
 )
 """The help of `--format`."""
-
-
-class ListingWords(TypedDict):
-    """The options, as they were typed."""
-
-    only_ids: bool
-    filters: tuple[str, ...]
-    template: str | None
-    no_trunc: bool
-    noheading: bool
-    sort: str
 
 
 class Item(NamedTuple):

@@ -8,19 +8,31 @@ from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses, json_option, limit_option
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import argument, option
-from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, registry_access, registry_options
 from arstore.cli.terminal.output import printable, write_json, write_line
-from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules
+from arstore.cli.trust.rules import policy_options, policy_rules
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
+    from arstore.cli.trust.rules import PolicyWords
     from arstore.transport.admission.explain import Judged
     from arstore.trust.policy.doubts import Doubt
     from arstore.trust.policy.model import Policy
     from arstore.trust.policy.verdict import Outcome
     from arstore.trust.rules import Rules
+
+    class SourceWords(AccessWords):
+        """The options that select images of a source, as they were typed."""
+
+        platform: str | None
+        all_platforms: bool
+        limit: tuple[str, ...]
+
+    class ExplainWords(SourceWords, PolicyWords):
+        """The options of `explain` as they were typed."""
 
 
 STORE = "store:"
@@ -130,18 +142,6 @@ def _key_faults(found: Policy) -> list[Doubt]:
                 except errors.ArstoreError as error:
                     faults.append(Doubt(f"{section}[{number}]", str(error)))
     return faults
-
-
-class SourceWords(AccessWords):
-    """The options that select images of a source, as they were typed."""
-
-    platform: str | None
-    all_platforms: bool
-    limit: tuple[str, ...]
-
-
-class ExplainWords(SourceWords, PolicyWords):
-    """The options of `explain` as they were typed."""
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.PolicyError, errors.RejectedError)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import FilePath, option
 from arstore.errors import LimitError, PolicyError, RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.cli.session import Session
     from arstore.store.store import Store, StoredImage
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class PolicyWords(TypedDict):
+        """The options of `policy_options` as they were typed."""
+
+        policy: str | None
+        require_signatures: bool
+
+
 POLICY_ERRORS = (PolicyError, RejectedError, LimitError)
 """Errors of commands that apply a policy."""
-
-
-class PolicyWords(TypedDict):
-    """The options of `policy_options` as they were typed."""
-
-    policy: str | None
-    require_signatures: bool
 
 
 _OPTIONS = (

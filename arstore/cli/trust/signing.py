@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import IMAGE_ERRORS, REGISTRY_ERRORS, command, exit_statuses, json_option
 from arstore.cli.parameter import FilePath, argument, option
-from arstore.cli.registries.options import PREFIX, AccessWords, docker_reference, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, docker_reference, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar, Unpack
+    from typing import Any, TypedDict, TypeVar, Unpack
 
+    from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
     from arstore.transport.signing.signer import Signer
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class SigningWords(TypedDict):
+        """The options of `signing_options` as they were typed."""
+
+        sign_by_key: str | None
+        sign_by: str | None
+        sign_passphrase_file: str | None
+        sign_identity: str | None
+        sign_bundle: bool
+        remove_signatures: bool
+
+    class SignWords(AccessWords):
+        """The options of `sign` as they were typed."""
+
+        key: str | None
+        gpg: str | None
+        passphrase_file: str | None
+        identity: str | None
+        bundle: bool
+
+
 SIGNING_ERRORS = (errors.KeyFileError, errors.HostError)
 """Errors of commands that sign."""
-
-
-class SigningWords(TypedDict):
-    """The options of `signing_options` as they were typed."""
-
-    sign_by_key: str | None
-    sign_by: str | None
-    sign_passphrase_file: str | None
-    sign_identity: str | None
-    sign_bundle: bool
-    remove_signatures: bool
 
 
 _OPTIONS = (
@@ -84,16 +94,6 @@ def signer(key: str | None, gpg: str | None, passphrase_file: str | None, identi
         return Signer(None, gpg=gpg, passphrase=secret, identity=identity)
     assert key is not None
     return Signer.from_file(key, partial(passphrase.existing, passphrase_file, key), identity=identity, bundle=bundle)
-
-
-class SignWords(AccessWords):
-    """The options of `sign` as they were typed."""
-
-    key: str | None
-    gpg: str | None
-    passphrase_file: str | None
-    identity: str | None
-    bundle: bool
 
 
 @exit_statuses(*IMAGE_ERRORS, *REGISTRY_ERRORS, *SIGNING_ERRORS)

@@ -9,25 +9,26 @@ from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses, json_opti
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.registries.options import registry_options
 from arstore.cli.terminal.output import printable, write_json, write_line
-from arstore.cli.trust.policy import STORE, SourceWords, called, verdicts
+from arstore.cli.trust.policy import STORE, called, verdicts
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.cli.trust.policy import SourceWords
     from arstore.trust.policy.identity import Identity
     from arstore.trust.policy.model import Policy
+
+    class VerifyWords(SourceWords):
+        """The options of `verify` as they were typed."""
+
+        key: str
+        identity: str | None
+
 
 _LARGEST = 4 << 20
 """Largest key file, in bytes; keyrings of distributions are smaller than 1 MiB."""
 _HEAD = 4096
-
-
-class VerifyWords(SourceWords):
-    """The options of `verify` as they were typed."""
-
-    key: str
-    identity: str | None
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.KeyFileError, errors.SignatureError)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.values import NamedTuple
+from arstore.values import NamedTuple, frozen
 
 if TYPE_CHECKING:
     from arstore.oci.platform import Platform
@@ -26,7 +25,7 @@ class Wanted(NamedTuple):
     referrers: bool | None = None
 
 
-@dataclass(slots=True, frozen=True)
+@frozen
 class ImportOptions:
     """Options of an import: a *name* for the only image, which platforms, which tree form ("": the store's choice).
 
@@ -36,7 +35,7 @@ class ImportOptions:
     """
 
     name: str = ""
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: Wanted = Wanted()
     tree: str = ""
     single: bool = False
     limits: Limits = DEFAULT_LIMITS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore.cli.command import command, exit_statuses, json_option
 from arstore.cli.parameter import Range, option
-from arstore.cli.terminal.listing import Item, ListingWords, Table, listing_options, require_valid, write_listing
+from arstore.cli.terminal.listing import Item, Table, listing_options, require_valid, write_listing
 from arstore.cli.terminal.output import short_digest, utc_time
 from arstore.errors import UsageError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Unpack
 
     from arstore.cli.session import Session
+    from arstore.cli.terminal.listing import ListingWords
     from arstore.runtime.inspection.about import About
 
 SORTS = ("command", "created", "id", "image", "names", "runningfor", "size", "status")

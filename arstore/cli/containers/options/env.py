@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import option
 from arstore.errors import UsageError, from_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TypedDict
 
     from arstore.runtime.spec.options import RunOptions
+
+    class EnvWords(TypedDict):
+        """The options as they were typed."""
+
+        env: tuple[str, ...]
+        env_file: tuple[str, ...]
+        env_host: bool
+        env_merge: tuple[str, ...]
+        unsetenv: tuple[str, ...]
+        unsetenv_all: bool
+        http_proxy: bool
+
 
 ENV_FILE_HELP = (
     "Set the variables in FILE, with K[=V] on each line; # begins a comment. Use it for secrets: every user of the "
@@ -19,18 +32,6 @@ ENV_FILE_HELP = (
 )
 _FILE_LIMIT = 16 << 20
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-
-
-class EnvWords(TypedDict):
-    """The options as they were typed."""
-
-    env: tuple[str, ...]
-    env_file: tuple[str, ...]
-    env_host: bool
-    env_merge: tuple[str, ...]
-    unsetenv: tuple[str, ...]
-    unsetenv_all: bool
-    http_proxy: bool
 
 
 ENV_OPTIONS = (

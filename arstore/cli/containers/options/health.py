@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import ANY, Choice, Range, option
 from arstore.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.runtime.spec.health import HealthOptions, StartupOptions
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class HealthWords(TypedDict):
+        """The options as they were typed."""
 
-class HealthWords(TypedDict):
-    """The options as they were typed."""
-
-    health_cmd: str | None
-    health_interval: str | None
-    health_timeout: str | None
-    health_start_period: str | None
-    health_retries: int | None
-    health_on_failure: str
-    health_log_destination: str
-    health_max_log_count: int | None
-    health_max_log_size: int | None
-    health_startup_cmd: str | None
-    health_startup_interval: str | None
-    health_startup_timeout: str | None
-    health_startup_retries: int
-    health_startup_success: int
-    no_healthcheck: bool
+        health_cmd: str | None
+        health_interval: str | None
+        health_timeout: str | None
+        health_start_period: str | None
+        health_retries: int | None
+        health_on_failure: str
+        health_log_destination: str
+        health_max_log_count: int | None
+        health_max_log_size: int | None
+        health_startup_cmd: str | None
+        health_startup_interval: str | None
+        health_startup_timeout: str | None
+        health_startup_retries: int
+        health_startup_success: int
+        no_healthcheck: bool
 
 
 _OPTIONS = (

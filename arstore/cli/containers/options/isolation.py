@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, cast
 
 from arstore.cli.parameter import option
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Literal, TypedDict
 
     from arstore.runtime.spec.isolation import Isolation
     from arstore.runtime.spec.options import RunOptions
 
+    class IsolationWords(TypedDict):
+        """The options as they were typed."""
 
-class IsolationWords(TypedDict):
-    """The options as they were typed."""
-
-    ipc: str
-    pid: str
-    uts: str
-    userns: str
-    uidmap: tuple[str, ...]
-    gidmap: tuple[str, ...]
-    subuidname: str
-    subgidname: str
-    cgroupns: str
-    cgroup_parent: str | None
-    sysctl: tuple[str, ...]
-    personality: str | None
+        ipc: str
+        pid: str
+        uts: str
+        userns: str
+        uidmap: tuple[str, ...]
+        gidmap: tuple[str, ...]
+        subuidname: str
+        subgidname: str
+        cgroupns: str
+        cgroup_parent: str | None
+        sysctl: tuple[str, ...]
+        personality: str | None
 
 
 ISOLATION_OPTIONS = (

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import Choice, option
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Literal, TypedDict
 
     from arstore.runtime.spec.options import RunOptions
 
+    class MountWords(TypedDict):
+        """The options as they were typed."""
 
-class MountWords(TypedDict):
-    """The options as they were typed."""
-
-    volume: tuple[str, ...]
-    mount: tuple[str, ...]
-    volumes_from: tuple[str, ...]
-    tmpfs: tuple[str, ...]
-    image_volume: Literal["anonymous", "bind", "tmpfs", "ignore"]
+        volume: tuple[str, ...]
+        mount: tuple[str, ...]
+        volumes_from: tuple[str, ...]
+        tmpfs: tuple[str, ...]
+        image_volume: Literal["anonymous", "bind", "tmpfs", "ignore"]
 
 
 MOUNT_OPTIONS = (

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import option
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing import TypedDict
+
     from arstore.cli.session import Session
     from arstore.runtime.spec.nets.values import Link, NameFiles
     from arstore.runtime.spec.options import RunOptions
 
+    class NetworkWords(TypedDict):
+        """The options as they were typed."""
 
-class NetworkWords(TypedDict):
-    """The options as they were typed."""
-
-    network: str | None
-    publish: tuple[str, ...]
-    publish_all: bool
-    expose: tuple[str, ...]
-    ip: str | None
-    ip6: str | None
-    mac_address: str | None
-    add_host: tuple[str, ...]
-    hosts_file: str | None
-    no_hosts: bool
-    no_hostname: bool
-    dns: tuple[str, ...]
-    dns_search: tuple[str, ...]
-    dns_option: tuple[str, ...]
+        network: str | None
+        publish: tuple[str, ...]
+        publish_all: bool
+        expose: tuple[str, ...]
+        ip: str | None
+        ip6: str | None
+        mac_address: str | None
+        add_host: tuple[str, ...]
+        hosts_file: str | None
+        no_hosts: bool
+        no_hostname: bool
+        dns: tuple[str, ...]
+        dns_search: tuple[str, ...]
+        dns_option: tuple[str, ...]
 
 
 NETWORK_OPTIONS = (

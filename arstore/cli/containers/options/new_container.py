@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from arstore.cli.containers.options.health import HealthWords, health_options, parse_health
+from arstore.cli.containers.options.health import health_options, parse_health
 from arstore.cli.containers.options.limit import warn_of_limits
 from arstore.cli.containers.options.network import warn_of_ports
-from arstore.cli.containers.options.setting import SettingWords, setting_options, wanted_platform, with_settings
-from arstore.cli.containers.options.shared import SECONDS, ContainerWords, container_options, run_options
-from arstore.cli.containers.options.stream import LogWords, log_options
+from arstore.cli.containers.options.setting import setting_options, wanted_platform, with_settings
+from arstore.cli.containers.options.shared import SECONDS, container_options, run_options
+from arstore.cli.containers.options.stream import log_options
 from arstore.cli.parameter import ANY, option
-from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
+from arstore.cli.registries.missing import found_or_pulled, may_pull, pull_options
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from arstore.cli.containers.options.health import HealthWords
+    from arstore.cli.containers.options.setting import SettingWords
+    from arstore.cli.containers.options.shared import ContainerWords
+    from arstore.cli.containers.options.stream import LogWords
+    from arstore.cli.registries.missing import PullWords
     from arstore.cli.session import Session
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.containers import RunRequest
@@ -27,18 +32,17 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class NewContainerWords(ContainerWords, SettingWords, HealthWords, LogWords, PullWords):
+        """The options of the container, as they were typed."""
 
-class NewContainerWords(ContainerWords, SettingWords, HealthWords, LogWords, PullWords):
-    """The options of the container, as they were typed."""
-
-    name: str
-    replace: bool
-    cidfile: str
-    requires: tuple[str, ...]
-    timeout: float | None
-    runtime_path: str | None
-    restart: str
-    remove: bool
+        name: str
+        replace: bool
+        cidfile: str
+        requires: tuple[str, ...]
+        timeout: float | None
+        runtime_path: str | None
+        restart: str
+        remove: bool
 
 
 _OPTIONS = (

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import ANY, Range, option
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypedDict
 
     from arstore.runtime.spec.options import RunOptions
 
+    class RightsWords(TypedDict):
+        """The options as they were typed."""
+
+        user: str | None
+        group_add: tuple[str, ...]
+        device: tuple[str, ...]
+        device_cgroup_rule: tuple[str, ...]
+        cap_add: tuple[str, ...]
+        cap_drop: tuple[str, ...]
+        security_opt: tuple[str, ...]
+        privileged: bool
+        umask: str | None
+        oom_score_adj: int | None
+        passwd: bool
+        passwd_entry: str
+        group_entry: str
+        hostuser: tuple[str, ...]
+
 
 _KEEP = "keep-groups"
-
-
-class RightsWords(TypedDict):
-    """The options as they were typed."""
-
-    user: str | None
-    group_add: tuple[str, ...]
-    device: tuple[str, ...]
-    device_cgroup_rule: tuple[str, ...]
-    cap_add: tuple[str, ...]
-    cap_drop: tuple[str, ...]
-    security_opt: tuple[str, ...]
-    privileged: bool
-    umask: str | None
-    oom_score_adj: int | None
-    passwd: bool
-    passwd_entry: str
-    group_entry: str
-    hostuser: tuple[str, ...]
 
 
 RIGHTS_OPTIONS = (

@@ -3,56 +3,56 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import ANY, Range, option
 from arstore.errors import NotFoundError, UsageError, from_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.oci.platform import Platform
     from arstore.runtime.spec.options import RunOptions
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class SettingWords(TypedDict):
+        """The options as they were typed."""
+
+        interactive: bool
+        tty: bool
+        workdir: str
+        entrypoint: str | None
+        read_only: bool
+        read_only_tmpfs: bool
+        hostname: str
+        cgroupns: str
+        label: tuple[str, ...]
+        label_file: tuple[str, ...]
+        annotation: tuple[str, ...]
+        stop_signal: str
+        tz: str
+        hooks_dir: tuple[str, ...]
+        chrootdirs: tuple[str, ...]
+        gpus: str
+        seccomp_policy: str
+        shm_size_systemd: str
+        disable_content_trust: bool
+        systemd: str
+        sdnotify: str
+        preserve_fds: int
+        preserve_fd: tuple[str, ...]
+        pidfile: str
+        conmon_pidfile: str
+        platform: str | None
+        os: str
+        arch: str
+        variant: str
+
+
 _MOST_FDS = 1024
 _LABELS_LIMIT = 16 << 20
-
-
-class SettingWords(TypedDict):
-    """The options as they were typed."""
-
-    interactive: bool
-    tty: bool
-    workdir: str
-    entrypoint: str | None
-    read_only: bool
-    read_only_tmpfs: bool
-    hostname: str
-    cgroupns: str
-    label: tuple[str, ...]
-    label_file: tuple[str, ...]
-    annotation: tuple[str, ...]
-    stop_signal: str
-    tz: str
-    hooks_dir: tuple[str, ...]
-    chrootdirs: tuple[str, ...]
-    gpus: str
-    seccomp_policy: str
-    shm_size_systemd: str
-    disable_content_trust: bool
-    systemd: str
-    sdnotify: str
-    preserve_fds: int
-    preserve_fd: tuple[str, ...]
-    pidfile: str
-    conmon_pidfile: str
-    platform: str | None
-    os: str
-    arch: str
-    variant: str
 
 
 _OPTIONS = (

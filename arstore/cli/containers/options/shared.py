@@ -9,35 +9,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.cli.containers.options.env import ENV_FILE_HELP as ENV_FILE_HELP
-from arstore.cli.containers.options.env import ENV_OPTIONS, EnvWords, with_environment
+from arstore.cli.containers.options.env import ENV_OPTIONS, with_environment
 from arstore.cli.containers.options.env import variables as variables
-from arstore.cli.containers.options.isolation import ISOLATION_OPTIONS, IsolationWords, with_isolation
+from arstore.cli.containers.options.isolation import ISOLATION_OPTIONS, with_isolation
 from arstore.cli.containers.options.limit import LIMIT_OPTIONS, LimitWords, with_limits
-from arstore.cli.containers.options.mount import MOUNT_OPTIONS, MountWords, with_mounts
-from arstore.cli.containers.options.network import NETWORK_OPTIONS, NetworkWords, with_network
-from arstore.cli.containers.options.rights import RIGHTS_OPTIONS, RightsWords, with_rights
+from arstore.cli.containers.options.mount import MOUNT_OPTIONS, with_mounts
+from arstore.cli.containers.options.network import NETWORK_OPTIONS, with_network
+from arstore.cli.containers.options.rights import RIGHTS_OPTIONS, with_rights
 from arstore.cli.parameter import Range, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from arstore.cli.containers.options.env import EnvWords
+    from arstore.cli.containers.options.isolation import IsolationWords
+    from arstore.cli.containers.options.mount import MountWords
+    from arstore.cli.containers.options.network import NetworkWords
+    from arstore.cli.containers.options.rights import RightsWords
     from arstore.runtime.spec.options import RunOptions
 
     F = TypeVar("F", bound="Callable[..., Any]")
+
+    class ContainerWords(EnvWords, MountWords, RightsWords, LimitWords, IsolationWords, NetworkWords):
+        """The options as they were typed."""
+
+        init: bool
+        init_path: str
+        stop_timeout: float | None
+
 
 _MOST_SECONDS = 1_000_000_000
 """More than thirty years, and less than the limit of the kernel's timers."""
 SECONDS = Range(float, min=0, max=_MOST_SECONDS, min_open=True)
 GRACE = Range(float, min=0, max=_MOST_SECONDS)
-
-
-class ContainerWords(EnvWords, MountWords, RightsWords, LimitWords, IsolationWords, NetworkWords):
-    """The options as they were typed."""
-
-    init: bool
-    init_path: str
-    stop_timeout: float | None
 
 
 _OPTIONS = (

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from arstore.cli.parameter import ANY, option
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypedDict, TypeVar
 
     from arstore.runtime.stdio.attach import Attach
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
+    class LogWords(TypedDict):
+        """The options about the log, as they were typed."""
+
+        log_driver: str
+        log_opt: tuple[str, ...]
+
+
 _STREAMS = ("stdin", "stdout", "stderr")
 _DETACH_KEYS, _TYPED = "ctrl-p,ctrl-q", b"\x10\x11"
 """As in podman and docker."""
-
-
-class LogWords(TypedDict):
-    """The options about the log, as they were typed."""
-
-    log_driver: str
-    log_opt: tuple[str, ...]
 
 
 detach_keys_option = option(
