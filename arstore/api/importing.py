@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.api.values import Image, Imported, ImportedImage, ImportedLayer, MovedName, Skipped
+from arstore.api.values.images import Image
+from arstore.api.values.imports import Imported, ImportedImage, ImportedLayer, MovedName, Skipped
 from arstore.errors import RegistryAccessError, RegistryNotFoundError, RegistryUnreachableError, UsageError
 from arstore.trees.forms import AUTO, FORMS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.api.values import CheckReport, DiskUsage, Finding, Garbage, GcPlan, ImageUsage, Removal
+from arstore.api.values.upkeep import CheckReport, Finding, Garbage, GcPlan, Removal
+from arstore.api.values.usage import DiskUsage, ImageUsage
 from arstore.errors import AmbiguousError, ArstoreError, NotFoundError
 from arstore.store.progress import NoProgress
 

@@ -89,9 +89,10 @@ def run(
         if words["tty"] and words["interactive"] and not os.isatty(0):
             session.warn("--tty: standard input is not a terminal; --interactive alone passes it on")
         if request.options.requires:
-            from arstore.cli.containers.start import start_required
+            from arstore.cli.containers.start import finder
+            from arstore.runtime.lifecycle.starting import start_required
 
-            start_required(session, store, request.options.requires)
+            start_required(store, request.options.requires, finder(session, store))
         if not detach:
             keep = keep or (request.options.restarts and not words["remove"])
             request = request._replace(keep=keep, remove=not keep, attach=how)

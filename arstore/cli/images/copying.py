@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from arstore.api.values import Copied, CopiedImage
+    from arstore.api.values.copies import Copied, CopiedImage
     from arstore.cli.session import Session
     from arstore.tar.limits import Limits
     from arstore.transport.signing.signer import Signer

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeVar, Unpack
 
-    from arstore.api.values import Imported, ImportedImage
+    from arstore.api.values.imports import Imported, ImportedImage
     from arstore.cli.session import Session
     from arstore.store.store import Store
 
