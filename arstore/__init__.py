@@ -52,14 +52,26 @@ if TYPE_CHECKING:
     from arstore.api.values.containers import PrunedContainers as PrunedContainers
     from arstore.api.values.containers import RemovedVolumes as RemovedVolumes
     from arstore.api.values.containers import Stopped as Stopped
+    from arstore.api.values.contents import Difference as Difference
+    from arstore.api.values.contents import DuplicateFile as DuplicateFile
+    from arstore.api.values.contents import DuplicateGroup as DuplicateGroup
+    from arstore.api.values.contents import Duplicates as Duplicates
+    from arstore.api.values.contents import Exported as Exported
+    from arstore.api.values.contents import Found as Found
+    from arstore.api.values.contents import FoundFile as FoundFile
+    from arstore.api.values.contents import FoundImage as FoundImage
+    from arstore.api.values.contents import FoundObject as FoundObject
     from arstore.api.values.copies import Copied as Copied
     from arstore.api.values.copies import CopiedImage as CopiedImage
     from arstore.api.values.copies import CopiedLayer as CopiedLayer
+    from arstore.api.values.images import HistoryStep as HistoryStep
     from arstore.api.values.images import Image as Image
     from arstore.api.values.images import ImageDetails as ImageDetails
     from arstore.api.values.images import Layer as Layer
+    from arstore.api.values.images import LayerSizes as LayerSizes
     from arstore.api.values.images import Tagged as Tagged
     from arstore.api.values.images import Untagged as Untagged
+    from arstore.api.values.imports import Committed as Committed
     from arstore.api.values.imports import Imported as Imported
     from arstore.api.values.imports import ImportedImage as ImportedImage
     from arstore.api.values.imports import ImportedLayer as ImportedLayer
@@ -68,11 +80,13 @@ if TYPE_CHECKING:
     from arstore.api.values.runs import Ended as Ended
     from arstore.api.values.runs import Loaded as Loaded
     from arstore.api.values.runs import Unpacked as Unpacked
+    from arstore.api.values.upkeep import Backup as Backup
     from arstore.api.values.upkeep import CheckReport as CheckReport
     from arstore.api.values.upkeep import Finding as Finding
     from arstore.api.values.upkeep import Garbage as Garbage
     from arstore.api.values.upkeep import GcPlan as GcPlan
     from arstore.api.values.upkeep import Removal as Removal
+    from arstore.api.values.upkeep import Trimmed as Trimmed
     from arstore.api.values.usage import DiskUsage as DiskUsage
     from arstore.api.values.usage import ImageUsage as ImageUsage
     from arstore.pipeline.load import LoadOptions as LoadOptions
@@ -93,19 +107,33 @@ _VALUES = {
         "RemovedVolumes",
         "Stopped",
     ),
+    "contents": (
+        "Difference",
+        "DuplicateFile",
+        "DuplicateGroup",
+        "Duplicates",
+        "Exported",
+        "Found",
+        "FoundFile",
+        "FoundImage",
+        "FoundObject",
+    ),
     "copies": (
         "Copied",
         "CopiedImage",
         "CopiedLayer",
     ),
     "images": (
+        "HistoryStep",
         "Image",
         "ImageDetails",
         "Layer",
+        "LayerSizes",
         "Tagged",
         "Untagged",
     ),
     "imports": (
+        "Committed",
         "Imported",
         "ImportedImage",
         "ImportedLayer",
@@ -118,11 +146,13 @@ _VALUES = {
         "Unpacked",
     ),
     "upkeep": (
+        "Backup",
         "CheckReport",
         "Finding",
         "Garbage",
         "GcPlan",
         "Removal",
+        "Trimmed",
     ),
     "usage": (
         "DiskUsage",

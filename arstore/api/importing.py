@@ -72,7 +72,7 @@ def import_into(
         images=imported_images(taken),
         skipped=skipped_entries([skipped]),
         skipped_count=skipped.count,
-        moved=_moved(store, moved),
+        moved=moved_since(store, moved),
         cleared=store.cleared - cleared,
         indexes=_indexes(store, taken) if options.wanted.every else (),
         mountable=not (obstacle := _obstacle(store, taken)),
@@ -122,7 +122,8 @@ def _indexes(store: Store, taken: Sequence[TakenImage]) -> tuple[Image, ...]:
     return tuple(image_of(image) for image in store.images() if not digests.isdisjoint(image.record.manifests))
 
 
-def _moved(store: Store, before: int) -> tuple[MovedName, ...]:
+def moved_since(store: Store, before: int) -> tuple[MovedName, ...]:
+    """Return the names that have moved, without the first *before* ones that this process has moved."""
     return tuple(MovedName(*one) for one in store.moved[before:])
 
 
@@ -160,7 +161,7 @@ def import_root(store: Store, source: str, options: RootTarOptions, progress: Pr
     taken = import_root_tar(store, source, options, progress)
     return Imported(
         images=imported_images([taken]),
-        moved=_moved(store, moved),
+        moved=moved_since(store, moved),
         cleared=store.cleared - cleared,
         mountable=not (obstacle := _obstacle(store, [taken])),
         obstacle=obstacle,

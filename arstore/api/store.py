@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from arstore.api.methods.contents import ContentMethods
 from arstore.api.methods.copies import CopyMethods
 from arstore.api.methods.images import ImageMethods
 from arstore.api.methods.imports import ImportMethods
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from arstore.api.methods.volumes import Volumes
 
 
-class Store(ImageMethods, ImportMethods, CopyMethods, RunMethods, UpkeepMethods):
+class Store(ImageMethods, ImportMethods, CopyMethods, RunMethods, ContentMethods, UpkeepMethods):
     """A store in a root and a runroot; a context manager. Opening creates nothing: the first import creates the store.
 
     Every method raises NoStoreError if the store does not exist, StoreDamagedError or StoreVersionError if it cannot be

@@ -12,8 +12,11 @@ from arstore.api.values.containers import Container
 from arstore.errors import InUseError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from arstore.api.opened import Named, OpenStore
     from arstore.api.values.containers import PrunedContainers, Stopped
+    from arstore.api.values.imports import Committed
     from arstore.api.values.runs import Ended
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.request import Request
@@ -206,6 +209,34 @@ class Containers:
         store, found = self._store._open(), self._inner(name)
         store.containers.rename(found.id, new)
         return _value(store.containers.get(found.id))
+
+    def commit(
+        self,
+        name: Which,
+        image: str,
+        *,
+        changes: Sequence[str] = (),
+        author: str = "",
+        message: str = "",
+        compression: str = "gzip",
+        level: int | None = None,
+        progress: Progress | None = None,
+    ) -> Committed:
+        """Create an image named *image* from what a container that is not running has written. Forks.
+
+        *changes* are Dockerfile instructions for the config, such as `CMD ["/bin/sh"]`. *compression* is that of the
+        new layer: gzip, zstd or none. The creation time is SOURCE_DATE_EPOCH if that is set.
+
+        Raises:
+            InUseError: it is running, or a file changed while it was read.
+            InvalidReferenceError, UsageError: an argument is malformed.
+            SourceError, StoreError: a lower layer cannot be read.
+        """
+        from arstore.api.roots import commit
+
+        warn_of_threads()
+        store, found = self._store._open(), self._inner(name)
+        return commit(store, found, image, changes, author, message, compression, level, progress)
 
     def remove(self, *names: Which, force: bool = False, timeout: float | None = None) -> tuple[str, ...]:
         """Remove containers, with everything that they wrote; return their ids.

@@ -8,7 +8,7 @@ from arstore.api.opened import OpenStore, query_of
 
 if TYPE_CHECKING:
     from arstore.api.opened import Named
-    from arstore.api.values.images import Image, ImageDetails, Tagged, Untagged
+    from arstore.api.values.images import HistoryStep, Image, ImageDetails, Tagged, Untagged
     from arstore.api.values.upkeep import Removal
 
 
@@ -50,6 +50,46 @@ class ImageMethods(OpenStore):
 
         store = self._open()
         return details_of(store, store.find_image(query_of(name)))
+
+    def history(self, image: Named, *, sizes: bool = False) -> tuple[HistoryStep, ...]:
+        """Return the steps in which an image was built, the latest first; *sizes* adds more sizes of the layers.
+
+        Raises:
+            InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as for `inspect`.
+            MissingBlobError, ManifestError: its config is missing or malformed.
+        """
+        from arstore.api.history import steps_of
+
+        store = self._open()
+        return steps_of(store, store.find_image(query_of(image)), sizes=sizes)
+
+    def protect(self, *images: Named) -> tuple[str, ...]:
+        """Keep images from `apply` and `prune`, with or without a name; return their digests.
+
+        Raises:
+            InvalidReferenceError, NotFoundError, AmbiguousError: one of *images* is not found.
+        """
+        from arstore.store.protection import protect
+
+        return tuple(protect(self._open(), [query_of(one) for one in images]))
+
+    def unprotect(self, *images: Named) -> tuple[str, ...]:
+        """End the protection of images; return the digests of those that were protected.
+
+        Raises:
+            InvalidReferenceError, NotFoundError, AmbiguousError: one of *images* is not found.
+        """
+        from arstore.store.protection import unprotect
+
+        return tuple(unprotect(self._open(), [query_of(one) for one in images]))
+
+    def protected(self) -> frozenset[str]:
+        """Return the digests of all protected images, also of those that the configuration protects by a pattern."""
+        from arstore.store.collect.protected import protected
+
+        store = self._open()
+        with store.graph.read() as snapshot:
+            return frozenset(protected(snapshot, store.protects))
 
     def tag(self, image: Named, name: str) -> Tagged:
         """Give *image* another name. A name of another image moves to this one.

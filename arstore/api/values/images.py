@@ -97,3 +97,37 @@ class Untagged:
     name: str
     digest: str
     names_left: tuple[str, ...]
+
+
+@frozen
+class LayerSizes:
+    """Sizes of a stored layer in bytes.
+
+    `blob` is the size of the layer as it is stored, None if that is not known. `files`, the bytes of the files in it,
+    and `entries` are None for a layer that has not been prepared for mounting. `on_disk` is the disk space of its blob
+    and its tree, 0 for content of an additional store.
+    """
+
+    blob: int | None
+    files: int | None
+    entries: int | None
+    on_disk: int
+
+
+@frozen
+class HistoryStep:
+    """A step of an image's history, from its config.
+
+    `digest` and `diff_id` are those of the layer that the step made, None for a step without one; `size` is the size of
+    the uncompressed tar in bytes. `sizes` is None unless it was asked for.
+    """
+
+    created: str
+    created_by: str
+    author: str
+    comment: str
+    empty_layer: bool
+    digest: str | None = None
+    diff_id: str | None = None
+    size: int = 0
+    sizes: LayerSizes | None = None

@@ -90,3 +90,17 @@ class Imported:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+@frozen
+class Committed:
+    """The result of `Containers.commit`: the image, and the number of sockets, which it cannot have.
+
+    `socket_paths` has the first of them. `moved` and `cleared` are as in `Imported`.
+    """
+
+    image: ImportedImage
+    sockets: int = 0
+    socket_paths: tuple[str, ...] = ()
+    moved: tuple[MovedName, ...] = ()
+    cleared: int = 0

@@ -99,3 +99,35 @@ class CheckReport:
     def ok(self) -> bool:
         """Whether every finding is harmless or repaired."""
         return all(finding.harmless or finding.repaired for finding in self.findings)
+
+
+@frozen
+class Trimmed:
+    """The result of `trim`, or its plan: digests of images whose trees were given up, and keys of the trees.
+
+    `freed` is in bytes on disk. `short` is the number of bytes by which the goal was missed. A plan's `bound` is the
+    number of bytes by which the store's own records change at most besides.
+    """
+
+    images: tuple[str, ...]
+    trees: tuple[str, ...]
+    freed: int
+    short: int
+    bound: int = 0
+
+
+@frozen
+class Backup:
+    """The result of `backup`: numbers of images and blobs that the backup has.
+
+    `copied` blobs with together `bytes` bytes are new in it, `pruned` were removed from it. `forgotten_images` and
+    `forgotten_names` are the numbers of images and names that it had before, and has no longer.
+    """
+
+    images: int
+    blobs: int
+    copied: int
+    bytes: int
+    pruned: int
+    forgotten_images: int
+    forgotten_names: int

@@ -269,9 +269,11 @@ def _discard(session: Session, image: str, dry_run: bool) -> None:
 
 
 def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions) -> None:
+    from arstore.api.importing import moved_since
+
     session.done = in_the_store([loaded.image, *(image.digest for image in loaded.imported)])
     if session.json:
-        write_json({**_document(loaded), **besides(store)})
+        write_json({**_document(loaded), **besides(moved_since(store, 0), store.cleared)})
     else:
         write_line(loaded.image, *loaded.names)
         for image in loaded.imported:

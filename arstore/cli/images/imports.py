@@ -29,12 +29,11 @@ from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, 
 from arstore.trees.forms import AUTO, FORMS, is_usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeVar, Unpack
 
-    from arstore.api.values.imports import Imported, ImportedImage
+    from arstore.api.values.imports import Imported, ImportedImage, MovedName
     from arstore.cli.session import Session
-    from arstore.store.store import Store
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -259,8 +258,7 @@ def render_imported(session: Session, done: Imported) -> None:
             "images": [image_document(image) for image in done],
             "skipped": [vars(entry) for entry in done.skipped],
             "skipped_count": done.skipped_count,
-            "moved": [vars(moved) for moved in done.moved],
-            "cleared": done.cleared,
+            **besides(done.moved, done.cleared),
         }
         if done.indexes:
             document["indexes"] = [
@@ -279,10 +277,13 @@ def image_document(image: ImportedImage) -> dict[str, Any]:
     return {**vars(image), "layers": [vars(layer) for layer in image.layers]}
 
 
-def besides(store: Store) -> dict[str, Any]:
+def besides(moved: Iterable[MovedName], cleared: int) -> dict[str, Any]:
     """Return side effects of an import, as members of a JSON document.
 
     `moved` has the names that belonged to another image before, `cleared` the number of bytes that were freed because
     killed commands had left them.
     """
-    return {"moved": [moved._asdict() for moved in store.moved], "cleared": store.cleared}
+    return {
+        "moved": [{"name": one.name, "was": one.was, "digest": one.digest} for one in moved],
+        "cleared": cleared,
+    }

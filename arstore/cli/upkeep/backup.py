@@ -43,10 +43,8 @@ def backup(session: Session, directory: str, verify: bool, prune: bool, replace:
 
     arstore backup --verify --prune /mnt/disk/images
     """
-    from arstore.maintenance.backup import back_up
-
-    with session.store() as store, session.progress("blob") as progress:
-        report = back_up(store, directory, progress, verify=verify, prune=prune, replace=replace)
+    with session.library() as store, session.progress("blob") as progress:
+        report = store.backup(directory, verify=verify, prune=prune, replace=replace, progress=progress)
     session.done = f"{directory} has all {report.images} images"
     if session.json:
         write_json(dataclasses.asdict(report))

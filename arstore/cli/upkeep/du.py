@@ -227,19 +227,15 @@ def _show_history(session: Session, store: Store, since: str | None) -> None:
 
 
 def _show_removal(session: Session, images: tuple[str, ...]) -> None:
-    from arstore.maintenance.records_bound import removal_bound
-    from arstore.maintenance.remove import plan_removal
-
-    with session.store() as store:
-        plan = plan_removal(store, images)
-        bound = removal_bound(store, plan)
+    with session.library() as store:
+        plan = store.remove(*images, dry_run=True)
     if session.json:
-        names = {"untagged": plan.untagged, "images": plan.removed.images}
-        write_json({"freed": plan.freed, "parts": plan.parts._asdict(), "records_bound": bound, **names})
+        names = {"untagged": plan.untagged, "images": plan.images}
+        write_json({"freed": plan.freed, "parts": plan.parts, "records_bound": plan.bound, **names})
         return
-    rows = [(part, human_size(size), str(size)) for part, size in plan.parts._asdict().items() if size]
-    if bound:
-        rows.append(("records (more or less, at most)", human_size(bound), str(bound)))
+    rows = [(part, human_size(size), str(size)) for part, size in plan.parts.items() if size]
+    if plan.bound:
+        rows.append(("records (more or less, at most)", human_size(plan.bound), str(plan.bound)))
     write_table(("PART", "SIZE>", "BYTES>"), [*rows, ("freed", human_size(plan.freed), str(plan.freed))])
 
 
