@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from arstore.api.values.usage import ImageUsage as ImageUsage
     from arstore.pipeline.load import LoadOptions as LoadOptions
     from arstore.registry.access import RegistryOptions as RegistryOptions
+    from arstore.runtime.spec.options import ExecOptions as ExecOptions
     from arstore.runtime.spec.options import RunOptions as RunOptions
     from arstore.runtime.spec.options import Volume as Volume
     from arstore.store.progress import Progress as Progress
@@ -167,6 +168,7 @@ _HOMES = {
     "Store": "arstore.api.store",
     "LoadOptions": "arstore.pipeline.load",
     "RegistryOptions": "arstore.registry.access",
+    "ExecOptions": "arstore.runtime.spec.options",
     "RunOptions": "arstore.runtime.spec.options",
     "Volume": "arstore.runtime.spec.options",
     "Progress": "arstore.store.progress",
