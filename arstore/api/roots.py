@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.api.importing import imported_images, moved_since
-from arstore.api.meaning import container_meant
+from arstore.api.meaning import container_or_image
 from arstore.api.values.contents import Difference, Exported
 from arstore.api.values.imports import Committed
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from arstore.rootfs.diff import Stack, Stacks
     from arstore.store.containers import Container
     from arstore.store.progress import Progress
-    from arstore.store.store import Store, StoredImage
+    from arstore.store.store import Store
     from arstore.trees.metadata import SkippedEntries
 
 COMPRESSIONS = {"gzip": 9, "zstd": 22, "none": 0}
@@ -94,7 +94,7 @@ def export(store: Store, what: str, output: str, progress: Progress) -> Exported
     from arstore.rootfs.export import Export
     from arstore.transport.sinks.archive import ArchiveFile
 
-    container, image = _container_or_image(store, what)
+    container, image = container_or_image(store, what)
     done = Export(store, image, container)
     with ArchiveFile(output) as archive:
         progress.start(what, what, None)
@@ -140,15 +140,7 @@ def _opened(store: Store) -> Iterator[Stacks]:
 
 
 def _stack(store: Store, stacks: Stacks, text: str, progress: Progress | None) -> Stack:
-    container, image = _container_or_image(store, text)
+    container, image = container_or_image(store, text)
     if container is None:
         return stacks.image(image, progress)
     return stacks.container(container, mount_points(store, container), progress)
-
-
-def _container_or_image(store: Store, text: str) -> tuple[Container | None, StoredImage]:
-    """Return the container that *text* names, or None, and its image or the image that *text* names."""
-    container = container_meant(store, text)
-    if container is None:
-        return None, store.find_image(text)
-    return container, store.find(container.record.image)

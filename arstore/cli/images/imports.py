@@ -158,7 +158,9 @@ def import_(
             raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
         name = root_name or words["name"]
         if not name:
-            raise errors.UsageError("--rootfs", "needs a name for the image", "`arstore import --rootfs TAR NAME`")
+            raise errors.UsageError(
+                "--rootfs", "needs a name for the image", "write `arstore import --rootfs TAR NAME`"
+            )
         _take_root(session, source, name, changes, message, timestamp, words)
         return
     if root_name is not None or changes or message or timestamp is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.api.meaning import container_meant
+from arstore.api.meaning import container_meant, image_meant
 from arstore.cli.command import (
     IMAGE_ERRORS,
     REGISTRY_ERRORS,
@@ -26,7 +26,7 @@ from arstore.cli.terminal.output import (
     write_shown,
     write_table,
 )
-from arstore.errors import NotFoundError, UsageError
+from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import Any, Unpack
@@ -138,14 +138,7 @@ def _container(store: Store, name: str, kind: str) -> Container | None:
 
 
 def _image(store: Store, name: str, kind: str) -> StoredImage:
-    try:
-        return store.find_image(name)
-    except NotFoundError as error:
-        if kind == "image" or error.what != name:
-            raise
-        raise NotFoundError(
-            name, "no such image or container", "`arstore images` and `arstore ps -a` list them"
-        ) from None
+    return store.find_image(name) if kind == "image" else image_meant(store, name)
 
 
 def _inspect_one(session: Session, image: str, part: str | None, access: AccessWords) -> None:
