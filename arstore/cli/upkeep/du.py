@@ -111,10 +111,16 @@ def du(
 
         show_duplicates(session, images)
         return
-    mark = None if high_water is None else _mark(high_water)
+    _report(session, images, view, history, None if high_water is None else _mark(high_water))
+
+
+def _report(
+    session: Session, images: tuple[str, ...], view: _View, history: bool, mark: tuple[int, float] | None
+) -> None:
+    """Print the usage of the whole store, or its history. Raises HighWaterError if the store takes more than *mark*."""
     with session.store() as store:
         if history:
-            _show_history(session, store, since)
+            _show_history(session, store, view.since)
             return
         start = view.since is not None or view.template == "prometheus"
         usage = session.kept = _measured(store, images, start=start)
