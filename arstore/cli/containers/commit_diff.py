@@ -67,7 +67,12 @@ _LAYER_ERRORS = (
     show_default=True,
     help="The compression of the new layer.",
 )
-@option("--level", type=Range(int, min=1, max=22), help="The compression level: 1 to 9 for gzip, 1 to 22 for zstd.")
+@option(
+    "--level",
+    metavar="N",
+    type=Range(int, min=1, max=22),
+    help="The compression level: 1 to 9 for gzip, 1 to 22 for zstd.",
+)
 @progress_option
 @json_option
 def commit(

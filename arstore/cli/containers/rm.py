@@ -53,7 +53,7 @@ container = Group(
 @needing(Need.REMOVAL)
 @command("rm")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--force", is_flag=True, help="Stop it and unmount its root first, and ignore a missing one.")
+@option("-f", "--force", is_flag=True, help="Stop and unmount the containers first; ignore missing ones.")
 @option(
     "-t", "--time", "seconds", metavar="S", type=GRACE, help="With --force: seconds between stop signal and SIGKILL."
 )
@@ -84,7 +84,7 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool, seconds: f
 @needing(Need.REMOVAL)
 @command("prune")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
-@option("-f", "--force", is_flag=True, help="Accepted for scripts made for podman, which asks without it.")
+@option("-f", "--force", is_flag=True, help="No effect: nothing is asked. For scripts made for podman.")
 @json_option
 def container_prune(session: Session, dry_run: bool, force: bool) -> None:
     """Remove all containers that are not running.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @option(
     "--rm", "remove", is_flag=True, help="Remove the container after the command has ended; without -d, the default."
 )
-@option("--rmi", is_flag=True, help="Then remove the image too, unless something else uses it.")
+@option("--rmi", is_flag=True, help="After the command, remove the image too, unless something else uses it.")
 @attach_option
 @sig_proxy_option
 @detach_keys_option

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @needing(Need.ENTRY)
 @command("start", cls=ContainerCommand)
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-a", "--attach", is_flag=True, help="Run it in the foreground: print its output, and end with its status.")
+@option(
+    "-a", "--attach", is_flag=True, help="Run the container in the foreground: print its output, end with its status."
+)
 @option(
     "-i",
     "--interactive",

@@ -140,7 +140,7 @@ def inspect(session: Session, names: tuple[str, ...]) -> None:
 @command("rm")
 @argument("names", metavar="[NAME]...", nargs=-1)
 @option("-a", "--all", "every", is_flag=True, help="Remove all volumes that no container uses.")
-@option("-f", "--force", is_flag=True, help="First end and remove the containers that use them; ignore missing ones.")
+@option("-f", "--force", is_flag=True, help="First remove the containers that use the volumes; ignore missing volumes.")
 @option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
 def rm(session: Session, names: tuple[str, ...], every: bool, force: bool, dry_run: bool) -> None:
@@ -165,7 +165,7 @@ def rm(session: Session, names: tuple[str, ...], every: bool, force: bool, dry_r
 @exit_statuses(errors.InUseError)
 @needing(Need.REMOVAL)
 @command("prune")
-@option("-f", "--force", is_flag=True, help="Remove them; without it, only the plan is printed.")
+@option("-f", "--force", is_flag=True, help="Remove the volumes; without --force, only the plan is printed.")
 @option("--filter", "filters", metavar="KEY=V", multiple=True, help="Remove only some volumes, as in `volume ls`.")
 @json_option
 def prune(session: Session, force: bool, filters: tuple[str, ...]) -> None:

@@ -83,6 +83,7 @@ def export_options(function: F) -> F:
         ),
         option(
             "--compression-level",
+            metavar="N",
             type=Range(int, 1, 22),
             help="The compression level; by default 6 for gzip and 3 for zstd.",
         ),

@@ -128,7 +128,7 @@ def import_(
     oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH or docker://NAME[:TAG|@DIGEST]. The format of a path
     is detected from its content: an OCI archive, an OCI layout directory, a docker-archive or a dir: directory.
     Archives may be compressed with gzip, zstd, xz or bzip2. All images of the source are stored, with all their names;
-    if anything is wrong, none is. docker:// is an image in a registry, as for `arstore pull`.
+    if anything is wrong, no image is stored. docker:// is an image in a registry, as for `arstore pull`.
 
     Several images with the same name are treated as an index of that name: only the image for this host's platform, or
     for --platform, is stored. With --all-platforms all of them are stored, and the name is given to an index of them.

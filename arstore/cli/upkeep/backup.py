@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @needing(Need.REMOVAL)
 @command("backup")
 @argument("directory", metavar="DIR", type=FilePath())
-@option(
-    "--verify", is_flag=True, help="Also read the blobs that DIR already has, and copy those that were altered again."
-)
+@option("--verify", is_flag=True, help="Also read the blobs that DIR already has, and copy altered ones again.")
 @option("--prune", is_flag=True, help="Remove blobs from DIR that none of its images needs.")
 @option("--replace", is_flag=True, help="Replace the backup even if it belongs to another store or would lose images.")
 @progress_option

@@ -28,7 +28,7 @@ _HEAD = ("IMAGE", "LAYER", "KIND", "SIZE>", "STATE", "PATH")
 @option("--image", "images", metavar="IMAGE", multiple=True, help="Search only this image; repeatable.")
 @option("--visible", is_flag=True, help="Leave out what a layer above hides.")
 @option("--content-of", metavar="FILE", help="Find files with the content of FILE, which is read and hashed.")
-@option("--limit", type=Range(int, min=1), help="Stop after this many paths; by default 1000.")
+@option("--limit", metavar="N", type=Range(int, min=1), help="Stop after this many paths; by default 1000.")
 @option("--update", is_flag=True, help="First complete the index of contents.")
 @progress_option
 @json_option
