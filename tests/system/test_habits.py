@@ -124,7 +124,7 @@ ANSWERED = (
     ("docker compose ps", "`arstore run`"),
     ("podman pod ls", "`arstore run`"),
     ("podman machine start", "virtual machines"),
-    ("podman stop -a", "$(arstore ps --all --quiet)"),
+    ("podman stop -a", "`arstore ps --all --quiet`"),
     ("podman logs -l", "`arstore ps --latest --quiet`"),
     ("podman mount", "`arstore mounts`"),
     ("podman help run", "`arstore run --help`"),

@@ -33,9 +33,10 @@ def to_command(words: Sequence[str], ours: Collection[str]) -> Answer | None:
         return Answer(f"help {words[1]}", _NOT_HERE, f"use `arstore {words[1]} --help`")
     for count in range(min(_LONGEST, len(words)), 0, -1):
         what = " ".join(words[:count])
-        known = " ".join([NOUNS.get(words[0], words[0]), *words[1:count]])
-        if known in COMMANDS and (count > 1 or what in COMMANDS):
-            why, hint = COMMANDS[known if count > 1 else what]
+        # A short form of a noun has its own answer only if it is alone.
+        known = what if count == 1 else " ".join([NOUNS.get(words[0], words[0]), *words[1:count]])
+        if known in COMMANDS:
+            why, hint = COMMANDS[known]
             return Answer(what, why or _NOT_HERE, hint)
         if count > 1 and words[0] in NOUNS:
             verb = words[count - 1]
