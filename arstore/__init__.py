@@ -47,77 +47,51 @@ if TYPE_CHECKING:
     from arstore.api.namespace import Namespace as Namespace
     from arstore.api.namespace import unshare as unshare
     from arstore.api.store import Store as Store
-    from arstore.api.values import (
-        CheckReport as CheckReport,
-    )
-    from arstore.api.values import (
-        Copied as Copied,
-    )
-    from arstore.api.values import (
-        CopiedImage as CopiedImage,
-    )
-    from arstore.api.values import (
-        CopiedLayer as CopiedLayer,
-    )
-    from arstore.api.values import (
-        DiskUsage as DiskUsage,
-    )
-    from arstore.api.values import (
-        Ended as Ended,
-    )
-    from arstore.api.values import (
-        Finding as Finding,
-    )
-    from arstore.api.values import (
-        Garbage as Garbage,
-    )
-    from arstore.api.values import (
-        GcPlan as GcPlan,
-    )
-    from arstore.api.values import (
-        Image as Image,
-    )
-    from arstore.api.values import (
-        ImageDetails as ImageDetails,
-    )
-    from arstore.api.values import (
-        ImageUsage as ImageUsage,
-    )
-    from arstore.api.values import (
-        Imported as Imported,
-    )
-    from arstore.api.values import (
-        ImportedImage as ImportedImage,
-    )
-    from arstore.api.values import (
-        ImportedLayer as ImportedLayer,
-    )
-    from arstore.api.values import (
-        Layer as Layer,
-    )
-    from arstore.api.values import (
-        Loaded as Loaded,
-    )
-    from arstore.api.values import (
-        MovedName as MovedName,
-    )
-    from arstore.api.values import (
-        Removal as Removal,
-    )
-    from arstore.api.values import (
-        Skipped as Skipped,
-    )
-    from arstore.api.values import (
-        Tagged as Tagged,
-    )
-    from arstore.api.values import (
-        Unpacked as Unpacked,
-    )
-    from arstore.api.values import (
-        Untagged as Untagged,
-    )
+    from arstore.api.values.containers import Container as Container
+    from arstore.api.values.containers import NamedVolume as NamedVolume
+    from arstore.api.values.containers import PrunedContainers as PrunedContainers
+    from arstore.api.values.containers import RemovedVolumes as RemovedVolumes
+    from arstore.api.values.containers import Stopped as Stopped
+    from arstore.api.values.contents import Difference as Difference
+    from arstore.api.values.contents import DuplicateFile as DuplicateFile
+    from arstore.api.values.contents import DuplicateGroup as DuplicateGroup
+    from arstore.api.values.contents import Duplicates as Duplicates
+    from arstore.api.values.contents import Exported as Exported
+    from arstore.api.values.contents import Found as Found
+    from arstore.api.values.contents import FoundFile as FoundFile
+    from arstore.api.values.contents import FoundImage as FoundImage
+    from arstore.api.values.contents import FoundObject as FoundObject
+    from arstore.api.values.copies import Copied as Copied
+    from arstore.api.values.copies import CopiedImage as CopiedImage
+    from arstore.api.values.copies import CopiedLayer as CopiedLayer
+    from arstore.api.values.images import HistoryStep as HistoryStep
+    from arstore.api.values.images import Image as Image
+    from arstore.api.values.images import ImageDetails as ImageDetails
+    from arstore.api.values.images import Layer as Layer
+    from arstore.api.values.images import LayerSizes as LayerSizes
+    from arstore.api.values.images import Tagged as Tagged
+    from arstore.api.values.images import Untagged as Untagged
+    from arstore.api.values.imports import Committed as Committed
+    from arstore.api.values.imports import Imported as Imported
+    from arstore.api.values.imports import ImportedImage as ImportedImage
+    from arstore.api.values.imports import ImportedLayer as ImportedLayer
+    from arstore.api.values.imports import MovedName as MovedName
+    from arstore.api.values.imports import Skipped as Skipped
+    from arstore.api.values.runs import Ended as Ended
+    from arstore.api.values.runs import Loaded as Loaded
+    from arstore.api.values.runs import Unpacked as Unpacked
+    from arstore.api.values.upkeep import Backup as Backup
+    from arstore.api.values.upkeep import CheckReport as CheckReport
+    from arstore.api.values.upkeep import Finding as Finding
+    from arstore.api.values.upkeep import Garbage as Garbage
+    from arstore.api.values.upkeep import GcPlan as GcPlan
+    from arstore.api.values.upkeep import Removal as Removal
+    from arstore.api.values.upkeep import Trimmed as Trimmed
+    from arstore.api.values.usage import DiskUsage as DiskUsage
+    from arstore.api.values.usage import ImageUsage as ImageUsage
     from arstore.pipeline.load import LoadOptions as LoadOptions
     from arstore.registry.access import RegistryOptions as RegistryOptions
+    from arstore.runtime.spec.options import ExecOptions as ExecOptions
     from arstore.runtime.spec.options import RunOptions as RunOptions
     from arstore.runtime.spec.options import Volume as Volume
     from arstore.store.progress import Progress as Progress
@@ -126,31 +100,66 @@ if TYPE_CHECKING:
     from arstore.transport.export.encryption import Encryption as Encryption
     from arstore.transport.signing.signer import Signer as Signer
 
-_VALUES = (
-    "CheckReport",
-    "Copied",
-    "CopiedImage",
-    "CopiedLayer",
-    "DiskUsage",
-    "Ended",
-    "Finding",
-    "Garbage",
-    "GcPlan",
-    "Image",
-    "ImageDetails",
-    "ImageUsage",
-    "Imported",
-    "ImportedImage",
-    "ImportedLayer",
-    "Layer",
-    "Loaded",
-    "MovedName",
-    "Removal",
-    "Skipped",
-    "Tagged",
-    "Unpacked",
-    "Untagged",
-)
+_VALUES = {
+    "containers": (
+        "Container",
+        "NamedVolume",
+        "PrunedContainers",
+        "RemovedVolumes",
+        "Stopped",
+    ),
+    "contents": (
+        "Difference",
+        "DuplicateFile",
+        "DuplicateGroup",
+        "Duplicates",
+        "Exported",
+        "Found",
+        "FoundFile",
+        "FoundImage",
+        "FoundObject",
+    ),
+    "copies": (
+        "Copied",
+        "CopiedImage",
+        "CopiedLayer",
+    ),
+    "images": (
+        "HistoryStep",
+        "Image",
+        "ImageDetails",
+        "Layer",
+        "LayerSizes",
+        "Tagged",
+        "Untagged",
+    ),
+    "imports": (
+        "Committed",
+        "Imported",
+        "ImportedImage",
+        "ImportedLayer",
+        "MovedName",
+        "Skipped",
+    ),
+    "runs": (
+        "Ended",
+        "Loaded",
+        "Unpacked",
+    ),
+    "upkeep": (
+        "Backup",
+        "CheckReport",
+        "Finding",
+        "Garbage",
+        "GcPlan",
+        "Removal",
+        "Trimmed",
+    ),
+    "usage": (
+        "DiskUsage",
+        "ImageUsage",
+    ),
+}
 
 _HOMES = {
     "errors": "arstore",
@@ -159,6 +168,7 @@ _HOMES = {
     "Store": "arstore.api.store",
     "LoadOptions": "arstore.pipeline.load",
     "RegistryOptions": "arstore.registry.access",
+    "ExecOptions": "arstore.runtime.spec.options",
     "RunOptions": "arstore.runtime.spec.options",
     "Volume": "arstore.runtime.spec.options",
     "Progress": "arstore.store.progress",
@@ -166,7 +176,7 @@ _HOMES = {
     "DecryptionKeys": "arstore.transport.decryption.keys",
     "Encryption": "arstore.transport.export.encryption",
     "Signer": "arstore.transport.signing.signer",
-    **dict.fromkeys(_VALUES, "arstore.api.values"),
+    **{name: f"arstore.api.values.{module}" for module, names in _VALUES.items() for name in names},
 }
 """Where the names of the library are defined."""
 

@@ -190,7 +190,7 @@ class LimitError(SourceError):
 
 
 class RejectedError(ArstoreError):
-    """The policy does not accept the image; *why* names the requirement that does not hold."""
+    """The policy does not accept the image; the error names the requirement that is not met."""
 
     exit_code = 21
 
@@ -297,7 +297,7 @@ class BudgetError(StoreError):
 
 
 class AdditionalStoreError(ArstoreError):
-    """An additional store that is asked or needed is not there, or cannot be used."""
+    """An additional store that was named, or that an image needs, is missing or cannot be used."""
 
     exit_code = 35
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from arstore.api.importing import import_into, skipped_entries
 from arstore.api.reading import image_of
-from arstore.api.values import Copied, CopiedImage, CopiedLayer, Image
+from arstore.api.values.copies import Copied, CopiedImage, CopiedLayer
+from arstore.api.values.images import Image
 from arstore.errors import ConversionError, UsageError
 from arstore.values import NamedTuple
 

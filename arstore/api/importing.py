@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.api.values import Image, Imported, ImportedImage, ImportedLayer, MovedName, Skipped
+from arstore.api.values.images import Image
+from arstore.api.values.imports import Imported, ImportedImage, ImportedLayer, MovedName, Skipped
 from arstore.errors import RegistryAccessError, RegistryNotFoundError, RegistryUnreachableError, UsageError
 from arstore.trees.forms import AUTO, FORMS
 
@@ -71,7 +72,7 @@ def import_into(
         images=imported_images(taken),
         skipped=skipped_entries([skipped]),
         skipped_count=skipped.count,
-        moved=_moved(store, moved),
+        moved=moved_since(store, moved),
         cleared=store.cleared - cleared,
         indexes=_indexes(store, taken) if options.wanted.every else (),
         mountable=not (obstacle := _obstacle(store, taken)),
@@ -121,7 +122,8 @@ def _indexes(store: Store, taken: Sequence[TakenImage]) -> tuple[Image, ...]:
     return tuple(image_of(image) for image in store.images() if not digests.isdisjoint(image.record.manifests))
 
 
-def _moved(store: Store, before: int) -> tuple[MovedName, ...]:
+def moved_since(store: Store, before: int) -> tuple[MovedName, ...]:
+    """Return the names that have moved, without the first *before* ones that this process has moved."""
     return tuple(MovedName(*one) for one in store.moved[before:])
 
 
@@ -159,7 +161,7 @@ def import_root(store: Store, source: str, options: RootTarOptions, progress: Pr
     taken = import_root_tar(store, source, options, progress)
     return Imported(
         images=imported_images([taken]),
-        moved=_moved(store, moved),
+        moved=moved_since(store, moved),
         cleared=store.cleared - cleared,
         mountable=not (obstacle := _obstacle(store, [taken])),
         obstacle=obstacle,

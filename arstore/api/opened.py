@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from arstore.api.opening import additional_to, directories_of, opened, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
     from arstore.api.config.settings import Settings
-    from arstore.api.values import Image, ImportedImage
+    from arstore.api.values.images import Image
+    from arstore.api.values.imports import ImportedImage
+    from arstore.runtime.driver import Runtime
     from arstore.store.store import Store as Inner
     from arstore.tar.limits import Limits
     from arstore.trust.rules import Rules
@@ -67,6 +69,7 @@ class OpenStore:
         self._additional = additional_to(self.root, stores, settings=settings)
         self._stack = ExitStack()
         self._inner: Inner | None = None
+        self._tell: Callable[[str], None] = _warn
 
     def __enter__(self) -> Self:
         return self
@@ -85,10 +88,17 @@ class OpenStore:
         return f"Store({self.root!r}, {self.runroot!r})"
 
     @classmethod
-    def over(cls, inner: Inner | None, settings: Settings | None = None, rules: Rules | None = None) -> Self:
+    def over(
+        cls,
+        inner: Inner | None,
+        settings: Settings | None = None,
+        rules: Rules | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Self:
         """Return a store over one that is open already, with the settings and the policy of its user.
 
-        Closing it leaves *inner* open. Without *inner*, only copies between other media are possible.
+        *tell* prints a warning, instead of the module `warnings`. Closing the returned store leaves *inner* open.
+        Without *inner*, only copies between other media are possible.
         """
         made = cls.__new__(cls)
         made.root = "" if inner is None else inner.directories.root
@@ -97,6 +107,7 @@ class OpenStore:
         made._additional = []
         made._stack = ExitStack()
         made._inner = inner
+        made._tell = tell or _warn
         return made
 
     def _open(self) -> Inner:
@@ -121,9 +132,14 @@ class OpenStore:
 
         return DEFAULT_LIMITS if self._settings is None else self._settings.limited(DEFAULT_LIMITS)
 
-    def _runtime(self, given: str | None) -> str | None:
-        """Return the runtime that is *given* or configured; None for the first that works."""
-        return self._settings.runtime if given is None and self._settings is not None else given
+    def _working_runtime(self, store: Inner, given: str | None, *, cgroups: bool, timeout: float | None) -> Runtime:
+        """Return the OCI runtime that is *given* or configured, or the first that works.
+
+        Raises RuntimeMissingError, UsageError, HostError.
+        """
+        from arstore.api.runtimes import working_runtime
+
+        return working_runtime(store, self._settings, given, cgroups=cgroups, timeout=timeout, tell=self._tell)
 
     def _require_admitted(self, store: Inner, image: Named) -> None:
         """Apply the policy to *image*. Raises RejectedError, PolicyError."""
@@ -133,11 +149,12 @@ class OpenStore:
             require_admitted(store, store.find_image(query_of(image)), self._rules)
 
     @contextmanager
-    def _bringing(self) -> Iterator[Inner]:
+    def _bringing(self, *, forks: bool = True) -> Iterator[Inner]:
         """Yield the internal store. A missing store is created, and removed again if the context fails."""
         from arstore.disk.paths import STORE_FILE
 
-        warn_of_threads()
+        if forks:
+            warn_of_threads()
         if self._inner is not None or os.path.lexists(f"{self.root}/{STORE_FILE}"):
             yield self._open()
             return
@@ -160,6 +177,12 @@ def warn_of_threads() -> None:
         _warned = True
         why = "arstore forks in a process with other threads: a lock that one of them holds stays locked in the child"
         warnings.warn(why, RuntimeWarning, stacklevel=3)
+
+
+def _warn(text: str) -> None:
+    import warnings
+
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def _given(path: Path | None, variable: str) -> str | None:

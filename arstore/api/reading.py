@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.api.values import Image, ImageDetails, Layer
+from arstore.api.values.images import Image, ImageDetails, Layer
 
 if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage

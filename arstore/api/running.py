@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.api.importing import imported_images
-from arstore.api.values import Ended, Loaded
+from arstore.api.values.runs import Ended, Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
 
     from arstore.pipeline.load import Archive, InStore, LoadOptions
     from arstore.pipeline.load import Loaded as Report
     from arstore.runtime.driver import Runtime
+    from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.runtime.spec.options import RunOptions
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+
+    class FindRuntime(Protocol):
+        """A search for an OCI runtime that works."""
+
+        def __call__(self, store: Store, given: str | None, *, cgroups: bool, timeout: float | None) -> Runtime:
+            """Return an OCI runtime that works. Raises RuntimeMissingError, UsageError, HostError."""
 
 
 def run(
@@ -27,10 +35,46 @@ def run(
     keep: bool,
     timeout: float | None,
     runtime: str | None,
+    find: FindRuntime,
     progress: Progress | None,
 ) -> Ended:
     """Run a command in a new container; see `arstore.api.store.Store.run`."""
     from arstore.runtime.lifecycle import containers
+
+    request = _request(store, name, args, options, container, timeout, runtime, find, progress)
+    done = containers.run(store, request._replace(keep=keep))
+    return Ended(done.status, done.oom_killed)
+
+
+def create(
+    store: Store,
+    name: str,
+    args: Sequence[str],
+    options: RunOptions | None,
+    container: str,
+    timeout: float | None,
+    runtime: str | None,
+    find: FindRuntime,
+    progress: Progress | None,
+) -> str:
+    """Create a container, and return its id; see `arstore.api.methods.containers.Containers.create`."""
+    from arstore.runtime.lifecycle import containers
+
+    return containers.create(store, _request(store, name, args, options, container, timeout, runtime, find, progress))
+
+
+def _request(
+    store: Store,
+    name: str,
+    args: Sequence[str],
+    options: RunOptions | None,
+    container: str,
+    timeout: float | None,
+    runtime: str | None,
+    find: FindRuntime,
+    progress: Progress | None,
+) -> RunRequest:
+    from arstore.runtime.lifecycle.containers import RunRequest
     from arstore.runtime.spec.options import RunOptions
 
     image = store.find_image(name)
@@ -38,18 +82,8 @@ def run(
     if args:
         how = how._replace(args=tuple(args))
     trees = tuple(store.stack_records(image, progress))
-    found = _runtime(store, runtime, how, timeout)
-    request = containers.RunRequest(image, how, found, container, keep, timeout, trees=trees)
-    done = containers.run(store, request)
-    return Ended(done.status, done.oom_killed)
-
-
-def _runtime(store: Store, path: str | None, options: RunOptions, timeout: float | None) -> Runtime:
-    """Return an OCI runtime that works. The graph is closed first, because a trial of a runtime forks."""
-    from arstore.runtime.discovery import find_runtime
-
-    store.close()
-    return find_runtime(path, store.directories.runroot, cgroups=options.cgroups, timeout=timeout)
+    found = find(store, runtime, cgroups=how.cgroups, timeout=timeout)
+    return RunRequest(image, how, found, container, timeout=timeout, trees=trees, chosen_runtime=runtime or "")
 
 
 def load(
@@ -57,6 +91,7 @@ def load(
     source: Archive | InStore,
     options: LoadOptions | None,
     runtime: str | None,
+    find: FindRuntime,
     progress: Progress | None,
 ) -> Loaded:
     """Load a pipeline; see `arstore.api.store.Store.load`."""
@@ -66,7 +101,7 @@ def load(
     how = options or LoadOptions()
 
     def found(left: float | None) -> Runtime:
-        return _runtime(store, runtime, how.container, left)
+        return find(store, runtime, cgroups=how.container.cgroups, timeout=left)
 
     return _loaded(perform(store, source, how, found, progress))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.api.values import CheckReport, DiskUsage, Finding, Garbage, GcPlan, ImageUsage, Removal
-from arstore.errors import AmbiguousError, ArstoreError, NotFoundError
+from arstore.api.values.upkeep import CheckReport, Finding, Garbage, GcPlan, Removal, Trimmed
+from arstore.api.values.usage import DiskUsage, ImageUsage
+from arstore.errors import AmbiguousError, ArstoreError, NotFoundError, UsageError
 from arstore.store.progress import NoProgress
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from arstore.maintenance import gc
     from arstore.maintenance.check import Finding as Found
     from arstore.maintenance.check.affected import HitImage
+    from arstore.maintenance.remove import Disposal
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.tar.limits import Limits
@@ -49,6 +52,10 @@ def remove(store: Store, images: Sequence[str], *, force: bool, dry_run: bool) -
         else:
             _end(store, ended)
             done = remove_images(store, images)
+    return _removal(done, ended, bound, dry_run=dry_run)
+
+
+def _removal(done: Disposal, ended: Sequence[str], bound: int, *, dry_run: bool) -> Removal:
     gone = done.removed
     return Removal(
         tuple(done.untagged),
@@ -62,6 +69,31 @@ def remove(store: Store, images: Sequence[str], *, force: bool, dry_run: bool) -
         done.parts._asdict() if dry_run else {},
         bound,
     )
+
+
+def prune(store: Store, unused_for: float, *, dry_run: bool) -> Removal:
+    """Remove images by their last use; see `arstore.api.store.Store.prune`."""
+    from arstore.maintenance.prune import plan_prune
+    from arstore.maintenance.prune import prune as perform
+    from arstore.maintenance.records_bound import removal_bound
+
+    moment = time.time() - unused_for
+    done = plan_prune(store, moment) if dry_run else perform(store, moment)
+    return _removal(done, (), removal_bound(store, done) if dry_run else 0, dry_run=dry_run)
+
+
+def trim(store: Store, total: int | None, freed: int | None, unused_for: float | None, *, dry_run: bool) -> Trimmed:
+    """Give up cached trees; see `arstore.api.store.Store.trim`."""
+    from arstore.maintenance.records_bound import changed_by_trim, records_bound
+    from arstore.maintenance.trim import Goal, plan_trim
+    from arstore.maintenance.trim import trim as perform
+
+    if total is not None and freed is not None:
+        raise UsageError("trim", "--to and --free exclude each other")
+    goal = Goal(total, freed, None if unused_for is None else time.time() - unused_for)
+    done = plan_trim(store, goal) if dry_run else perform(store, goal)
+    bound = records_bound(store.directories, changed_by_trim(store, done.trees)) if dry_run else 0
+    return Trimmed(done.images, done.trees, done.freed, done.short, bound)
 
 
 @contextmanager

@@ -63,7 +63,15 @@ def from_click(error: click.ClickException) -> UsageError:
             hint = f"did you mean `{error.possibilities[0]}`?"
             return UsageError(what, f"no such option '{error.option_name}'", hint)
     why = " ".join(error.format_message().split()).rstrip(".")
-    return UsageError(what, why[:1].lower() + why[1:], f"see `{path or 'arstore'} --help`")
+    why = why[:1].lower() + why[1:]
+    is_missing, is_extra = isinstance(error, click.MissingParameter), why.startswith("got unexpected extra argument")
+    if is_missing or is_extra:
+        from arstore.cli.foreign.answers import to_count
+
+        hint = to_count(what, too_many=is_extra)
+        if hint:
+            return UsageError(what, why, hint)
+    return UsageError(what, why, f"see `{path or 'arstore'} --help`")
 
 
 def clicked(declared: Declared) -> click.Command:

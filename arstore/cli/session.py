@@ -133,7 +133,7 @@ class Session:
         from arstore.api.store import Store as Library
 
         with self.store(create, reads=reads, makes=makes) as store:
-            yield Library.over(store, self.settings, rules)
+            yield Library.over(store, self.settings, rules, self.warn)
 
     def _tell_besides(self, store: Store) -> None:
         """Report side effects of the command."""
@@ -177,23 +177,6 @@ class Session:
 
         limits = Limits(strict_xattrs=strict_xattrs)
         return changed(texts, limits if self.settings is None else self.settings.limited(limits))
-
-    def runtime(self, given: str | None) -> str | None:
-        """Return the OCI runtime that is *given* or configured; None for the first that works."""
-        return self.settings.runtime if given is None and self.settings is not None else given
-
-    @contextmanager
-    def blaming(self, key: str, given: object) -> Iterator[None]:
-        """Add the file with *key* to an error without a hint, if the value was not *given* but configured."""
-        from arstore.errors import RuntimeMissingError
-
-        try:
-            yield
-        except RuntimeMissingError as error:
-            path = "" if given is not None or self.settings is None else self.settings.origins.get(key, "")
-            if not path or error.hint:
-                raise
-            raise RuntimeMissingError(error.what, error.why, f"{key} in {path} chooses it") from error
 
     def policy(self, given: str | None) -> str:
         """Return the policy file that is *given* or configured; "" for the usual places."""

@@ -182,7 +182,7 @@ class Membership:
         return gone
 
     def listed_elsewhere(self, gone: set[str]) -> tuple[str, str] | None:
-        """Return one of the images *gone* that an index lists which stays, and that index; or None."""
+        """Return an image of *gone* that a remaining index lists, and that index; None if there is none."""
         for digest, listed in self._members.items():
             if digest not in gone and not gone.isdisjoint(listed):
                 return (gone & set(listed)).pop(), digest

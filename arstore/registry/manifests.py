@@ -77,7 +77,7 @@ def get_manifest(repository: Repository, reference: str, bounds: Bounds = BOUNDS
     """Get the manifest of *reference*, a tag or a digest.
 
     Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, LimitError,
-    ManifestError for types that contradict, DigestMismatchError.
+    ManifestError for contradicting media types, DigestMismatchError.
     """
     what = repository.what + reference_text(reference)
     ask = repository.ask("GET", "manifests", reference)._replace(headers={"Accept": f"{ACCEPT}, {_OLD}"})

@@ -74,7 +74,9 @@ class Volumes:
         """
         name = name or os.urandom(32).hex()
         _check_name(name)
-        made = StoredVolume(name, dict(labels or {}), time.time(), self._directories.volume(name))
+        # As it is read back: in the file, it is in microseconds.
+        created = round(time.time() * 1e6) / 1e6
+        made = StoredVolume(name, dict(labels or {}), created, self._directories.volume(name))
         if os.path.lexists(made.path):
             raise _in_use(name)
         with Ingest(self._directories) as ingest:

@@ -150,7 +150,7 @@ class Layout(Medium):
         return self._container.open(blob_path(digest))
 
     def names_of(self, entry: Descriptor | Flawed) -> Sequence[str]:
-        """The names that *entry* brings."""
+        """Return the names that the annotations of *entry* give to its image."""
         note = annotated(entry, self._file_name)
         return [note] if note else []
 

@@ -16,23 +16,11 @@ from support.cli import REPOSITORY
 
 import arstore
 from arstore import errors
+from arstore.api.methods.containers import Containers
+from arstore.api.methods.volumes import Volumes
 
 DOCUMENT = (REPOSITORY / "docs" / "library.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
-
-
-@pytest.fixture
-def archive(tmp_path):
-    path = tmp_path / "app.tar"
-    members = [images.directory("etc"), images.file("etc/os-release", b"NAME=small\n")]
-    images.write_oci_archive(path, images.image(images.layer(members), names=["app:1"]))
-    return path
-
-
-@pytest.fixture
-def store(tmp_path):
-    with arstore.open(tmp_path / "root", tmp_path / "run") as opened:
-        yield opened
 
 
 def test_opening_touches_nothing(tmp_path, store):
@@ -290,15 +278,16 @@ def test_what_is_public_is_what_is_documented():
 
 
 def test_methods_are_documented_with_what_they_raise():
-    for name, method in vars(arstore.Store).items():
-        if not name.startswith("_"):
-            assert method.__doc__, name
+    for kind in (arstore.Store, Containers, Volumes):
+        for name in dir(kind):
+            if not name.startswith("_"):
+                assert getattr(kind, name).__doc__, name
 
 
 def test_values_are_frozen_data_classes():
     for name in arstore.__all__:
         kind = getattr(arstore, name)
-        if isinstance(kind, type) and kind.__module__ == "arstore.api.values":
+        if isinstance(kind, type) and kind.__module__.startswith("arstore.api.values."):
             assert dataclasses.is_dataclass(kind), name
             assert [field.name for field in dataclasses.fields(kind)] == list(kind.__match_args__)
 

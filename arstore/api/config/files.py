@@ -47,7 +47,7 @@ def require_trusted(path: str, status: os.stat_result, *, is_system: bool = Fals
         why = f"belongs to {name_of_user(status.st_uid)}, and {who}"
         raise ConfigFileError(path, why, "change its owner, or name another file with --config")
     if status.st_mode & _WRITABLE_BY_OTHERS:
-        raise ConfigFileError(path, "can be written to by users other than its owner", f"`chmod go-w {path}`")
+        raise ConfigFileError(path, "can be written to by users other than its owner", f"run `chmod go-w {path}`")
 
 
 def read(path: str, system: str = "") -> tuple[bytes, os.stat_result]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,25 +13,10 @@ from arstore.cli.containers.options.stream import detach_keys_option, keys_of
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import write_json, write_line
-from arstore.errors import NotFoundError, StoreDamagedError, UsageError
+from arstore.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
-    from arstore.runtime.lifecycle.state import RunState
-    from arstore.store.containers import Container
-
-
-_KILLED = 128 + signal.SIGKILL
-
-
-def _state(container: Container) -> RunState | None:
-    """Return the state of its last run; None if nothing was ever run in it, or the state cannot be read."""
-    from arstore.runtime.lifecycle.state import status
-
-    try:
-        return status(container.path)
-    except (NotFoundError, StoreDamagedError):
-        return None
 
 
 @needing(Need.ENTRY)
@@ -111,23 +94,19 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
 
     arstore stop -t 30 web
     """
-    from arstore.runtime.lifecycle.control import stop as stop_container
-
-    with session.store() as store:
-        containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
-    for container in containers:
-        began = time.monotonic()
-        # The container may have ended by itself.
-        with suppress(NotFoundError):
-            state = stop_container(container.path, seconds)
-            grace = state.stop_timeout if seconds is None else seconds
-            if state.exit_code == _KILLED and 0 < grace <= time.monotonic() - began:
-                why = f"did not end within {grace:g} s after signal {state.stop_signal}, and was killed"
-                session.warn(f"container {container.id} {why}")
-        if not session.json:
-            write_line(container.id)
+    with session.library() as store:
+        found = store.containers.find(*ids)
+        for container in found:
+            # The container may have ended and been removed by itself.
+            with suppress(NotFoundError):
+                (done,) = store.containers.stop(container, timeout=seconds)
+                if done.killed:
+                    why = f"did not end within {done.timeout:g} s after signal {done.signal}, and was killed"
+                    session.warn(f"container {container.id} {why}")
+            if not session.json:
+                write_line(container.id)
     if session.json:
-        write_json({"stopped": [container.id for container in containers]})
+        write_json({"stopped": [container.id for container in found]})
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
@@ -144,16 +123,13 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
 
     arstore wait web
     """
-    from arstore.runtime.lifecycle.control import wait as wait_for
-
-    with session.store() as store:
-        containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
     ended = {}
-    for container in containers:
-        code = wait_for(container.path).exit_code
-        ended[container.id] = -1 if code is None else code
-        if not session.json:
-            write_line(str(ended[container.id]))
+    with session.library() as store:
+        for container in store.containers.find(*ids):
+            code = store.containers.wait(container).exit_code
+            ended[container.id] = -1 if code is None else code
+            if not session.json:
+                write_line(str(ended[container.id]))
     if session.json:
         write_json([{"id": container_id, "exit_code": code} for container_id, code in ended.items()])
 
@@ -174,14 +150,9 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
 
     arstore kill --signal HUP web
     """
-    from arstore.runtime.lifecycle.control import kill as send
-    from arstore.runtime.lifecycle.signals import parse_signal
-
-    number = parse_signal(signal_name)
-    with session.store() as store:
-        containers = {found.id: found for found in map(store.containers.find, ids)}
-    for container in containers.values():
-        send(container.path, number)
+    with session.library() as store:
+        found = store.containers.find(*ids)
+        number = store.containers.kill(*found, signal=signal_name)
     session.done = f"signal {number} was sent"
     if session.json:
-        write_json({"killed": list(containers), "signal": number})
+        write_json({"killed": [container.id for container in found], "signal": number})

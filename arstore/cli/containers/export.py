@@ -14,14 +14,13 @@ from arstore.cli.command import (
     needing,
     progress_option,
 )
-from arstore.cli.containers.meaning import container_meant
+from arstore.cli.containers.commit_diff import tell_of
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
-    from arstore.trees.metadata import SkippedEntries
 
 
 @exit_statuses(
@@ -56,43 +55,24 @@ def export(session: Session, what: str, output: str) -> None:
 
     arstore export web | arstore import --rootfs - web-flat:1
     """
-    from arstore.rootfs.export import Export
-    from arstore.transport.sinks.archive import ArchiveFile, refuse_terminal
+    from arstore.transport.sinks.archive import refuse_terminal
 
     if not output:
         raise errors.UsageError("--output", "is empty", "give a file, or - for stdout")
     refuse_terminal(output)
-    with session.store(reads=True) as store:
-        container = container_meant(store, what)
-        image = store.find_image(what) if container is None else store.find(container.record.image)
-        done = Export(store, image, container)
-        with session.progress("root file system") as progress, ArchiveFile(output) as archive:
-            progress.start(what, what, None)
-
-            def write(data: bytes | memoryview) -> None:
-                archive.write(data)
-                progress.advance(what, len(data))
-
-            done.write(write)
-            archive.finish()
-            progress.finish(what)
-    _tell_of(session, "sockets left out, because a tar cannot hold them:", done.sockets)
-    _tell_of(session, "names that begin with .wh., which mean removals if the tar is used as a layer:", done.marks)
+    with session.library(reads=True) as store, session.progress("root file system") as progress:
+        done = store.export(what, output, progress)
+    sockets = "sockets left out, because a tar cannot hold them:"
+    tell_of(session, sockets, done.sockets, done.socket_paths)
+    marks = "names that begin with .wh., which mean removals if the tar is used as a layer:"
+    tell_of(session, marks, done.marks, done.mark_paths)
     if session.json and output != "-":
         write_json(
             {
-                "container": None if container is None else container.id,
-                "image": image.digest,
+                "container": done.container or None,
+                "image": done.image,
                 "path": output,
                 "members": done.members,
-                "sockets": done.sockets.count,
+                "sockets": done.sockets,
             }
         )
-
-
-def _tell_of(session: Session, text: str, entries: SkippedEntries) -> None:
-    if entries.count:
-        from arstore.tar.entry import shown
-
-        more = ", ..." if entries.count > len(entries.paths) else ""
-        session.note(f"{text} {entries.count}: {', '.join(f'/{shown(path)}' for path in entries.paths)}{more}")

@@ -20,12 +20,12 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.containers.load_report import render
 from arstore.cli.containers.options.limit import warn_of_limits
-from arstore.cli.containers.options.new_container import out_of_memory, warn_of_config, working_runtime
+from arstore.cli.containers.options.new_container import warn_of_config, working_runtime
 from arstore.cli.containers.options.shared import SECONDS, container_options, run_options
 from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
-from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
-from arstore.cli.images.skipped import skipped_lines
+from arstore.cli.images.imports import refuse_terminal
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.missing import found_or_pulled, may_pull, pull_options
@@ -44,11 +44,17 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
 
     class _Words(ContainerWords, PullWords):
-        """The options of the container, and when to pull the pipeline image."""
+        """The options as they were typed, except those that choose what to load."""
 
-
-_TOLD = 10
-"""Most paths that are listed one by one: those that stayed in the images directory, or could not be imported."""
+        limit: tuple[str, ...]
+        strict_xattrs: bool
+        timeout: float | None
+        total: float | None
+        parts: tuple[str, ...]
+        keep_images: bool
+        rerun: bool
+        resume: bool
+        require_label: bool | None
 
 
 @exit_statuses(
@@ -139,15 +145,6 @@ def load(
     runtime_path: str | None,
     discard: bool,
     dry_run: bool,
-    limit: tuple[str, ...],
-    strict_xattrs: bool,
-    timeout: float | None,
-    total: float | None,
-    parts: tuple[str, ...],
-    keep_images: bool,
-    rerun: bool,
-    resume: bool,
-    require_label: bool | None,
     **words: Unpack[_Words],
 ) -> None:
     """Import a pipeline image, run it, and import its images.
@@ -168,36 +165,15 @@ def load(
 
     arstore load -i pipeline.tar.gz
     """
-    from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
+    from arstore.pipeline.load import Archive, InStore, Loaded
 
-    if bool(image) == bool(archive):
-        raise UsageError(
-            "load",
-            "give either -i FILE or the NAME of an image of the store, which is then run",
-            "use `arstore import FILE` to import an archive without running an image",
-        )
+    _refuse_contradictions(image, archive, name, discard, dry_run)
     if discard:
         _discard(session, image, dry_run)
         return
-    if dry_run or (name and image):
-        raise UsageError("load", "--dry-run goes with --discard-failed" if dry_run else "--name goes with -i FILE")
     if archive:
         refuse_terminal(archive)
-    limits = session.limits(limit, strict_xattrs=strict_xattrs)
-    keys = decryption_keys(session, words)
-    whole = min((seconds for seconds in (timeout, total) if seconds is not None), default=None)
-    options = LoadOptions(
-        run_options(words),
-        whole,
-        _timeouts(parts),
-        keep_images,
-        rerun,
-        resume,
-        session.requires_label(require_label),
-        limits,
-        keys,
-        policy_rules(session, words),
-    )
+    options = _options(session, words)
     loaded = Loaded()
     session.tell_confinement()
     source = Archive(archive, name) if archive else InStore(image, partial(_find, session, words))
@@ -207,9 +183,40 @@ def load(
             _load(session, store, source, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):
             if loaded.image:
-                _render(session, store, loaded, options)
+                render(session, store, loaded, options)
             raise
-    _render(session, store, loaded, options)
+    render(session, store, loaded, options)
+
+
+def _refuse_contradictions(image: str, archive: str, name: str, discard: bool, dry_run: bool) -> None:
+    if bool(image) == bool(archive):
+        raise UsageError(
+            "load",
+            "give either -i FILE or the NAME of an image of the store, which is then run",
+            "use `arstore import FILE` to import an archive without running an image",
+        )
+    if not discard and (dry_run or (name and image)):
+        raise UsageError("load", "--dry-run goes with --discard-failed" if dry_run else "--name goes with -i FILE")
+
+
+def _options(session: Session, words: _Words) -> LoadOptions:
+    from arstore.pipeline.load import LoadOptions
+
+    limits = session.limits(words["limit"], strict_xattrs=words["strict_xattrs"])
+    keys = decryption_keys(session, words)
+    whole = min((seconds for seconds in (words["timeout"], words["total"]) if seconds is not None), default=None)
+    return LoadOptions(
+        run_options(words),
+        whole,
+        _timeouts(words["parts"]),
+        words["keep_images"],
+        words["rerun"],
+        words["resume"],
+        session.requires_label(words["require_label"]),
+        limits,
+        keys,
+        policy_rules(session, words),
+    )
 
 
 def _find(session: Session, words: _Words, store: Store, text: str) -> StoredImage:
@@ -268,77 +275,3 @@ def _discard(session: Session, image: str, dry_run: bool) -> None:
         return
     for run in runs:
         write_line(*(["would delete"] if dry_run else []), run.path, human_size(run.size))
-
-
-def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions) -> None:
-    session.done = in_the_store([loaded.image, *(image.digest for image in loaded.imported)])
-    if session.json:
-        write_json({**_document(loaded), **besides(store)})
-    else:
-        write_line(loaded.image, *loaded.names)
-        for image in loaded.imported:
-            write_line(image.digest, *image.names)
-    for path, skipped in loaded.skipped.items():
-        for line in skipped_lines(skipped.entries, skipped.count):
-            session.note(f"{path}: {line}")
-    for failure in loaded.failed[:_TOLD]:
-        session.warn(f"{failure.path}: {failure.error}")
-    if len(loaded.failed) > _TOLD:
-        session.warn(f"{len(loaded.failed) - _TOLD} more could not be imported")
-    for path in loaded.kept[:_TOLD]:
-        session.warn(f"{path}: kept in the images directory, because it was created or changed during the import")
-    if len(loaded.kept) > _TOLD:
-        session.warn(f"{len(loaded.kept) - _TOLD} more were kept there")
-    if loaded.oom_killed:
-        session.warn(out_of_memory(loaded.label, options.container.memory))
-    if loaded.set_aside:
-        session.note(f"{loaded.label}: what an earlier run had left was moved to {loaded.set_aside}")
-    for line in _summary(loaded):
-        session.note(f"{loaded.label}: {line}")
-
-
-def _summary(loaded: Loaded) -> list[str]:
-    """Return the lines of the summary."""
-    lines = []
-    if loaded.exit_code == 0 and not loaded.imported and not loaded.failed:
-        lines.append("the run left no images (use `arstore import` to import an archive without running an image)")
-    if not loaded.has_run and loaded.imported and loaded.exit_code is None:
-        lines.append("its last run had succeeded, so it was not run again (use --rerun for that)")
-    if loaded.imported:
-        known = sum(is_known(image) for image in loaded.imported)
-        there = f", {known} of them already in the store" if known else ""
-        lines.append(f"imported {len(loaded.imported)} image{'s' if len(loaded.imported) > 1 else ''}{there}")
-    parts = {"import": "importing the pipeline", "run": "the run", "leavings": "importing what it left"}
-    told = [f"{words} {loaded.seconds[part]:.1f} s" for part, words in parts.items() if part in loaded.seconds]
-    if loaded.has_run:
-        lines.append("took: " + ", ".join(told))
-    return lines
-
-
-def is_known(image: Any) -> bool:  # noqa: ANN401 - a TakenImage, whose module is not loaded yet
-    """Return whether the store already had every layer of *image*."""
-    return all(layer.reused for layer in image.layers)
-
-
-def _document(loaded: Loaded) -> dict[str, Any]:
-    from arstore.api.importing import imported_images
-
-    return {
-        "pipeline": {
-            "image": loaded.image,
-            "names": list(loaded.names),
-            "container": loaded.container,
-            "exit_code": loaded.exit_code,
-            "oom_killed": loaded.oom_killed,
-            "has_run": loaded.has_run,
-        },
-        "seconds": {part: round(seconds, 3) for part, seconds in loaded.seconds.items()},
-        "imported": list(map(image_document, imported_images(loaded.imported))),
-        "skipped": [
-            {"path": path, **document} for path, skipped in loaded.skipped.items() for document in skipped.documents()
-        ],
-        "skipped_count": sum(skipped.count for skipped in loaded.skipped.values()),
-        "failed": [{"path": failure.path, "error": str(failure.error)} for failure in loaded.failed],
-        "kept": list(loaded.kept),
-        "set_aside": loaded.set_aside,
-    }

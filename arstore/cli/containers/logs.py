@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from arstore.runtime.stdio.log_reader import LogReader, Wanted
     from arstore.runtime.stdio.logs import LogLine
     from arstore.store.containers import Container
+    from arstore.store.store import Store
 
     Named = tuple[LogLine, str]
 
@@ -72,7 +73,7 @@ def logs(
         raise UsageError("logs", "--json and --follow exclude each other")
     wanted = _wanted(tail, since, until)
     with session.store() as store:
-        containers = list({one.id: one for one in map(store.containers.find, ids)}.values())
+        containers = list({one.id: one for one in (_found(store, text, names) for text in ids)}.values())
     with ExitStack() as stack:
         readers = [(one, stack.enter_context(LogReader(one.path, wanted))) for one in containers]
         for container, reader in readers:
@@ -91,6 +92,16 @@ def logs(
                 break
             time.sleep(FOLLOW_INTERVAL)
         _warn(session, readers)
+
+
+def _found(store: Store, text: str, names: bool) -> Container:
+    """Return the container that *text* means. In docker, -n is --tail. Raises NotFoundError, AmbiguousError."""
+    try:
+        return store.containers.find(text)
+    except NotFoundError as error:
+        if not (names and text.isascii() and text.isdigit()):
+            raise
+        raise NotFoundError(error.what, error.why, f"--tail {text} prints the last {text} lines") from None
 
 
 def _lines(text: str) -> int | None:

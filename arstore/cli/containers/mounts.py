@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.api.meaning import container_meant, image_meant
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
@@ -17,7 +18,6 @@ from arstore.cli.command import (
     needing,
     progress_option,
 )
-from arstore.cli.containers.meaning import container_meant
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
@@ -140,7 +140,7 @@ def _mount(
     allowed: _Allowed = {"suid": words["suid"], "dev": words["dev"]}
     if container is not None:
         return mount_container(store, container, target, **allowed)
-    image = store.find_image(what)
+    image = store.find_image(what) if writable else image_meant(store, what)
     require_admitted(session, store, image, words)
     with session.progress() as progress:
         trees = store.stack_records(image, progress)

@@ -12,6 +12,8 @@ from arstore.cli.terminal.output import write_json, write_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.api.methods.containers import Containers
+    from arstore.api.values.containers import Container
     from arstore.cli.session import Session
 
 
@@ -31,9 +33,7 @@ def pause(session: Session, ids: tuple[str, ...]) -> None:
 
     arstore pause web
     """
-    from arstore.runtime.lifecycle.control import pause as freeze
-
-    _each(session, ids, freeze, "paused")
+    _each(session, ids, lambda containers, one: containers.pause(one), "paused")
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.RuntimeFailedError)
@@ -49,22 +49,20 @@ def unpause(session: Session, ids: tuple[str, ...]) -> None:
 
     arstore unpause web
     """
-    from arstore.runtime.lifecycle.control import unpause as thaw
-
-    _each(session, ids, thaw, "unpaused")
+    _each(session, ids, lambda containers, one: containers.unpause(one), "unpaused")
 
 
-def _each(session: Session, ids: tuple[str, ...], act: Callable[[str], None], done: str) -> None:
-    """Do *act* with the directory of each container, and print its id."""
-    with session.store() as store:
-        found = {one.id: one for one in map(store.containers.find, ids)}
-    for one in found.values():
-        act(one.path)
-        session.done = f"container {one.id} is {done}"
-        if not session.json:
-            write_line(one.id)
+def _each(session: Session, ids: tuple[str, ...], act: Callable[[Containers, Container], None], done: str) -> None:
+    """Do *act* with each container, and print its id."""
+    with session.library() as store:
+        found = store.containers.find(*ids)
+        for one in found:
+            act(store.containers, one)
+            session.done = f"container {one.id} is {done}"
+            if not session.json:
+                write_line(one.id)
     if session.json:
-        write_json({done: list(found)})
+        write_json({done: [one.id for one in found]})
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.ConflictError)
@@ -82,9 +80,8 @@ def rename(session: Session, container_id: str, name: str) -> None:
 
     arstore rename web web-old
     """
-    with session.store() as store:
-        container = store.containers.find(container_id)
-        store.containers.rename(container.id, name)
+    with session.library() as store:
+        container = store.containers.rename(container_id, name)
     session.done = f"container {container.id} is named {name}"
     if session.json:
         write_json({"id": container.id, "name": name})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore import errors
@@ -13,12 +12,10 @@ from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.upkeep.plans import write_freed
-from arstore.errors import InUseError, NotFoundError, UsageError
+from arstore.errors import UsageError
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
-    from arstore.store.containers import Container
-    from arstore.store.store import Store
 
 
 @json_option
@@ -56,7 +53,7 @@ container = Group(
 @needing(Need.REMOVAL)
 @command("rm")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--force", is_flag=True, help="Stop it and unmount its root first, and ignore a missing one.")
+@option("-f", "--force", is_flag=True, help="Stop and unmount the containers first; ignore missing ones.")
 @option(
     "-t", "--time", "seconds", metavar="S", type=GRACE, help="With --force: seconds between stop signal and SIGKILL."
 )
@@ -76,37 +73,18 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool, seconds: f
     """
     if seconds is not None and not force:
         raise UsageError("container rm", "--time needs --force")
-    from arstore.runtime.lifecycle.containers import remove
-    from arstore.runtime.lifecycle.removal import remove_by_force
-
-    removed = []
-    with session.store() as store:
-        for found in _meant(store, ids, force):
-            if force:
-                remove_by_force(store, found, seconds)
-            else:
-                remove(store, found.id)
-            removed.append(found.id)
+    with session.library() as store:
+        removed = store.containers.remove(*ids, force=force, timeout=seconds)
     session.done = "the containers were removed"
     if session.json:
         write_json({"removed": removed})
-
-
-def _meant(store: Store, ids: tuple[str, ...], force: bool) -> list[Container]:
-    """Return the containers, each once. Raises NotFoundError unless *force*, AmbiguousError."""
-    found = {}
-    for text in ids:
-        with suppress(*([NotFoundError] if force else [])):
-            one = store.containers.find(text)
-            found[one.id] = one
-    return list(found.values())
 
 
 @exit_statuses(errors.InUseError)
 @needing(Need.REMOVAL)
 @command("prune")
 @option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
-@option("-f", "--force", is_flag=True, help="Accepted for scripts made for podman, which asks without it.")
+@option("-f", "--force", is_flag=True, help="No effect: nothing is asked. For scripts made for podman.")
 @json_option
 def container_prune(session: Session, dry_run: bool, force: bool) -> None:
     """Remove all containers that are not running.
@@ -120,40 +98,13 @@ def container_prune(session: Session, dry_run: bool, force: bool) -> None:
 
     arstore container prune --dry-run
     """
-    from arstore.runtime.lifecycle.containers import remove
-
     del force
-    removed, freed = [], 0
-    with session.store() as store:
-        for found, size in _idle(store):
-            if not dry_run:
-                # Another process may have started, mounted or removed it since.
-                with suppress(InUseError, NotFoundError):
-                    remove(store, found.id)
-                    removed.append(found.id)
-                    freed += size
-                continue
-            removed.append(found.id)
-            freed += size
+    with session.library() as store:
+        done = store.containers.prune(dry_run=dry_run)
     session.done = "the containers were removed"
     if session.json:
-        write_json({"dry_run": dry_run, "removed": removed, "freed": freed})
+        write_json({"dry_run": dry_run, "removed": done.removed, "freed": done.freed})
         return
-    for container_id in removed:
+    for container_id in done.removed:
         write_line(container_id)
-    write_freed(freed, dry_run)
-
-
-def _idle(store: Store) -> list[tuple[Container, int]]:
-    """Return the containers that are to be pruned, with the bytes that each has on disk."""
-    from arstore.maintenance.scan.walk import weigh
-    from arstore.runtime.lifecycle.containers import require_idle
-    from arstore.store.container_document import is_startable
-
-    found = []
-    for one in store.containers.list():
-        with suppress(InUseError):
-            require_idle(store, one)
-            if is_startable(one.path):
-                found.append((one, weigh(store.directories, [f"containers/{one.id}"])))
-    return found
+    write_freed(done.freed, dry_run)

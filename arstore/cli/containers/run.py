@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @option(
     "--rm", "remove", is_flag=True, help="Remove the container after the command has ended; without -d, the default."
 )
-@option("--rmi", is_flag=True, help="Then remove the image too, unless something else uses it.")
+@option("--rmi", is_flag=True, help="After the command, remove the image too, unless something else uses it.")
 @attach_option
 @sig_proxy_option
 @detach_keys_option
@@ -89,39 +89,47 @@ def run(
         if words["tty"] and words["interactive"] and not os.isatty(0):
             session.warn("--tty: standard input is not a terminal; --interactive alone passes it on")
         if request.options.requires:
-            from arstore.cli.containers.start import start_required
+            from arstore.cli.containers.start import finder
+            from arstore.runtime.lifecycle.starting import start_required
 
-            start_required(session, store, request.options.requires)
+            start_required(store, request.options.requires, finder(session, store))
         if not detach:
             keep = keep or (request.options.restarts and not words["remove"])
             request = request._replace(keep=keep, remove=not keep, attach=how)
-            made: list[str] = []
-            with _cidfile(words["cidfile"], keep) as write_id:
-
-                def created(container_id: str) -> None:
-                    made.append(container_id)
-                    write_id(container_id)
-                    if how.streams == ("stdin",):
-                        write_line(container_id)
-
-                try:
-                    ended = containers.run(store, request, created)
-                except PipelineTimeoutError as error:
-                    if session.json:
-                        raise
-                    session.debug(str(error))
-                    return RUN_TIMED_OUT
-            if ended.oom_killed:
-                session.warn(out_of_memory(request.image.label, request.options.memory))
-            if rmi:
-                _remove_image(session, store, request.image.label)
-            return attached_status_of(session, made[0], ended)
+            return _in_foreground(session, store, request, words["cidfile"], rmi)
         container_id = containers.start(store, request)
     # The command was started: errors from here on have their own status, not that of a failed `run`.
     session.done = f"container {container_id} was started and is running"
     session.command = None
     _write_id(session, container_id, request, words["cidfile"])
     return 0
+
+
+def _in_foreground(session: Session, store: Store, request: RunRequest, cidfile: str, rmi: bool) -> int:
+    """Run the container, and return the exit status of its command; with *rmi*, remove its image afterwards."""
+    from arstore.runtime.lifecycle import containers
+
+    made: list[str] = []
+    with _cidfile(cidfile, request.keep) as write_id:
+
+        def created(container_id: str) -> None:
+            made.append(container_id)
+            write_id(container_id)
+            if request.attach is not None and request.attach.streams == ("stdin",):
+                write_line(container_id)
+
+        try:
+            ended = containers.run(store, request, created)
+        except PipelineTimeoutError as error:
+            if session.json:
+                raise
+            session.debug(str(error))
+            return RUN_TIMED_OUT
+    if ended.oom_killed:
+        session.warn(out_of_memory(request.image.label, request.options.memory))
+    if rmi:
+        _remove_image(session, store, request.image.label)
+    return attached_status_of(session, made[0], ended)
 
 
 def _write_id(session: Session, container_id: str, request: RunRequest, cidfile: str) -> None:

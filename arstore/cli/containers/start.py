@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
@@ -15,26 +13,25 @@ from arstore.cli.containers.options.stream import attach_of, detach_keys_option,
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json, write_line
-from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
+from arstore.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from arstore.api.values.containers import Container as Found
     from arstore.cli.session import Session
-    from arstore.runtime.lifecycle.containers import RunRequest
-    from arstore.runtime.lifecycle.state import RunState
+    from arstore.runtime.driver import Runtime
+    from arstore.runtime.lifecycle.request import Request
+    from arstore.runtime.lifecycle.starting import FindRuntime
     from arstore.runtime.stdio.attach import Attach
     from arstore.store.containers import Container
     from arstore.store.store import Store
-
-_PATIENCE, _LOOK_AGAIN = 5.0, 0.02
-"""Seconds to wait for another process that is just starting the container."""
 
 
 @needing(Need.ENTRY)
 @command("start", cls=ContainerCommand)
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-a", "--attach", is_flag=True, help="Run it in the foreground: print its output, and end with its status.")
+@option(
+    "-a", "--attach", is_flag=True, help="Run the container in the foreground: print its output, end with its status."
+)
 @option(
     "-i",
     "--interactive",
@@ -64,13 +61,14 @@ def start(
     attach = attach or interactive
     if attach and len(ids) > 1:
         raise UsageError("start", "--attach takes one container")
-    with session.store() as store:
-        containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
-        if attach:
+    if attach:
+        with session.store() as store:
             how = attach_of((), detach_keys, sig_proxy)
-            return _attached(session, store, containers[0], how)
+            return _attached(session, store, store.containers.find(ids[0]), how)
+    with session.library() as store:
+        containers = store.containers.find(*ids)
         for container in containers:
-            started(session, store, container)
+            store.containers.start(container)
             _print_id(session, container)
     if session.json:
         write_json({"started": [container.id for container in containers]})
@@ -105,129 +103,46 @@ def restart(session: Session, ids: tuple[str, ...], seconds: float | None) -> No
 
     arstore restart -t 30 web
     """
-    from arstore.runtime.lifecycle import control
-    from arstore.store.container_document import being_restarted
-
-    with session.store() as store:
-        containers = [store.containers.find(text) for text in dict.fromkeys(ids)]
+    with session.library() as store:
+        containers = store.containers.find(*ids)
         for container in containers:
-            # Before it is stopped: one that cannot be started again is left running.
-            request = request_of(session, store, container)
-            state = current(container)
-            _refuse_paused(state)
-            with being_restarted(container.path):
-                if request.remove and state is not None and state.is_running:
-                    # Only its launcher can do that: it removes the container when it has ended.
-                    control.restart_removed(container.path, seconds)
-                else:
-                    control.end(container.path, seconds)
-                    started(session, store, container, request)
+            store.containers.restart(container, timeout=seconds)
             _print_id(session, container)
     if session.json:
         write_json({"restarted": [container.id for container in containers]})
 
 
-def _print_id(session: Session, container: Container) -> None:
+def _print_id(session: Session, container: Found) -> None:
     session.done = f"container {container.id} was started"
     if not session.json:
         write_line(container.id)
 
 
-def request_of(session: Session, store: Store, container: Container) -> RunRequest:
-    """Return the recorded request of *container*.
+def finder(session: Session, store: Store) -> FindRuntime:
+    """Return a function that finds the OCI runtime for a recorded request."""
 
-    Raises NotFoundError if it has none, StoreDamagedError, StoreVersionError, and the errors of `working_runtime`.
-    """
-    from arstore.runtime.lifecycle.containers import RunRequest
-    from arstore.runtime.lifecycle.request import recorded_request
+    def find(recorded: Request) -> Runtime:
+        options = recorded.options
+        explicit = recorded.runtime or None
+        return working_runtime(session, store, explicit, cgroups=options.cgroups, timeout=recorded.timeout)
 
-    container.verify_whole()
-    recorded = recorded_request(container)
-    image = store.find(recorded.image)
-    cgroups = recorded.options.cgroups
-    runtime = working_runtime(session, store, recorded.runtime or None, cgroups=cgroups, timeout=recorded.timeout)
-    return RunRequest(
-        image,
-        recorded.options,
-        runtime,
-        keep=not recorded.remove,
-        timeout=recorded.timeout,
-        remove=recorded.remove,
-        chosen_runtime=recorded.runtime,
-    )
-
-
-def current(container: Container) -> RunState | None:
-    """Return the state of its last run; None if nothing was ever run in it, or the state cannot be read."""
-    from arstore.runtime.lifecycle.state import status
-
-    try:
-        return status(container.path)
-    except (NotFoundError, StoreDamagedError):
-        return None
-
-
-def _refuse_paused(state: RunState | None) -> None:
-    if state is not None and state.status == "paused":
-        raise InUseError(f"container {state.id}", "is paused", f"run `arstore unpause {state.id}` first")
-
-
-def started(session: Session, store: Store, container: Container, request: RunRequest | None = None) -> None:
-    """Start *container* detached, unless it is running; another process may be starting it at the same time.
-
-    Raises InUseError if it is paused, mounted or owned by a `run`, and the errors of `request_of`.
-    """
-    from arstore.runtime.lifecycle.containers import start_again
-
-    until, again = time.monotonic() + _PATIENCE, True
-    while True:
-        state = current(container)
-        _refuse_paused(state)
-        if state is not None and state.is_running:
-            return
-        request = request or request_of(session, store, container)
-        start_required(session, store, request.options.requires)
-        try:
-            start_again(store, container, request)
-        except InUseError:
-            is_contended = _is_contended(container)
-            if time.monotonic() > until or not (is_contended or again):
-                raise
-            # The lock may have become free since.
-            again = is_contended
-            time.sleep(_LOOK_AGAIN)
-        else:
-            return
-
-
-def start_required(session: Session, store: Store, names: Sequence[str]) -> None:
-    """Start the containers that another one requires, unless they are running. Raises the errors of `started`."""
-    for name in names:
-        started(session, store, store.containers.find(name))
-
-
-def _is_contended(container: Container) -> bool:
-    """Whether another process starts, attends to or removes *container*."""
-    from arstore.store.container_document import take_launch_lock
-
-    lock = take_launch_lock(container.path)
-    if lock is not None and lock >= 0:
-        os.close(lock)
-    return lock is None
+    return find
 
 
 def _attached(session: Session, store: Store, container: Container, how: Attach) -> int:
     """Start *container* with this process attached to it, or attach to it if it is running; return its exit status."""
     from arstore.runtime.lifecycle.attaching import attach
     from arstore.runtime.lifecycle.containers import run_again
+    from arstore.runtime.lifecycle.starting import current, refuse_paused, request_of, start_required
 
     state = current(container)
-    _refuse_paused(state)
+    refuse_paused(state)
     if state is not None and state.status == "running":
         store.release()
         return attached_status_of(session, container.name, attach(container.path, how))
-    request = request_of(session, store, container)._replace(attach=how)
-    start_required(session, store, request.options.requires)
+    find = finder(session, store)
+    request = request_of(store, container, find)._replace(attach=how)
+    start_required(store, request.options.requires, find)
     ended = run_again(store, container, request)
     if ended.oom_killed:
         session.warn(out_of_memory(container.id, request.options.memory))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
@@ -14,16 +13,14 @@ from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.listing import Item, Table, listing_options, require_valid, write_listing
 from arstore.cli.terminal.output import utc_time, write_json, write_line
 from arstore.cli.terminal.spans import rfc_time
-from arstore.errors import ArstoreError, ConflictError, UsageError
+from arstore.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
+    from arstore.api.values.containers import NamedVolume, RemovedVolumes
     from arstore.cli.session import Session
     from arstore.cli.terminal.listing import ListingWords
-    from arstore.store.store import Store
-    from arstore.store.volumes import StoredVolume
 
 SORTS = ("created", "name")
 HEADINGS = {"Name": "VOLUME NAME", "CreatedAt": "CREATED AT", "NeedsCopyUp": "NEEDS COPY UP"}
@@ -78,16 +75,11 @@ def create(session: Session, name: str, label: tuple[str, ...], ignore: bool, dr
     if driver != "local":
         raise UsageError(driver, "no such driver of volumes", "local is the only one")
     labels = dict(_label(text) for text in label)
-    with session.store(create=True) as store:
-        try:
-            made = store.volumes.create(name, labels)
-        except ConflictError:
-            if not ignore:
-                raise
-            made = store.volumes.get(name)
+    with session.library(create=True) as store:
+        made = store.volumes.create(name, labels=labels, exist_ok=ignore)
     session.done = f"volume {made.name} was created"
     if session.json:
-        write_json(_about(made, ()))
+        write_json(_about(made))
     else:
         write_line(made.name)
 
@@ -110,16 +102,14 @@ def ls(session: Session, **words: Unpack[ListingWords]) -> None:
     arstore volume ls --format '{{.Name}} {{.Mountpoint}}'
     """
     require_valid(session, "volume ls", words, SORTS)
-    with session.store() as store:
-        users = store.volumes.users()
-        found = matching(_all(session, store), users, words["filters"])
-        items = [_item(one, users.get(one.name, ())) for one in found]
+    with session.library() as store:
+        items = list(map(_item, matching(store.volumes.list(), words["filters"])))
     write_listing(session, words, items, Table(_HEAD, HEADINGS))
 
 
-def _item(one: StoredVolume, users: Sequence[str]) -> Item:
-    fields = _about(one, users)
-    cells = (one.name, utc_time(one.created), ", ".join(users) or "-")
+def _item(one: NamedVolume) -> Item:
+    fields = _about(one)
+    cells = (one.name, utc_time(one.created), ", ".join(one.containers) or "-")
     keys = {"name": one.name, "created": one.created}
     return Item(one.name, cells, fields, {**fields, "CreatedAt": rfc_time(one.created)}, keys)
 
@@ -135,9 +125,8 @@ def inspect(session: Session, names: tuple[str, ...]) -> None:
 
     arstore volume inspect data
     """
-    with session.store() as store:
-        users = store.volumes.users()
-        found = [_about(store.volumes.get(name), users.get(name, ())) for name in names]
+    with session.library() as store:
+        found = [_about(store.volumes.get(name)) for name in names]
     if session.json:
         write_json(found)
         return
@@ -152,7 +141,7 @@ def inspect(session: Session, names: tuple[str, ...]) -> None:
 @command("rm")
 @argument("names", metavar="[NAME]...", nargs=-1)
 @option("-a", "--all", "every", is_flag=True, help="Remove all volumes that no container uses.")
-@option("-f", "--force", is_flag=True, help="First end and remove the containers that use them; ignore missing ones.")
+@option("-f", "--force", is_flag=True, help="First remove the containers that use the volumes; ignore missing volumes.")
 @option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
 def rm(session: Session, names: tuple[str, ...], every: bool, force: bool, dry_run: bool) -> None:
@@ -167,25 +156,17 @@ def rm(session: Session, names: tuple[str, ...], every: bool, force: bool, dry_r
     """
     if every == bool(names):
         raise UsageError("volume rm", "give names, or --all")
-    with session.store() as store:
-        users = store.volumes.users()
-        wanted = store.volumes.names() if every else list(dict.fromkeys(names))
-        if every and not force:
-            wanted = [name for name in wanted if name not in users]
-        existing = store.volumes.names()
-        for name in wanted:
-            if name not in existing and not force:
-                store.volumes.get(name)
-            if name in users and not force:
-                _refuse(name, users[name])
-        wanted = [name for name in wanted if name in existing]
-        _apply(session, store, wanted, {one for name in wanted for one in users.get(name, ())}, dry_run)
+    with session.library() as store:
+        if every:
+            names = tuple(one.name for one in store.volumes.list() if force or not one.containers)
+        done = store.volumes.remove(*names, force=force, dry_run=dry_run)
+    _write(session, done, dry_run)
 
 
 @exit_statuses(errors.InUseError)
 @needing(Need.REMOVAL)
 @command("prune")
-@option("-f", "--force", is_flag=True, help="Remove them; without it, only the plan is printed.")
+@option("-f", "--force", is_flag=True, help="Remove the volumes; without --force, only the plan is printed.")
 @option("--filter", "filters", metavar="KEY=V", multiple=True, help="Remove only some volumes, as in `volume ls`.")
 @json_option
 def prune(session: Session, force: bool, filters: tuple[str, ...]) -> None:
@@ -197,66 +178,39 @@ def prune(session: Session, force: bool, filters: tuple[str, ...]) -> None:
 
     arstore volume prune --force
     """
-    with session.store() as store:
-        users = store.volumes.users()
-        found = matching(_all(session, store), users, filters)
-        doomed = [one.name for one in found if one.name not in users]
-        _apply(session, store, doomed, set(), not force)
+    with session.library() as store:
+        found = matching(store.volumes.list(), filters)
+        doomed = [one.name for one in found if not one.containers]
+        done = store.volumes.remove(*doomed, dry_run=not force)
+    _write(session, done, not force)
     if not force and doomed:
         session.warn("nothing was removed; add --force to remove these volumes")
 
 
-def _apply(session: Session, store: Store, names: list[str], containers: set[str], dry_run: bool) -> None:
-    """Remove the volumes *names*, after the *containers* that use them; print what was removed, or would be."""
-    freed = 0
+def _write(session: Session, done: RemovedVolumes, dry_run: bool) -> None:
+    """Print what was removed or, with *dry_run*, would be."""
     if not dry_run:
-        from arstore.runtime.lifecycle.removal import remove_by_force
-
-        for container_id in sorted(containers):
-            # It may have ended and been removed by itself.
-            with suppress(errors.NotFoundError):
-                remove_by_force(store, store.containers.get(container_id), 0.0)
-        for name in names:
-            freed += store.volumes.remove(name)
         session.done = "the volumes were removed"
     if session.json:
         kind = "planned" if dry_run else "removed"
-        write_json({kind: names, "containers": sorted(containers), "bytes": freed})
+        write_json({kind: done.names, "containers": done.containers, "bytes": done.freed})
         return
-    for name in names:
+    for name in done.names:
         write_line(name)
-    if dry_run and containers:
-        session.warn(f"containers would be removed too: {', '.join(sorted(containers))}")
+    if dry_run and done.containers:
+        session.warn(f"containers would be removed too: {', '.join(done.containers)}")
 
 
-def _refuse(name: str, users: Sequence[str]) -> None:
-    from arstore.errors import InUseError
-
-    why = f"is used by container {', '.join(users)}"
-    raise InUseError(f"volume {name}", why, f"run `arstore container rm {users[0]}` first, or use --force")
-
-
-def _all(session: Session, store: Store) -> list[StoredVolume]:
-    """Return all volumes; one whose record is damaged is reported as a warning."""
-    found = []
-    for name in store.volumes.names():
-        try:
-            found.append(store.volumes.get(name))
-        except ArstoreError as error:
-            session.warn(str(error))
-    return found
-
-
-def _about(one: StoredVolume, users: Sequence[str]) -> dict[str, Any]:
+def _about(one: NamedVolume) -> dict[str, Any]:
     return {
         "Name": one.name,
         "Driver": "local",
-        "Mountpoint": one.mountpoint,
+        "Mountpoint": one.path,
         "CreatedAt": utc_time(one.created),
         "Labels": dict(one.labels),
         "Scope": "local",
         "Options": {},
-        "Containers": list(users),
+        "Containers": list(one.containers),
         "NeedsCopyUp": one.is_new,
     }
 

@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING
 from arstore.cli.terminal.filters import label_matches, moment, parse_filters, truth
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from arstore.api.values.containers import NamedVolume
     from arstore.cli.terminal.filters import Filter
-    from arstore.store.volumes import StoredVolume
 
 FILTERS = ("dangling", "driver", "label", "label!", "name", "opt", "scope", "since", "until")
 _LOCAL = ("driver", "scope")
 
 
-def matching(volumes: Iterable[StoredVolume], used: Container[str], texts: Sequence[str]) -> list[StoredVolume]:
-    """Return the volumes that the filters match; *used* are the names of those that a container uses.
+def matching(volumes: Iterable[NamedVolume], texts: Sequence[str]) -> list[NamedVolume]:
+    """Return the volumes that the filters match.
 
     Of several filters with one key, one has to match, but each label. Raises UsageError.
     """
     filters = parse_filters(texts, FILTERS)
     for found in (one for key in ("dangling", "since", "until") for one in filters.get(key, ())):
         # An invalid one is reported even if there is no volume.
-        _matches(None, used, found)
-    return [one for one in volumes if all(_all_match(one, used, key, each) for key, each in filters.items())]
+        _matches(None, found)
+    return [one for one in volumes if all(_all_match(one, key, each) for key, each in filters.items())]
 
 
-def _all_match(volume: StoredVolume, used: Container[str], key: str, filters: list[Filter]) -> bool:
-    return (all if key.startswith("label") else any)(_matches(volume, used, one) for one in filters)
+def _all_match(volume: NamedVolume, key: str, filters: list[Filter]) -> bool:
+    return (all if key.startswith("label") else any)(_matches(volume, one) for one in filters)
 
 
-def _matches(volume: StoredVolume | None, used: Container[str], found: Filter) -> bool:
+def _matches(volume: NamedVolume | None, found: Filter) -> bool:
     if found.key == "dangling":
         wanted = truth(found)
-        return volume is not None and (volume.name not in used) == wanted
+        return volume is not None and (not volume.containers) == wanted
     if found.key in {"since", "until"}:
         when = moment(found)
         return volume is not None and (volume.created < when) == (found.key == "until")

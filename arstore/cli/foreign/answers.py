@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.cli.foreign.commands import COMMANDS, NOUNS
+from arstore.cli.foreign.commands import COMMANDS, CONTAINER_VERBS, NOUNS, TOO_FEW, TOO_MANY
 from arstore.cli.foreign.options import OPTIONS
 from arstore.values import NamedTuple
 
@@ -29,13 +29,19 @@ def to_command(words: Sequence[str], ours: Collection[str]) -> Answer | None:
 
     *ours* has the names of arstore's own commands: `image pull` is answered with `pull`, if it is among them.
     """
+    if len(words) > 1 and words[0] == "help" and words[1] in ours:
+        return Answer(f"help {words[1]}", _NOT_HERE, f"use `arstore {words[1]} --help`")
     for count in range(min(_LONGEST, len(words)), 0, -1):
         what = " ".join(words[:count])
-        if what in COMMANDS:
-            why, hint = COMMANDS[what]
+        # A short form of a noun has its own answer only if it is alone.
+        known = what if count == 1 else " ".join([NOUNS.get(words[0], words[0]), *words[1:count]])
+        if known in COMMANDS:
+            why, hint = COMMANDS[known]
             return Answer(what, why or _NOT_HERE, hint)
         if count > 1 and words[0] in NOUNS:
             verb = words[count - 1]
+            if NOUNS[words[0]] == "container" and verb in CONTAINER_VERBS:
+                return Answer(what, _NOT_HERE, f"use `arstore container {verb}`")
             if verb in ours:
                 return Answer(what, _NOT_HERE, f"use `arstore {verb}`")
             if verb in COMMANDS:
@@ -59,3 +65,8 @@ def to_option(command: str, option: str) -> Answer | None:
         if command in commands and option in names.split():
             return Answer(f"{command} {option}".strip(), why or "there is no such option", hint)
     return None
+
+
+def to_count(command: str, *, too_many: bool) -> str:
+    """Return a hint for *command* with too many or too few arguments; "" if there is none."""
+    return (TOO_MANY if too_many else TOO_FEW).get(command, "")

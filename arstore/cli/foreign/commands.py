@@ -6,8 +6,33 @@ answers `network create`. `image X` and `container X` need an entry only if the 
 
 from __future__ import annotations
 
-NOUNS = frozenset({"image", "container", "i", "c"})
-"""Words before a verb that mean the same as the verb alone, most of the time."""
+NOUNS = {"image": "image", "container": "container", "i": "image", "c": "container"}
+"""Words before a verb that mean the same as the verb alone, most of the time; with ctr's short forms of them."""
+
+CONTAINER_VERBS = frozenset({"inspect", "prune", "rm"})
+"""Commands of `arstore container`."""
+
+TOO_FEW = {
+    "mount": "`arstore mounts` lists the mounts",
+    "rm": "`arstore container rm` removes containers, `arstore gc` images without a name",
+    "inspect": "`arstore images` and `arstore ps --all` list what there is",
+    "diff": "give the name of a container or an image",
+}
+"""Hints for commands that other tools have without an argument."""
+
+TOO_MANY = {
+    "pull": "`arstore pull` brings one image into the store; `arstore copy docker://NAME DESTINATION` copies elsewhere",
+    "push": "give at most the image and its new name; `arstore copy SRC DST` copies from elsewhere",
+    "copy": "`arstore copy` copies images; `arstore cp FILE ID:PATH` copies files",
+    "history": "give one image",
+    "mount": "give one image or container, and at most a directory; mount the others one by one",
+    "tag": "give the image and one name; call it again for each other name",
+    "untag": "give one name; call it again for each other name",
+    "commit": "give the container and the name of the new image",
+    "rename": "give the container and its new name",
+    "export": "give one container; -o FILE is the tar to write",
+}
+"""Hints for commands that other tools have with more arguments."""
 
 _BUILD = (
     "arstore does not build images",

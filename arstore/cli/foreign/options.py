@@ -8,7 +8,7 @@ command that does not exist.
 from __future__ import annotations
 
 _READ_JSON = "use --json, and jq(1) to select from it"
-_EACH = "name each one; `arstore ps --all` lists the containers"
+_EACH = "name each one; `arstore ps --all --quiet` prints the ids"
 _LATEST = "give its id, which `arstore ps --latest --quiet` prints"
 _SOURCES = frozenset({"import", "pull", "push", "copy", "sync", "index push", "save"})
 _WITH_REGISTRY = frozenset({"copy", "sync", "push", "pull", "index push"})

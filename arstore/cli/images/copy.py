@@ -112,7 +112,7 @@ def _library(session: Session, words: AllWords, source: str, stored: bool) -> It
 
 @exit_statuses(*COPY_ERRORS)
 @command("save")
-@argument("images", nargs=-1, required=True)
+@argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, the default.")
 @option(
     "--format",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypedDict, TypeVar
 
-    from arstore.api.values import Copied, CopiedImage
+    from arstore.api.values.copies import Copied, CopiedImage
     from arstore.cli.images.encryption import DecryptionWords, EncryptionWords
     from arstore.cli.images.referrers import ReferrersWords
     from arstore.cli.registries.options import AccessWords
@@ -96,6 +96,7 @@ def export_options(function: F) -> F:
         ),
         option(
             "--compression-level",
+            metavar="N",
             type=Range(int, 1, 22),
             help="The compression level; by default 6 for gzip and 3 for zstd.",
         ),

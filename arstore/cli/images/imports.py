@@ -29,16 +29,15 @@ from arstore.cli.trust.rules import POLICY_ERRORS, policy_options, policy_rules
 from arstore.trees.forms import AUTO, FORMS, is_usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeVar, Unpack
 
-    from arstore.api.values import Imported, ImportedImage
+    from arstore.api.values.imports import Imported, ImportedImage, MovedName
     from arstore.cli.images.encryption import DecryptionWords
     from arstore.cli.images.referrers import ReferrersWords
     from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
     from arstore.cli.trust.rules import PolicyWords
-    from arstore.store.store import Store
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -132,7 +131,7 @@ def import_(
     oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH or docker://NAME[:TAG|@DIGEST]. The format of a path
     is detected from its content: an OCI archive, an OCI layout directory, a docker-archive or a dir: directory.
     Archives may be compressed with gzip, zstd, xz or bzip2. All images of the source are stored, with all their names;
-    if anything is wrong, none is. docker:// is an image in a registry, as for `arstore pull`.
+    if anything is wrong, no image is stored. docker:// is an image in a registry, as for `arstore pull`.
 
     Several images with the same name are treated as an index of that name: only the image for this host's platform, or
     for --platform, is stored. With --all-platforms all of them are stored, and the name is given to an index of them.
@@ -162,7 +161,9 @@ def import_(
             raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
         name = root_name or words["name"]
         if not name:
-            raise errors.UsageError("--rootfs", "needs a name for the image", "`arstore import --rootfs TAR NAME`")
+            raise errors.UsageError(
+                "--rootfs", "needs a name for the image", "write `arstore import --rootfs TAR NAME`"
+            )
         _take_root(session, source, name, changes, message, timestamp, words)
         return
     if root_name is not None or changes or message or timestamp is not None:
@@ -262,8 +263,7 @@ def render_imported(session: Session, done: Imported) -> None:
             "images": [image_document(image) for image in done],
             "skipped": [vars(entry) for entry in done.skipped],
             "skipped_count": done.skipped_count,
-            "moved": [vars(moved) for moved in done.moved],
-            "cleared": done.cleared,
+            **besides(done.moved, done.cleared),
         }
         if done.indexes:
             document["indexes"] = [
@@ -282,10 +282,13 @@ def image_document(image: ImportedImage) -> dict[str, Any]:
     return {**vars(image), "layers": [vars(layer) for layer in image.layers]}
 
 
-def besides(store: Store) -> dict[str, Any]:
+def besides(moved: Iterable[MovedName], cleared: int) -> dict[str, Any]:
     """Return side effects of an import, as members of a JSON document.
 
     `moved` has the names that belonged to another image before, `cleared` the number of bytes that were freed because
     killed commands had left them.
     """
-    return {"moved": [moved._asdict() for moved in store.moved], "cleared": store.cleared}
+    return {
+        "moved": [{"name": one.name, "was": one.was, "digest": one.digest} for one in moved],
+        "cleared": cleared,
+    }

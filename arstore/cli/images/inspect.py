@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
+from arstore.api.meaning import container_meant, image_meant
 from arstore.cli.command import (
     IMAGE_ERRORS,
     REGISTRY_ERRORS,
@@ -12,7 +13,6 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
 )
-from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.images import image_summary
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import PREFIX, registry_access, registry_options
@@ -26,15 +26,14 @@ from arstore.cli.terminal.output import (
     write_shown,
     write_table,
 )
-from arstore.errors import NotFoundError, UsageError
+from arstore.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any, Unpack
 
+    from arstore.api.values.images import HistoryStep
     from arstore.cli.registries.options import AccessWords
     from arstore.cli.session import Session
-    from arstore.graph.records import LayerRecord
     from arstore.oci.config import ImageConfig
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
@@ -140,14 +139,7 @@ def _container(store: Store, name: str, kind: str) -> Container | None:
 
 
 def _image(store: Store, name: str, kind: str) -> StoredImage:
-    try:
-        return store.find_image(name)
-    except NotFoundError as error:
-        if kind == "image" or error.what != name:
-            raise
-        raise NotFoundError(
-            name, "no such image or container", "`arstore images` and `arstore ps -a` list them"
-        ) from None
+    return store.find_image(name) if kind == "image" else image_meant(store, name)
 
 
 def _inspect_one(session: Session, image: str, part: str | None, access: AccessWords) -> None:
@@ -234,16 +226,10 @@ def history(session: Session, image: str, sizes: bool) -> None:
 
     arstore history app:1
     """
-    with session.store(reads=True) as store:
-        found = store.find_image(image)
-        steps = list(_steps(store, found, store.config(found)))
-        if sizes:
-            from arstore.cli.images.layer_sizes import add_sizes
-
-            add_sizes(store, found, steps)
-    steps.reverse()
+    with session.library(reads=True) as store:
+        steps = store.history(image, sizes=sizes)
     if session.json:
-        write_json(steps)
+        write_json([_step_document(step) for step in steps])
         return
     if sizes:
         from arstore.cli.images.layer_sizes import HEAD, cells
@@ -254,33 +240,26 @@ def history(session: Session, image: str, sizes: bool) -> None:
     write_table(head, [_step_cells(step) for step in steps])
 
 
-def _steps(store: Store, image: StoredImage, config: ImageConfig) -> Iterable[dict[str, Any]]:
-    """Return the config's history with its layers, oldest first; layers missing in the history come last."""
-    layers_left = list(zip(image.record.layers, store.chain(image), strict=False))
-    layers_left.reverse()
-    for entry in config.history:
-        step: dict[str, Any] = {
-            "created": entry.created,
-            "created_by": entry.created_by,
-            "author": entry.author,
-            "comment": entry.comment,
-            "empty_layer": entry.empty_layer,
-        }
-        yield step | _layer_of(None if entry.empty_layer or not layers_left else layers_left.pop())
-    while layers_left:
-        step = {"created": "", "created_by": "", "author": "", "comment": "", "empty_layer": False}
-        yield step | _layer_of(layers_left.pop())
+def _step_document(step: HistoryStep) -> dict[str, Any]:
+    document = {
+        "created": step.created,
+        "created_by": step.created_by,
+        "author": step.author,
+        "comment": step.comment,
+        "empty_layer": step.empty_layer,
+        "digest": step.digest,
+        "diff_id": step.diff_id,
+        "size": step.size,
+    }
+    if step.sizes is None:
+        return document
+    sizes = step.sizes
+    named = {"blob": sizes.blob, "files": sizes.files, "entries": sizes.entries, "on_disk": sizes.on_disk}
+    return {**document, "sizes": named}
 
 
-def _layer_of(found: tuple[str, tuple[str, LayerRecord]] | None) -> dict[str, Any]:
-    if found is None:
-        return {"digest": None, "diff_id": None, "size": 0}
-    digest, (_, layer) = found
-    return {"digest": digest, "diff_id": layer.diff_id, "size": layer.size}
-
-
-def _step_cells(step: dict[str, Any], more: tuple[str, ...] = ()) -> tuple[str, ...]:
-    layer = step["diff_id"]
-    size = human_size(step["size"]) if layer else "-"
-    how = step["created_by"] or step["comment"]
-    return short_time(step["created"]), short_digest(layer) if layer else "-", size, *more, how
+def _step_cells(step: HistoryStep, more: tuple[str, ...] = ()) -> tuple[str, ...]:
+    layer = step.diff_id
+    size = human_size(step.size) if layer else "-"
+    how = step.created_by or step.comment
+    return short_time(step.created), short_digest(layer) if layer else "-", size, *more, how

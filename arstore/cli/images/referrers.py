@@ -22,7 +22,7 @@ REFERRERS = (
     option(
         "--no-referrers",
         is_flag=True,
-        help="Do not copy them. By default they are copied, unless a registry is involved.",
+        help="Do not copy signatures, attestations and SBOMs. The default: copy them, unless a registry is involved.",
     ),
 )
 """The options that decide whether attachments are copied with their images."""

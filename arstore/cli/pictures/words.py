@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def facts(graph: LayerGraph) -> str:
-    """Return how much the graph has."""
+    """Return the numbers of layers and images of the graph, and the size of the layers, in words."""
     return (
         f"{_counted(graph.layers, 'layer')} · {_counted(graph.images, 'image')} · "
         f"{iec_size(graph.size)} of uncompressed tars"

@@ -68,7 +68,9 @@ def login(
     if get_login:
         found = find_credential(key, places, authfile)
         if found is None:
-            raise errors.RegistryAccessError(key, "no credentials are stored for it", f"`arstore login {key}`")
+            raise errors.RegistryAccessError(
+                key, "no credentials are stored for it", f"`arstore login {key}` stores them"
+            )
         write_json({"registry": key, "username": found.user}) if session.json else write_line(found.user)
         return
     credential = _asked(key, username, password_stdin)

@@ -156,9 +156,9 @@ class Format:
         names = items[0].fields if items else ()
         titles = {name: table.headings.get(name, name.upper()) for name in (*names, *table.headings)}
         try:
-            head = self._columns(titles)
+            head = self._columns(titles if items else _titles(titles))
         except UsageError:
-            # A function that does not take a heading, such as one for lists; or no item to know the fields from.
+            # A function that does not take a heading, such as one for lists.
             head = []
         width = max(map(len, [head, *rows]))
         cells = [[*row, *[""] * (width - len(row))] for row in rows]
@@ -166,6 +166,20 @@ class Format:
 
     def _columns(self, fields: Mapping[str, Any]) -> list[str]:
         return self._render(_fields(fields)).removeprefix(_TABLE).split("\t")
+
+
+def _titles(titles: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return *titles* with one for each other name: without an item, it is not known which fields there are."""
+    from arstore.cli.terminal.formats.values import Fields
+
+    class Titles(Fields):
+        def find(self, name: str) -> object:
+            try:
+                return super().find(name)
+            except KeyError:
+                return name.upper()
+
+    return Titles(titles)
 
 
 def _fields(fields: Mapping[str, Any]) -> object:

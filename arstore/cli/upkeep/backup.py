@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @needing(Need.REMOVAL)
 @command("backup")
 @argument("directory", metavar="DIR", type=FilePath())
-@option(
-    "--verify", is_flag=True, help="Also read the blobs that DIR already has, and copy those that were altered again."
-)
+@option("--verify", is_flag=True, help="Also read the blobs that DIR already has, and copy altered ones again.")
 @option("--prune", is_flag=True, help="Remove blobs from DIR that none of its images needs.")
 @option("--replace", is_flag=True, help="Replace the backup even if it belongs to another store or would lose images.")
 @progress_option
@@ -43,10 +41,8 @@ def backup(session: Session, directory: str, verify: bool, prune: bool, replace:
 
     arstore backup --verify --prune /mnt/disk/images
     """
-    from arstore.maintenance.backup import back_up
-
-    with session.store() as store, session.progress("blob") as progress:
-        report = back_up(store, directory, progress, verify=verify, prune=prune, replace=replace)
+    with session.library() as store, session.progress("blob") as progress:
+        report = store.backup(directory, verify=verify, prune=prune, replace=replace, progress=progress)
     session.done = f"{directory} has all {report.images} images"
     if session.json:
         write_json(dataclasses.asdict(report))

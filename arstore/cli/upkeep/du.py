@@ -111,10 +111,16 @@ def du(
 
         show_duplicates(session, images)
         return
-    mark = None if high_water is None else _mark(high_water)
+    _report(session, images, view, history, None if high_water is None else _mark(high_water))
+
+
+def _report(
+    session: Session, images: tuple[str, ...], view: _View, history: bool, mark: tuple[int, float] | None
+) -> None:
+    """Print the usage of the whole store, or its history. Raises HighWaterError if the store takes more than *mark*."""
     with session.store() as store:
         if history:
-            _show_history(session, store, since)
+            _show_history(session, store, view.since)
             return
         start = view.since is not None or view.template == "prometheus"
         usage = session.kept = _measured(store, images, start=start)
@@ -227,19 +233,15 @@ def _show_history(session: Session, store: Store, since: str | None) -> None:
 
 
 def _show_removal(session: Session, images: tuple[str, ...]) -> None:
-    from arstore.maintenance.records_bound import removal_bound
-    from arstore.maintenance.remove import plan_removal
-
-    with session.store() as store:
-        plan = plan_removal(store, images)
-        bound = removal_bound(store, plan)
+    with session.library() as store:
+        plan = store.remove(*images, dry_run=True)
     if session.json:
-        names = {"untagged": plan.untagged, "images": plan.removed.images}
-        write_json({"freed": plan.freed, "parts": plan.parts._asdict(), "records_bound": bound, **names})
+        names = {"untagged": plan.untagged, "images": plan.images}
+        write_json({"freed": plan.freed, "parts": plan.parts, "records_bound": plan.bound, **names})
         return
-    rows = [(part, human_size(size), str(size)) for part, size in plan.parts._asdict().items() if size]
-    if bound:
-        rows.append(("records (more or less, at most)", human_size(bound), str(bound)))
+    rows = [(part, human_size(size), str(size)) for part, size in plan.parts.items() if size]
+    if plan.bound:
+        rows.append(("records (more or less, at most)", human_size(plan.bound), str(plan.bound)))
     write_table(("PART", "SIZE>", "BYTES>"), [*rows, ("freed", human_size(plan.freed), str(plan.freed))])
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
-from arstore.cli.upkeep.find import image_digests
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from arstore.api.values.contents import DuplicateGroup, Duplicates
     from arstore.cli.session import Session
-    from arstore.maintenance.duplicates import Duplicates, Group
 
 _MOST_NAMES = 3
 
 
 def show_duplicates(session: Session, images: tuple[str, ...]) -> None:
     """Print the duplicates in the layers of *images*. Raises NotFoundError, AmbiguousError, InvalidReferenceError."""
-    from arstore.maintenance.duplicates import duplicates
-
-    with session.store() as store:
-        found = duplicates(store, [digest for text in images for digest in image_digests(store, text)])
+    with session.library() as store:
+        found = store.duplicates(*images)
     if session.json:
         write_json(_document(found))
         return
-    names = found.names or {}
+    names = found.names
     if found.largest:
         rows = [
             (human_size(one.saved), str(one.copies), human_size(one.size), _images(one, names), _path(one))
@@ -43,21 +41,21 @@ def show_duplicates(session: Session, images: tuple[str, ...]) -> None:
         session.note(f"files without a digest: {found.unhashed}")
 
 
-def _path(group: Group) -> str:
-    first = "/" + os.fsdecode(group.places[0].path)
-    others = len({place.path for place in group.places}) - 1
+def _path(group: DuplicateGroup) -> str:
+    first = group.files[0].path
+    others = len({file.path for file in group.files}) - 1
     return f"{first} and {others} more" if others else first
 
 
-def _images(group: Group, names: dict[str, list[str]]) -> str:
-    digests = dict.fromkeys(digest for place in group.places for digest in place.images)
+def _images(group: DuplicateGroup, names: Mapping[str, Sequence[str]]) -> str:
+    digests = dict.fromkeys(digest for file in group.files for digest in file.images)
     shown = [names[digest][0] if digest in names else short_digest(digest) for digest in digests]
     more = f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
     return f"{', '.join(shown[:_MOST_NAMES])}{more}" or "-"
 
 
 def _document(found: Duplicates) -> dict[str, Any]:
-    names = found.names or {}
+    names = found.names
     return {
         "files": found.files,
         "groups": found.groups,
@@ -72,10 +70,10 @@ def _document(found: Duplicates) -> dict[str, Any]:
                 "places": [
                     {
                         "diff_id": place.diff_id,
-                        "path": "/" + os.fsdecode(place.path),
-                        "images": [{"digest": one, "names": names.get(one, [])} for one in place.images],
+                        "path": place.path,
+                        "images": [{"digest": one, "names": list(names.get(one, ()))} for one in place.images],
                     }
-                    for place in group.places
+                    for place in group.files
                 ],
             }
             for group in found.largest

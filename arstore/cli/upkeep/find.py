@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
@@ -10,14 +9,14 @@ from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_optio
 from arstore.cli.namespace import Need
 from arstore.cli.parameter import Range, argument, option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
+from arstore.store.progress import NoProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from arstore.api.store import Store
+    from arstore.api.values.contents import Found, FoundImage
     from arstore.cli.session import Session
-    from arstore.maintenance.find.query import Query
-    from arstore.maintenance.find.search import Found, Place, Where
-    from arstore.store.store import Store
 
 _HEAD = ("IMAGE", "LAYER", "KIND", "SIZE>", "STATE", "PATH")
 
@@ -29,7 +28,7 @@ _HEAD = ("IMAGE", "LAYER", "KIND", "SIZE>", "STATE", "PATH")
 @option("--image", "images", metavar="IMAGE", multiple=True, help="Search only this image; repeatable.")
 @option("--visible", is_flag=True, help="Leave out what a layer above hides.")
 @option("--content-of", metavar="FILE", help="Find files with the content of FILE, which is read and hashed.")
-@option("--limit", type=Range(int, min=1), help="Stop after this many paths; by default 1000.")
+@option("--limit", metavar="N", type=Range(int, min=1), help="Stop after this many paths; by default 1000.")
 @option("--update", is_flag=True, help="First complete the index of contents.")
 @progress_option
 @json_option
@@ -65,46 +64,43 @@ def find(
 
     arstore find --content-of ./libcrypto.so.3
     """
-    from arstore.maintenance.find.search import MOST_PATHS, search
-
     if (wanted is None) == (content_of is None) and not (update and wanted is None):
         raise errors.UsageError("find", "give either PATH, DIGEST or PATTERN, or --content-of")
-    with session.store() as store:
+    with session.library() as store:
         added = _update(session, store) if update else 0
-        query = _query(session, wanted, content_of)
-        if query is None:
+        if wanted is None and content_of is None:
             _show_update(session, added)
             return
-        only = [member for text in images for member in image_digests(store, text)]
-
-        def report(count: int) -> None:
-            session.note(f"reading {count} layers that the index of contents lacks; `arstore find --update` adds them")
-
-        found = search(store, query, only, limit or MOST_PATHS, report)
-    if visible:
-        found.paths = dict(_visible(found))
+        found = store.find(
+            wanted or "",
+            content_of=content_of,
+            images=images,
+            visible=visible,
+            limit=limit,
+            progress=_Report(session),
+        )
     if session.json:
         write_json(_document(found))
     else:
         _show(session, found)
 
 
-def _query(session: Session, wanted: str | None, content_of: str | None) -> Query | None:
-    from arstore.maintenance.find.query import of_content, parse
+class _Report(NoProgress):
+    """Prints how many layers have to be read."""
 
-    if content_of is not None:
-        try:
-            return of_content(content_of)
-        except OSError as error:
-            raise errors.UsageError(content_of, errors.reason(error)) from error
-    return None if wanted is None else parse(wanted)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def start(self, key: str, label: str, total: int | None) -> None:
+        """Print it, with what avoids it."""
+        del key
+        hint = "`arstore find --update` adds them"
+        self._session.note(f"reading {total} layers that the index of contents lacks; {hint}")
 
 
 def _update(session: Session, store: Store) -> int:
-    from arstore.maintenance.find.update import update
-
     with session.progress("") as progress:
-        return update(store, progress)
+        return store.update_contents(progress)
 
 
 def _show_update(session: Session, added: int) -> None:
@@ -114,23 +110,6 @@ def _show_update(session: Session, added: int) -> None:
         write_line(f"added {added} layers to the index of contents")
 
 
-def image_digests(store: Store, text: str) -> list[str]:
-    """Return the digests of the image that *text* means, or of the images of an index."""
-    image = store.find(text)
-    if image.home is not None:
-        root = image.home.directories.root
-        why = f"is in the additional store {root}, which is not searched"
-        raise errors.NotFoundError(text, why, f"`arstore --root {root} find` searches it")
-    return [one.digest for one in store.members(image)] if image.record.is_index else [image.digest]
-
-
-def _visible(found: Found) -> Iterator[tuple[bytes, list[Place]]]:
-    for path, places in found.paths.items():
-        shown = [place._replace(images=tuple(one for one in place.images if not one.how)) for place in places]
-        if left := [place for place in shown if place.images]:
-            yield path, left
-
-
 def _show(session: Session, found: Found) -> None:
     if found.objects:
         rows = [
@@ -138,7 +117,7 @@ def _show(session: Session, found: Found) -> None:
             for one in found.objects
         ]
         write_table(("OBJECT", "SIZE>", "IMAGES"), rows)
-    if found.paths:
+    if found.files:
         if found.objects:
             write_line()
         write_table(_HEAD, list(_rows(found)))
@@ -147,35 +126,31 @@ def _show(session: Session, found: Found) -> None:
 
 
 def _rows(found: Found) -> Iterator[Sequence[str]]:
-    from arstore.trees.contents.row import KINDS
-
-    for path, places in found.paths.items():
-        shown = "/" + os.fsdecode(path)
-        for place in places:
-            size = human_size(place.size) if place.size or KINDS[place.kind] == "file" else "-"
-            layer = short_digest(place.diff_id)
-            if not place.images:
-                yield "-", layer, KINDS[place.kind], size, "in no image", shown
-            for image in place.images:
-                yield _called(image), layer, KINDS[place.kind], size, _state(image), shown
+    for file in found.files:
+        size = human_size(file.size) if file.size or file.kind == "file" else "-"
+        layer = short_digest(file.diff_id)
+        if not file.images:
+            yield "-", layer, file.kind, size, "in no image", file.path
+        for image in file.images:
+            yield _called(image), layer, file.kind, size, _state(image), file.path
 
 
-def _called(image: Where) -> str:
+def _called(image: FoundImage) -> str:
     return image.names[0] if image.names else short_digest(image.digest)
 
 
-def _state(image: Where) -> str:
-    return f"hidden by {short_digest(image.by)} ({image.how})" if image.how else "visible"
+def _state(image: FoundImage) -> str:
+    return f"hidden by {short_digest(image.hidden_by)} ({image.how})" if image.how else "visible"
 
 
 def _unknown(found: Found) -> Iterator[str]:
     """Yield lines about what the answer does not cover."""
-    if not (found.paths or found.objects):
+    if not (found.files or found.objects):
         yield "nothing was found"
     if found.symlink is not None:
-        path, target = (os.fsdecode(part) for part in found.symlink)
-        yield f"/{path} is a symlink to {target}; search for a path below that"
-    if found.is_cut:
+        path, target = found.symlink
+        yield f"{path} is a symlink to {target}; search for a path below that"
+    if found.truncated:
         yield "there is more than is shown; give a narrower pattern, --image or --limit"
     if found.unlisted:
         count = len(found.unlisted)
@@ -186,31 +161,25 @@ def _unknown(found: Found) -> Iterator[str]:
 
 
 def _document(found: Found) -> dict[str, Any]:
-    from arstore.trees.contents.row import KINDS
-
-    return {
-        "objects": [one._asdict() for one in found.objects],
-        "found": [
+    paths: dict[str, list[dict[str, Any]]] = {}
+    for file in found.files:
+        paths.setdefault(file.path, []).append(
             {
-                "path": "/" + os.fsdecode(path),
-                "layers": [
-                    {
-                        "diff_id": place.diff_id,
-                        "kind": KINDS[place.kind],
-                        "size": place.size,
-                        "digest": place.digest,
-                        "images": [_image(one) for one in place.images],
-                    }
-                    for place in places
-                ],
+                "diff_id": file.diff_id,
+                "kind": file.kind,
+                "size": file.size,
+                "digest": file.digest,
+                "images": [_image(one) for one in file.images],
             }
-            for path, places in found.paths.items()
-        ],
-        "truncated": found.is_cut,
+        )
+    return {
+        "objects": [{"kind": one.kind, "size": one.size, "images": one.images} for one in found.objects],
+        "found": [{"path": path, "layers": layers} for path, layers in paths.items()],
+        "truncated": found.truncated,
         "unknown": {"layers": list(found.unlisted), "files": found.unhashed},
     }
 
 
-def _image(image: Where) -> dict[str, Any]:
+def _image(image: FoundImage) -> dict[str, Any]:
     shown: dict[str, Any] = {"digest": image.digest, "names": list(image.names), "visible": not image.how}
-    return {**shown, "hidden_by": image.by, "how": image.how} if image.how else shown
+    return {**shown, "hidden_by": image.hidden_by, "how": image.how} if image.how else shown

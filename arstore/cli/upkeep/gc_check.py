@@ -24,7 +24,7 @@ from arstore.errors import CheckFailedError
 if TYPE_CHECKING:
     from typing import Any
 
-    from arstore.api.values import Finding
+    from arstore.api.values.upkeep import Finding
     from arstore.cli.session import Session
 
 _MOST_NAMES, _MOST_IMAGES = 5, 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
@@ -13,8 +12,10 @@ from arstore.cli.terminal.output import human_size, write_json, write_line
 from arstore.cli.upkeep.plans import write_freed, write_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arstore.api.store import Store
     from arstore.cli.session import Session
-    from arstore.store.store import Store
 
 
 @exit_statuses(errors.InUseError)
@@ -38,29 +39,25 @@ def prune(session: Session, age: str | None, dry_run: bool) -> None:
 
     arstore prune --unused-for 30d
     """
-    from arstore.maintenance.prune import plan_prune
-    from arstore.maintenance.prune import prune as remove
-    from arstore.maintenance.records_bound import removal_bound
     from arstore.runtime.spec.moments import parse_duration
 
     if age is None:
         hint = "`arstore gc` removes images without a name, and everything else that is not in use"
         raise errors.UsageError("prune", "needs --unused-for", hint)
-    moment = time.time() - parse_duration(age)
-    with session.store() as store:
-        names = {str(image.digest): list(image.names) for image in store.images()}
-        done = plan_prune(store, moment) if dry_run else remove(store, moment)
-        bound = removal_bound(store, done) if dry_run else 0
+    seconds = parse_duration(age)
+    with session.library() as store:
+        names = {image.digest: list(image.names) for image in store.images()}
+        done = store.prune(seconds, dry_run=dry_run)
     session.done = "" if dry_run else f"freed {human_size(done.freed)}"
     if session.json:
-        removed = [{"digest": digest, "names": names.get(digest, [])} for digest in done.removed.images]
-        parts = {"parts": done.parts._asdict()} if dry_run else {}
+        removed = [{"digest": digest, "names": names.get(digest, [])} for digest in done.images]
+        parts = {"parts": done.parts} if dry_run else {}
         write_json({"dry_run": dry_run, "removed": removed, "freed": done.freed, **parts})
         return
-    for digest in done.removed.images:
+    for digest in done.images:
         write_line("removed", digest, *names.get(digest, []))
     if dry_run:
-        write_parts(done.parts._asdict(), bound)
+        write_parts(done.parts, done.bound)
     write_freed(done.freed, dry_run)
 
 
@@ -81,10 +78,8 @@ def protect(session: Session, images: tuple[str, ...]) -> None:
 
     arstore protect base:1
     """
-    from arstore.store.protection import protect as keep
-
-    with session.store() as store:
-        digests = keep(store, images)
+    with session.library() as store:
+        digests = store.protect(*images)
     session.done = "the images are protected"
     _write(session, "protected", digests)
 
@@ -104,10 +99,8 @@ def unprotect(session: Session, images: tuple[str, ...]) -> None:
 
     arstore unprotect base:1
     """
-    from arstore.store.protection import unprotect as give_up
-
-    with session.store() as store:
-        digests = give_up(store, images)
+    with session.library() as store:
+        digests = store.unprotect(*images)
         _warn_of_patterns(session, store, images)
     session.done = "the images are not protected any more"
     _write(session, "unprotected", digests)
@@ -115,19 +108,14 @@ def unprotect(session: Session, images: tuple[str, ...]) -> None:
 
 def _warn_of_patterns(session: Session, store: Store, images: tuple[str, ...]) -> None:
     """Print a warning for each of *images* that a pattern protects."""
-    if not store.protects:
-        return
-    from arstore.store.collect.protected import protected
-
-    with store.graph.read() as snapshot:
-        kept = protected(snapshot, store.protects)
-    for text in images:
-        if store.find(text, exact=True).digest in kept:
+    kept = store.protected()
+    for text in images if kept else ():
+        if store.image(text).digest in kept:
             place = "" if session.settings is None else session.settings.origins.get("protect", "")
             session.warn(f"{text}: stays protected by a pattern in {place}")
 
 
-def _write(session: Session, word: str, digests: list[str]) -> None:
+def _write(session: Session, word: str, digests: Sequence[str]) -> None:
     if session.json:
         write_json({word: digests})
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from arstore import errors
@@ -14,7 +13,6 @@ from arstore.cli.upkeep.plans import write_bound, write_freed
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
-    from arstore.maintenance.trim import Goal
 
 
 @exit_statuses(errors.BudgetError)
@@ -43,15 +41,10 @@ def trim(session: Session, total: str | None, freed: str | None, age: str | None
 
     arstore trim --to 20g --dry-run
     """
-    from arstore.maintenance.records_bound import changed_by_trim, records_bound
-    from arstore.maintenance.trim import plan_trim
-    from arstore.maintenance.trim import trim as give_up
-
-    goal = _goal(total, freed, age)
-    with session.store() as store:
-        done = plan_trim(store, goal) if dry_run else give_up(store, goal)
-        bound = records_bound(store.directories, changed_by_trim(store, done.trees)) if dry_run else 0
-        names = {str(image.digest): image.names for image in store.images()}
+    total_bytes, freed_bytes, seconds = _size(total), _size(freed), _age(age)
+    with session.library() as store:
+        done = store.trim(total=total_bytes, freed=freed_bytes, unused_for=seconds, dry_run=dry_run)
+        names = {image.digest: image.names for image in store.images()}
     session.done = "" if dry_run else f"freed {human_size(done.freed)}"
     if session.json:
         write_json(
@@ -60,22 +53,20 @@ def trim(session: Session, total: str | None, freed: str | None, age: str | None
     else:
         for digest in done.images:
             write_line("image", *(names.get(digest) or [short_digest(digest)]))
-        write_bound(bound)
+        write_bound(done.bound)
         write_freed(done.freed, dry_run)
     if done.short:
         why = f"{human_size(done.short)} more would have to be freed, but no other tree can be given up"
-        raise errors.BudgetError(store.directories.root, why, "`arstore du` shows what takes the space")
+        raise errors.BudgetError(store.root, why, "`arstore du` shows what takes the space")
 
 
-def _goal(total: str | None, freed: str | None, age: str | None) -> Goal:
-    from arstore.maintenance.trim import Goal
-    from arstore.runtime.spec.moments import parse_duration
+def _size(text: str | None) -> int | None:
     from arstore.runtime.spec.sizes import parse_size
 
-    if total is not None and freed is not None:
-        raise errors.UsageError("trim", "--to and --free exclude each other")
-    return Goal(
-        None if total is None else parse_size(total),
-        None if freed is None else parse_size(freed),
-        None if age is None else time.time() - parse_duration(age),
-    )
+    return None if text is None else parse_size(text)
+
+
+def _age(text: str | None) -> float | None:
+    from arstore.runtime.spec.moments import parse_duration
+
+    return None if text is None else parse_duration(text)

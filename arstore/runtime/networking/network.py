@@ -44,7 +44,7 @@ def find_helper(network: str) -> Helper:
             if os.path.isfile(path) and os.access(path, os.X_OK):
                 return Helper(name, path)
     why = f"{names[0]} is not installed" if len(names) == 1 else f"neither {' nor '.join(names)} is installed"
-    raise RuntimeMissingError(f"--network={network}", why, f"`apt install {PACKAGES[names[0]]}`")
+    raise RuntimeMissingError(f"--network={network}", why, f"`apt install {PACKAGES[names[0]]}` installs it")
 
 
 def require_tun(network: str, device: str = TUN) -> None:

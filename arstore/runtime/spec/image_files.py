@@ -263,7 +263,7 @@ class _Stack:
             self.pop()
 
     def take(self) -> int:
-        """Return the top's descriptor, which then belongs to the caller."""
+        """Return the descriptor of the directory entered last; the caller has to close it."""
         return self._fds.pop() if self._fds else os.dup(self._root)
 
 

@@ -10,7 +10,7 @@ import pytest
 from support.ourlines import SWITCH, found, lines_of, options, wrong_in
 
 from arstore.cli.foreign import answers
-from arstore.cli.foreign.commands import COMMANDS
+from arstore.cli.foreign.commands import COMMANDS, TOO_FEW, TOO_MANY
 from arstore.cli.foreign.options import OPTIONS
 from arstore.cli.group import Group
 from arstore.cli.main import cli
@@ -21,6 +21,7 @@ PEERS = {**json.loads((HERE / "peers.json").read_text()), **json.loads((HERE / "
 ROWS = [(peer, path, names) for peer, found in PEERS.items() for path, names in found.items()]
 EXISTING = set(cli.entries())
 TEXTS = [(path, text) for path, answer in COMMANDS.items() for text in answer]
+TEXTS += [item for hints in (TOO_FEW, TOO_MANY) for item in hints.items()]
 
 
 def is_ours(path):
@@ -113,7 +114,7 @@ def test_a_text_is_part_of_one_line():
     for path, text in TEXTS:
         assert text == " ".join(text.split()), path
         assert not text.endswith(".") or text.endswith("..."), path
-        assert any(COMMANDS[path]), path
+        assert any(COMMANDS.get(path, (text,))), path
 
 
 @pytest.mark.parametrize(
@@ -168,3 +169,13 @@ def test_an_answer_with_json_is_one_object(arstore):
 def test_load_without_a_file_names_import(arstore):
     assert "`arstore import FILE`" in arstore("load").err
     assert "--rootfs" in arstore("import", "x.tar", "name").err
+
+
+def test_short_forms_of_nouns_are_answered_as_the_nouns():
+    assert answers.to_command(["i", "ls"], EXISTING).hint == answers.to_command(["image", "ls"], EXISTING).hint
+    assert answers.to_command(["c", "rm"], EXISTING).hint == "use `arstore container rm`"
+    assert answers.to_command(["help", "run"], EXISTING).hint == "use `arstore run --help`"
+
+
+def test_hints_on_arguments_are_for_commands_that_exist():
+    assert {*TOO_FEW, *TOO_MANY} <= EXISTING

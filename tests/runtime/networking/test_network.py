@@ -253,7 +253,9 @@ def test_without_a_helper(world, tmp_path):
         check=False,
     )
     last = done.stderr.decode().splitlines()[-1]
-    assert last.endswith("--network=private: neither pasta nor slirp4netns is installed; `apt install passt`")
+    assert last.endswith(
+        "--network=private: neither pasta nor slirp4netns is installed; `apt install passt` installs it"
+    )
 
 
 def test_a_helper_that_fails_says_why(world, tmp_path):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @command("inspect")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-f", "--format", "template", metavar="FORMAT", help=FORMAT_HELP)
-@option("-s", "--size", "sizes", is_flag=True, help="Also show the size of what they have written.")
+@option("-s", "--size", "sizes", is_flag=True, help="Also show the size of what the containers have written.")
 @json_option
 def container_inspect(session: Session, ids: tuple[str, ...], template: str | None, sizes: bool) -> None:
     """Show the details of containers.

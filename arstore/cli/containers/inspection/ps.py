@@ -40,9 +40,11 @@ _SIZE = "SIZE>"
 @exit_statuses()
 @command("ps")
 @option("-a", "--all", "every", is_flag=True, help="Also list containers that are not running.")
-@option("--last", metavar="N", type=Range(int, min=0), help="List the N last created ones, also those not running.")
-@option("-l", "--latest", is_flag=True, help="List the last created one.")
-@option("-s", "--size", "sizes", is_flag=True, help="Also show the size of what they have written.")
+@option(
+    "--last", metavar="N", type=Range(int, min=0), help="List the N containers that were created last, running or not."
+)
+@option("-l", "--latest", is_flag=True, help="List the container that was created last.")
+@option("-s", "--size", "sizes", is_flag=True, help="Also show the size of what the containers have written.")
 @listing_options(SORTS, FILTERS, noheading=("--noheading",))
 @json_option
 def ps(

@@ -56,7 +56,7 @@ ENV_OPTIONS = (
         "--http-proxy",
         is_flag=True,
         default=True,
-        help="Set http_proxy, https_proxy, no_proxy and their relatives as in the environment; this is the default. "
+        help="Pass on http_proxy and the other proxy variables of the environment; this is the default. "
         "--http-proxy=false leaves them out.",
     ),
 )

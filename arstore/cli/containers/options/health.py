@@ -88,7 +88,9 @@ _OPTIONS = (
         help="Until this command has succeeded, run it instead of the health check.",
     ),
     option("--health-startup-interval", metavar="TIME", help="Time between two startup checks; 30s by default."),
-    option("--health-startup-timeout", metavar="TIME", help="Time after which one has failed; 30s by default."),
+    option(
+        "--health-startup-timeout", metavar="TIME", help="Time after which a startup check has failed; 30s by default."
+    ),
     option(
         "--health-startup-retries",
         metavar="N",

@@ -41,7 +41,12 @@ ISOLATION_OPTIONS = (
         multiple=True,
         help="Map N user ids of the container, from ID on, to the host's from HOSTID on; needs Linux 6.15.",
     ),
-    option("--gidmap", metavar="ID:HOSTID[:N]", multiple=True, help="The same for groups; by default as --uidmap."),
+    option(
+        "--gidmap",
+        metavar="ID:HOSTID[:N]",
+        multiple=True,
+        help="Map group ids, in the form of --uidmap; by default the same ids.",
+    ),
     option("--subuidname", metavar="NAME", default="", help="Map the user ids that NAME has in /etc/subuid."),
     option("--subgidname", metavar="NAME", default="", help="Map the group ids that NAME has in /etc/subgid."),
     option(

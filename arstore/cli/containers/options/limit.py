@@ -73,7 +73,9 @@ LIMIT_OPTIONS = (
         help="Limit the processes and threads; 2048 by default, -1 or 0 for no limit.",
     ),
     option("--blkio-weight", metavar="N", type=Range(int, min=10, max=1000), help="The relative share of disk time."),
-    option("--blkio-weight-device", metavar="DEV:N", multiple=True, help="The same for one block device."),
+    option(
+        "--blkio-weight-device", metavar="DEV:N", multiple=True, help="The relative share of one block device's time."
+    ),
     option("--device-read-bps", metavar="DEV:N", multiple=True, help="Limit the bytes read per second, such as 1m."),
     option("--device-write-bps", metavar="DEV:N", multiple=True, help="Limit the bytes written per second."),
     option("--device-read-iops", metavar="DEV:N", multiple=True, help="Limit the reads per second."),

@@ -156,14 +156,9 @@ def working_runtime(
 
     The graph is closed first, because the search forks. Raises RuntimeMissingError, UsageError, HostError.
     """
-    from arstore.runtime.discovery import find_runtime
+    from arstore.api.runtimes import working_runtime as found
 
-    store.close()
-    with session.blaming("runtime", explicit):
-        runtime = find_runtime(session.runtime(explicit), store.directories.runroot, cgroups=cgroups, timeout=timeout)
-    if runtime.note:
-        session.warn(runtime.note)
-    return runtime
+    return found(store, session.settings, explicit, cgroups=cgroups, timeout=timeout, tell=session.warn)
 
 
 def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:

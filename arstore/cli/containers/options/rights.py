@@ -76,8 +76,13 @@ RIGHTS_OPTIONS = (
         default=True,
         help="Add entries for the user and group to /etc/passwd and /etc/group if they have none; this is the default.",
     ),
-    option("--passwd-entry", metavar="ENTRY", default="", help="Use this entry; $USERNAME, $UID, $GID, $HOME are set."),
-    option("--group-entry", metavar="ENTRY", default="", help="The same for /etc/group."),
+    option(
+        "--passwd-entry",
+        metavar="ENTRY",
+        default="",
+        help="Add this line to /etc/passwd; $USERNAME, $UID, $GID, $HOME are replaced.",
+    ),
+    option("--group-entry", metavar="ENTRY", default="", help="Add this line to /etc/group, as --passwd-entry."),
     option("--hostuser", metavar="USER", multiple=True, help="Add this user of the host to /etc/passwd."),
 )
 

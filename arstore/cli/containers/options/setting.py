@@ -123,7 +123,7 @@ _OPTIONS = (
         "--conmon-pidfile",
         metavar="FILE",
         default="",
-        help="Write the number of the container's launcher to FILE, the process that attends to it.",
+        help="Write the process id of the container's launcher, which runs as long as the container, to FILE.",
     ),
     option("--platform", metavar="OS/ARCH[/VARIANT]", help="Choose the image for this platform."),
     option("--os", metavar="OS", default="", help="Choose the image for this operating system."),

@@ -1,4 +1,4 @@
-"""Resolve a word on the command line that may mean a container or an image."""
+"""What a word means that may be the name of a container or of an image."""
 
 from __future__ import annotations
 
@@ -31,6 +31,26 @@ def container_meant(store: Store, text: str) -> Container | None:
     if image is not None:
         raise AmbiguousError(text, f"is a prefix of container {container.id} and of image {image.digest.short}")
     return container
+
+
+def container_or_image(store: Store, text: str) -> tuple[Container | None, StoredImage]:
+    """Return the container that *text* means, or None, and its image, or the image that *text* means.
+
+    Raises NotFoundError if there is neither, AmbiguousError, InvalidReferenceError, PlatformError.
+    """
+    container = container_meant(store, text)
+    return container, image_meant(store, text) if container is None else store.find(container.record.image)
+
+
+def image_meant(store: Store, text: str) -> StoredImage:
+    """Return the image that *text* means, which does not mean a container. Raises the errors of `Store.find_image`."""
+    try:
+        return store.find_image(text)
+    except NotFoundError as error:
+        if error.what != text:
+            raise
+        hint = "`arstore images` and `arstore ps -a` list them"
+        raise NotFoundError(text, "no such image or container", hint) from None
 
 
 def _image(store: Store, text: str) -> StoredImage | None:

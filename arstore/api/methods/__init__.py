@@ -1,0 +1,1 @@
+"""The methods of `Store`, a class for each noun."""
