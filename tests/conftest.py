@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from support import budget, programs, spending
+from support import budget, heap, programs, spending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=1000, p
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--compile", action="store_true", help="read the files of tests, so that pytest compiles them")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Failures(config), "failures-at-once")
     budget.long = config.getoption("--long")
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module) -> list[pytest.Item] | None:
+    return [] if collector.config.getoption("--compile") else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.items:
+        heap.settle()
 
 
 class Failures:

@@ -9,6 +9,7 @@ All imports count, those inside functions and those for type checkers too: types
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -51,23 +52,30 @@ def allowed(package):
     raise AssertionError(f"arstore/{package} has no place in the order")
 
 
-def sources(top=PACKAGE):
+@functools.cache
+def sources():
     """Every module by its dotted name, as a syntax tree."""
     found = {}
-    for path in sorted(top.rglob("*.py")):
-        parts = [top.name, *path.relative_to(top).with_suffix("").parts]
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = [PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts]
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = (ast.parse(path.read_text(), str(path)), path.name == "__init__.py")
     return found
 
 
+@functools.cache
+def statements(tree):
+    """The imports in *tree*, wherever they are."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imports(name, tree, is_package, modules):
     """The names of modules that *tree* imports: those of arstore in full, others up to the first dot."""
     found = set()
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = node.module or ""
             if node.level:
                 parts = name.split(".")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,6 +17,9 @@ long = False
 
 def one_of(count: int, cases: Iterable[Any], first: int = 0) -> list[Any]:
     """Return *cases* for `parametrize`: one of *count* runs by default, from *first* on, the others are long."""
+    # The server of commands (`started.py`) reads this file: pytest would make each of its forks more expensive.
+    import pytest
+
     return [
         case if number % count == first % count else pytest.param(*_values(case), marks=pytest.mark.long)
         for number, case in enumerate(cases)

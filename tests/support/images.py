@@ -12,6 +12,7 @@ Hostile forms come from `replace` and `omit` (blobs that differ from the manifes
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import hashlib
 import io
@@ -497,6 +498,11 @@ def example_layers(compression: str = "gzip") -> list[Layer]:
 
     Every layer has entries for the parents of all its entries, as container tools write them.
     """
+    return list(_example_layers(compression))
+
+
+@functools.cache
+def _example_layers(compression: str) -> tuple[Layer, ...]:
     root = directory("./", mtime_ns=1_600_000_000_123_456_789)
     etc, data, binaries, gone = directory("etc", 0o750), directory("data", 0o1777, uid=1000, gid=1000), "bin", "gone"
     deep = ["opt/" + "/".join(["a-rather-long-component"] * depth) for depth in range(1, 13)]
@@ -528,7 +534,7 @@ def example_layers(compression: str = "gzip") -> list[Layer]:
     ]
     top = [root, directory(gone), opaque(gone), file("gone/c", b"c"), directory(binaries), whiteout("bin/dangling")]
     top += [etc, file("etc/issue", b"three\n", mode=0o600)]
-    return [layer(members, compression) for members in (bottom, middle, top)]
+    return tuple(layer(members, compression) for members in (bottom, middle, top))
 
 
 def implied_layers(compression: str = "gzip") -> list[Layer]:

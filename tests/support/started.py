@@ -27,7 +27,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from support import budget
+from support import budget, heap
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _LARGEST = 100_000
@@ -210,6 +210,18 @@ def _import_all() -> None:
             importlib.import_module(name)
 
 
+def _make_lazies() -> None:
+    """Make what arstore makes at its first use, the same in each process: constructors of values, and patterns."""
+    from arstore import pattern, values
+
+    for owner in values._Values.__subclasses__():
+        with contextlib.suppress(TypeError):
+            owner.__new__(owner)
+    for one in gc.get_objects():
+        if type(one) is pattern.pattern:
+            one.search  # noqa: B018 - the first use
+
+
 def _command(arguments: list[str], environment: dict[str, str], cwd: str, umask: int, fds: list[int]) -> NoReturn:
     """Become the command: in a process that was just forked."""
     status = 1
@@ -283,9 +295,8 @@ def _serve(requests: socket.socket) -> None:
 
 if __name__ == "__main__":
     _import_all()
-    gc.collect()
-    # What is there already is not looked at again by a collection, and so not copied in each command.
-    gc.freeze()
+    _make_lazies()
+    heap.settle()
     if os.fork():
         os._exit(0)
     with socket.socket(fileno=int(sys.argv[1])) as _requests:

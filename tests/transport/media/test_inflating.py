@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -20,11 +21,17 @@ from arstore.transport.media import inflating as module
 from arstore.transport.media.inflating import inflating
 
 CONTENT = os.urandom(3 << 20) + bytes(5 << 20)
-PACKED = {
-    Compression.GZIP: gzip.compress(CONTENT, 1),
-    Compression.XZ: lzma.compress(CONTENT, preset=0),
-    Compression.BZIP2: bz2.compress(CONTENT, 1),
+COMPRESSORS = {
+    Compression.GZIP: lambda: gzip.compress(CONTENT, 1),
+    Compression.XZ: lambda: lzma.compress(CONTENT, preset=0),
+    Compression.BZIP2: lambda: bz2.compress(CONTENT, 1),
 }
+
+
+@functools.cache
+def packed(compression=Compression.GZIP):
+    """CONTENT, compressed: when a test asks for it, since each worker reads this file."""
+    return COMPRESSORS[compression]()
 
 
 def children():
@@ -44,29 +51,29 @@ def inflated(data, compression=Compression.GZIP, limits=DEFAULT_LIMITS):
     return inflating(io.BytesIO(data), data[:HEAD], "the archive", compression, limits)
 
 
-@pytest.mark.parametrize("compression", PACKED)
+@pytest.mark.parametrize("compression", COMPRESSORS)
 def test_all_of_it_arrives(compression):
-    with inflated(PACKED[compression], compression) as reader:
+    with inflated(packed(compression), compression) as reader:
         assert reader.read(0) == b""
         found = b"".join(iter(lambda: reader.read(100_000), b""))
         assert reader.read(1) == b""
     assert found == CONTENT
-    with inflated(PACKED[compression], compression) as reader:
+    with inflated(packed(compression), compression) as reader:
         assert reader.read() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("data", "limits", "error"),
+    ("change", "limits", "error"),
     [
-        (PACKED[Compression.GZIP][:-5], DEFAULT_LIMITS, TruncatedError),
-        (PACKED[Compression.GZIP][:10] + b"\xff" * 2000, DEFAULT_LIMITS, CompressionError),
-        (PACKED[Compression.GZIP] + b"more", DEFAULT_LIMITS, CompressionError),
-        (PACKED[Compression.GZIP], Limits(inflated=1 << 20), LimitError),
+        (lambda data: data[:-5], DEFAULT_LIMITS, TruncatedError),
+        (lambda data: data[:10] + b"\xff" * 2000, DEFAULT_LIMITS, CompressionError),
+        (lambda data: data + b"more", DEFAULT_LIMITS, CompressionError),
+        (lambda data: data, Limits(inflated=1 << 20), LimitError),
     ],
     ids=["cut", "damaged", "followed", "large"],
 )
-def test_what_is_wrong_is_told_as_ever(data, limits, error):
-    with inflated(data, limits=limits) as reader, pytest.raises(error) as caught:
+def test_what_is_wrong_is_told_as_ever(change, limits, error):
+    with inflated(change(packed()), limits=limits) as reader, pytest.raises(error) as caught:
         reader.read()
     assert caught.value.what == "the archive"
 
@@ -79,7 +86,7 @@ class Failing(io.BytesIO):
 
 
 def test_a_source_that_fails():
-    data = PACKED[Compression.GZIP]
+    data = packed()
     with (
         inflating(Failing(data), data[:HEAD], "x", Compression.GZIP, DEFAULT_LIMITS) as reader,
         pytest.raises(OSError, match="Input/output"),
@@ -88,14 +95,14 @@ def test_a_source_that_fails():
 
 
 def test_who_has_enough_waits_for_nobody():
-    with inflated(PACKED[Compression.GZIP]) as reader:
+    with inflated(packed()) as reader:
         assert reader.read(10) == CONTENT[:10]
-    with pytest.raises(KeyError), inflated(PACKED[Compression.GZIP]):
+    with pytest.raises(KeyError), inflated(packed()):
         raise KeyError
 
 
 def test_a_process_that_is_killed_is_no_end():
-    with inflated(PACKED[Compression.GZIP]) as reader:
+    with inflated(packed()) as reader:
         reader.read(10)
         (child,) = children()
         os.kill(int(child), signal.SIGKILL)
