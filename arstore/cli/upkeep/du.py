@@ -49,7 +49,8 @@ class _View(NamedTuple):
 @option(
     "--high-water",
     metavar="SIZE|PERCENT",
-    help="End with status 47 if the store takes more: a size such as 20g, or a part of its file system such as 80%.",
+    help="End with status 47 if the store takes more: a size such as 20g, or a part of its file system such as 80%; "
+    "0 for no mark. [high-water of the configuration]",
 )
 @json_option
 def du(
@@ -111,7 +112,7 @@ def du(
 
         show_duplicates(session, images)
         return
-    mark = None if high_water is None else _mark(high_water)
+    mark = _mark(session, high_water)
     with session.store() as store:
         if history:
             _show_history(session, store, since)
@@ -119,7 +120,7 @@ def du(
         start = view.since is not None or view.template == "prometheus"
         usage = session.kept = _measured(store, images, start=start)
         _show(session, store, usage, view, chosen=bool(images))
-        if mark is not None:
+        if any(mark):
             _require_below(store, usage, *mark)
 
 
@@ -255,10 +256,12 @@ def _require_own(image: StoredImage) -> None:
 # --- the mark -------------------------------------------------------------------------------------------------------
 
 
-def _mark(text: str) -> tuple[int, float]:
-    """Return the bytes of a mark, or 0 and its part of the file system. Raises UsageError."""
+def _mark(session: Session, text: str | None) -> tuple[int, float]:
+    """Return the bytes of the mark, or 0 and its part of the file system; both are 0 for no mark. Raises UsageError."""
     from arstore.runtime.spec.sizes import parse_size
 
+    if text is None:
+        return (session.settings.high_water or 0) if session.settings is not None else 0, 0.0
     match = _PERCENT.fullmatch(text.strip())
     if match is None:
         return parse_size(text), 0.0
