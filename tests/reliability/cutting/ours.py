@@ -168,11 +168,25 @@ class Ours:
             return f"cannot be mounted: {ended.err.strip()[-500:]}"
         path = ended.out.strip()
         try:
-            wrong = differences(pickle.loads(self._listing(key).read_bytes()), listing(path))
+            found = listing(path)
+            wrong = differences(pickle.loads(self._listing(key).read_bytes()), found)
+            wrong += self._found_wrong(name, found)
         except OSError as error:
             wrong = [f"cannot be read: {error}"]
         self.run("umount", path)
         return "; ".join(wrong[:5])
+
+    def _found_wrong(self, image: str, shown: Collection[bytes]) -> list[str]:
+        """Compare the answer of `find` with what the mounted image has *shown*."""
+        ended = self.run("find", "--image", image, "--visible", "--json", "--limit", str(_EVERYTHING), "**")
+        if ended.status:
+            return [f"find ended with {ended.status}: {ended.err.strip()[-500:]}"]
+        answer = json.loads(ended.out)
+        said = {os.fsencode(path) for path in self._paths(answer)}
+        right = {path for path in shown if path}
+        return [f"find says too much: {path!r}" for path in sorted(said - right)] + [
+            f"find lacks {path!r}" for path in sorted(right - said)
+        ]
 
     def _containers(self, wanted: set[str]) -> list[str]:
         """Check that every container that was made is there, and can be mounted."""
