@@ -4,10 +4,14 @@ LMDB reads the file through a map, and the kernel leaves every page mapped that 
 pages belong to the page cache, but count as memory of the process, and towards the limit of its control group. A
 command that reads a large table would have the whole file mapped in the end. So it lets go of all pages from time to
 time; those that are needed again are mapped again, which takes microseconds.
+
+After a reboot the pages of a table are read one by one, from everywhere in the file. A command that needs most tables
+has the whole file read in order, meanwhile, which takes a third of the time.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 
 from arstore.graph.datafile import DATA
@@ -18,7 +22,7 @@ STEP = 4 << 20
 SPREAD = 4 << 10
 """Bytes that a single read counts for: it usually is on a separate page."""
 
-_MADV_DONTNEED = 4
+_MADV_WILLNEED, _MADV_DONTNEED = 3, 4
 _SHARED_READ = "r--s"
 """Permissions of the map in /proc/PID/maps: LMDB writes through the file, so that no change can be lost here."""
 
@@ -44,10 +48,19 @@ def let_go() -> int:
 
     Does nothing where /proc is not mounted.
     """
+    return _advise(_MADV_DONTNEED)
+
+
+def read_ahead() -> int:
+    """Let the kernel read the files of these graphs into its page cache; it is not waited for. Otherwise as `let_go`."""
+    return _advise(_MADV_WILLNEED)
+
+
+def _advise(how: int) -> int:
     total = 0
     try:
         for start, end in _maps():
-            libc("madvise", start, end - start, _MADV_DONTNEED)
+            libc("madvise", start, end - start, how)
             total += end - start
     except OSError:
         pass
@@ -63,5 +76,13 @@ def _maps() -> list[tuple[int, int]]:
             if not path or permissions != _SHARED_READ.encode() or os.path.basename(path[0].strip()) != DATA.encode():
                 continue
             start, end = (int(part, 16) for part in place.split(b"-"))
-            found.append((start, end))
+            found.append((start, min(end, start + _size(path[0].strip(), end - start))))
     return found
+
+
+def _size(path: bytes, otherwise: int) -> int:
+    """Return the size of a mapped file, in whole pages, of which the map may have many times as many."""
+    try:
+        return -(-os.stat(path).st_size // mmap.PAGESIZE) * mmap.PAGESIZE
+    except OSError:
+        return otherwise

@@ -25,7 +25,7 @@ from arstore.graph.records import (
     RecordCodec,
     TreeRecord,
 )
-from arstore.graph.residency import Residency
+from arstore.graph.residency import Residency, read_ahead
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ class Snapshot:
         """The keys of the records that were skipped so far, as they are in the database."""
         self._runs: list[tuple[str, TreeRecord]] | None = None
         self._residency = Residency()
+
+    @staticmethod
+    def read_ahead() -> None:
+        """Let the kernel read the graph's file meanwhile, because most of it will be needed."""
+        read_ahead()
 
     def keys(self, table: str) -> list[str]:
         """Return the keys of *table*, sorted; the values are not read."""
@@ -136,6 +141,26 @@ class Snapshot:
         """Like `columns`, some records at a time: of a large table, only these are in memory."""
         for keys, columns in self._columns(table, part._fields):
             yield keys, part._make(columns)
+
+    def texts(self, table: str) -> Iterator[tuple[list[tuple[bytes, bytes]], list[bytes]]]:
+        """Yield rows of *table* with their texts, which are verified, some at a time."""
+        for rows in self._rows(table):
+            try:
+                yield rows, all_unsealed(rows)
+            except BrokenSealError:
+                sound = []
+                for key, value in rows:
+                    try:
+                        unsealed(key, value)
+                        sound.append((key, value))
+                    except BrokenSealError as error:
+                        self._pass_over(key, error)
+                yield sound, all_unsealed(sound)
+
+    def parsed(self, table: str, part: type[_P], rows: list[tuple[bytes, bytes]]) -> tuple[list[str], _P]:
+        """Return the keys, and a *part* that has a list of values for each field, of *rows* that `texts` has yielded."""
+        records = dict(self._each(table, KINDS[table], rows))
+        return list(records), part._make([getattr(one, name) for one in records.values()] for name in part._fields)
 
     def _parts(self, table: str, part: type[_P]) -> Iterator[tuple[str, _P]]:
         for keys, columns in self._columns(table, part._fields):

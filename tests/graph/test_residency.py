@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
-from support import stores
+from support import stores, waiting
 
 from arstore.graph import residency
 from arstore.graph.records import BlobRecord
@@ -17,10 +21,14 @@ COUNT = 20_000
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     with stores.opened(tmp_path_factory.mktemp("large")) as made:
-        with made.graph.write() as change:
-            for number in range(COUNT):
-                change.put_blob(f"sha256:{number:064x}", BlobRecord(number))
+        filled(made)
         yield made
+
+
+def filled(store) -> None:
+    with store.graph.write() as change:
+        for number in range(COUNT):
+            change.put_blob(f"sha256:{number:064x}", BlobRecord(number))
 
 
 def mapped(store) -> int:
@@ -107,3 +115,26 @@ def test_it_is_done_only_in_good_time(monkeypatch):
     for _ in range(2 * residency.STEP // residency.SPREAD):
         counted.note()
     assert len(gone) == 2
+
+
+def test_the_file_is_read_before_its_pages_are_needed():
+    # Where other temporary files may be in memory, from which nothing can be evicted.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place, stores.opened(Path(place)) as store:
+        filled(store)
+        with store.graph.read() as snapshot, open(os.path.join(store.directories.graph, "data.mdb"), "rb") as file:
+            let_go()
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert cached(file) < size(store) // 2
+            snapshot.read_ahead()
+            waiting.eventually(lambda: cached(file) == size(store))
+
+
+def cached(file) -> int:
+    """Bytes of an open file that are in the page cache (mincore(2))."""
+    length = os.fstat(file.fileno()).st_size
+    pages = (ctypes.c_ubyte * -(-length // mmap.PAGESIZE))()
+    with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY) as mapped:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        assert ctypes.CDLL(None).mincore(ctypes.c_void_p(address), ctypes.c_size_t(length), pages) == 0
+    return min(sum(page & 1 for page in pages) * mmap.PAGESIZE, length)

@@ -27,14 +27,20 @@ from support import images, stores, treelist
 from arstore.graph.datafile import MAP_SIZE
 from arstore.graph.lmdb_pages import walk
 from arstore.maintenance.check import check, repair
+from arstore.maintenance.find.update import update
 from arstore.rootfs import mount as rootfs
+from arstore.store.progress import NoProgress
 from arstore.transport.copy import ImportOptions, import_reference
+from reliability.answers import answers
+from reliability.answers import wrong as wrong_answers
 from reliability.figures import Figure, parser, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PAGE = 4096
+CONTENTS = "index of contents"
+"""A kind of which damage is harmless."""
 
 
 class Place:
@@ -51,6 +57,7 @@ class Place:
         if found:
             raise RuntimeError(f"the store is not well to begin with: {found}")
         self.records = self._records()
+        self.known = answers(self.store)["shown"]
         self.store.close()
         self.before = self.state()
 
@@ -109,7 +116,18 @@ class Place:
         self.store.close()
         for aside in self.root.glob("graph.damaged-*"):
             shutil.rmtree(aside)
-        return wrong
+        return wrong + self.answered()
+
+    def answered(self) -> list[str]:
+        """What `find` answers wrongly."""
+        found = wrong_answers(answers(self.store), self.known)
+        self.store.close()
+        return found
+
+    def indexed(self) -> None:
+        """Make the index of contents again, which a repair only removes."""
+        update(self.store, NoProgress())
+        self.store.close()
 
 
 def digest(path: Path) -> str:
@@ -229,6 +247,15 @@ def of_one_file(place: Place, chance: random.Random) -> str:
     return flip(chance.choice(sorted(blobs)), chance)
 
 
+def of_contents(place: Place, chance: random.Random) -> str:
+    """Flip a bit in the index of contents; `find` must answer as before even without a check."""
+    place.indexed()
+    what = of_files("graph/contents/[0-9]*")(place, chance)
+    if faults := place.answered():
+        raise RuntimeError(f"{what}: {faults}")
+    return what
+
+
 KINDS: dict[str, Callable[[Place, random.Random], str]] = {
     "manifest": of_blobs("manifest"),
     "config": of_blobs("config"),
@@ -245,6 +272,7 @@ KINDS: dict[str, Callable[[Place, random.Random], str]] = {
     "index.json": of_files("index.json"),
     "oci-layout": of_files("oci-layout"),
     "graph": graph,
+    CONTENTS: of_contents,
 }
 """Functions by kind of harm; each changes one thing and returns a description."""
 
@@ -273,7 +301,7 @@ def run(directory: Path, places: int, seed: int, tell: Callable[[str], None]) ->
             tally.in_vain += 1
             continue
         tally.tried[kind] += 1
-        if any(not finding.harmless for finding in findings):
+        if any(not finding.harmless or kind == CONTENTS for finding in findings):
             tally.found[kind] += 1
         else:
             tell(f"{kind}: {what}: not found ({findings})")

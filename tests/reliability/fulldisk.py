@@ -264,7 +264,7 @@ class Trial:
     def _when_full(self) -> list[str]:
         """With no space left: reading, unmounting, and removing must work."""
         faults = []
-        for words in (("images",), ("du",), ("check", "--quick"), ("mounts",), ("umount", "--all"), ("trim",), ("gc",)):
+        for words in (("images",), ("du",), ("check", "--quick"), ("mounts",), ("find", "**"), ("umount", "--all"), ("trim",), ("gc",)):
             ended = self.disk.run(*words)
             if ended.status:
                 faults.append(f"{' '.join(words)} ended with {ended.status}: {ended.err[-500:]}")
@@ -306,6 +306,7 @@ def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
     """All cases; *every* is the number of MiB between two sizes of all but `import`."""
     image = str(archives / "image.tar")
     brought: tuple[Words, ...] = (("import", "--tree", "auto", image),)
+    unhashed: tuple[Words, ...] = (("import", "--file-digests", "off", image),)
     (disk.mounted / "box").mkdir()
     made = ("mount", "--rw", "--name", "box", "image:1", str(disk.mounted / "box"))
     gone: tuple[Words, ...] = (("umount", "box"), ("container", "rm", "box"), ("rm", "made:1"), ("rm", "image:1"))
@@ -317,6 +318,7 @@ def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
         Case("import, index form", ("import", "--tree", "auto", image), (), gone),
         Case("import, directory form", ("import", "--tree", "directory", image), (), gone),
         Case("import of one file each", ("import", str(archives / "plain.tar")), (), (("rm", "plain:1"),), every),
+        Case("find --update", ("find", "--update"), unhashed, gone, 1, 64 << 10),
         Case("import after a trim", ("import", str(archives / "zeros.tar")), trees, zeros, every, trims=True),
         Case("convert", ("convert", "--tree", "directory", "image:1"), brought, gone, every),
         Case("unpack", ("unpack", "image:1", str(disk.mounted / "out")), brought, gone, every, discarded=("out",)),

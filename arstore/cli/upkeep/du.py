@@ -49,7 +49,8 @@ class _View(NamedTuple):
 @option(
     "--high-water",
     metavar="SIZE|PERCENT",
-    help="End with status 47 if the store takes more: a size such as 20g, or a part of its file system such as 80%.",
+    help="End with status 47 if the store takes more: a size such as 20g, or a part of its file system such as 80%; "
+    "0 for no mark. [high-water of the configuration]",
 )
 @json_option
 def du(
@@ -111,11 +112,11 @@ def du(
 
         show_duplicates(session, images)
         return
-    _report(session, images, view, history, None if high_water is None else _mark(high_water))
+    _report(session, images, view, history, _mark(session, high_water))
 
 
 def _report(
-    session: Session, images: tuple[str, ...], view: _View, history: bool, mark: tuple[int, float] | None
+    session: Session, images: tuple[str, ...], view: _View, history: bool, mark: tuple[int, float]
 ) -> None:
     """Print the usage of the whole store, or its history. Raises HighWaterError if the store takes more than *mark*."""
     with session.store() as store:
@@ -125,7 +126,7 @@ def _report(
         start = view.since is not None or view.template == "prometheus"
         usage = session.kept = _measured(store, images, start=start)
         _show(session, store, usage, view, chosen=bool(images))
-        if mark is not None:
+        if any(mark):
             _require_below(store, usage, *mark)
 
 
@@ -257,10 +258,12 @@ def _require_own(image: StoredImage) -> None:
 # --- the mark -------------------------------------------------------------------------------------------------------
 
 
-def _mark(text: str) -> tuple[int, float]:
-    """Return the bytes of a mark, or 0 and its part of the file system. Raises UsageError."""
+def _mark(session: Session, text: str | None) -> tuple[int, float]:
+    """Return the bytes of the mark, or 0 and its part of the file system; both are 0 for no mark. Raises UsageError."""
     from arstore.runtime.spec.sizes import parse_size
 
+    if text is None:
+        return (session.settings.high_water or 0) if session.settings is not None else 0, 0.0
     match = _PERCENT.fullmatch(text.strip())
     if match is None:
         return parse_size(text), 0.0

@@ -11,7 +11,15 @@ from arstore.errors import ArstoreError
 from arstore.maintenance.find import loose
 from arstore.maintenance.find.objects import StoredObject, objects
 from arstore.maintenance.find.query import DigestQuery, PathQuery, PatternQuery, parents
-from arstore.maintenance.find.scan import DamagedError, Occurrences, occurrences, paths_matching, paths_with
+from arstore.maintenance.find.scan import (
+    KINDS_OF_ROWS,
+    DamagedError,
+    Occurrences,
+    occurrences,
+    paths_matching,
+    paths_with,
+    trees_that_may_have,
+)
 from arstore.maintenance.find.stacks import Stacks
 from arstore.maintenance.find.visibility import Hidden, shown
 from arstore.store.contents.segment import DIGESTS, KEYS, NAMES, tree_id
@@ -125,34 +133,36 @@ def _complete(
 def _look(store: Store, index: Index, query: Query, stacks: Stacks, most: int, found: Found) -> None:
     wanted = stacks.trees.keys()
     if isinstance(query, PathQuery):
-        seen = occurrences(index, [query.path], wanted, _MOST_PLACES)
-        _place(store, seen, stacks, found)
+        trees = trees_that_may_have(index, query.path, KINDS_OF_ROWS, wanted)
+        _place(store, occurrences(index, [query.path], stacks.trees_over(trees), _MOST_PLACES), stacks, found)
         if not found.paths:
-            found.symlink = _symlink(store, query.path, seen, stacks)
+            found.symlink = _symlink(store, index, query.path, stacks)
     elif isinstance(query, PatternQuery):
-        paths, found.is_cut = paths_matching(index, query, wanted, most)
-        _place(store, occurrences(index, paths, wanted, _MOST_PLACES), stacks, found)
+        matches = paths_matching(index, query, wanted, most)
+        found.is_cut = matches.is_cut
+        # If there are more paths, more trees may have those that were kept.
+        within = wanted if matches.is_cut else stacks.trees_over(matches.trees)
+        _place(store, occurrences(index, matches.paths, within, _MOST_PLACES), stacks, found)
     else:
-        trees = paths_with(index, query, wanted) if query.flags else {}
-        paths = set().union(*trees.values())
+        having = paths_with(index, query, wanted) if query.flags else {}
+        paths = set().union(*having.values())
         found.is_cut = len(paths) > most
-        seen = occurrences(index, sorted(paths)[:most], wanted, _MOST_PLACES)
-        _place(store, seen, stacks, found, trees)
+        seen = occurrences(index, sorted(paths)[:most], stacks.trees_over(having.keys()), _MOST_PLACES)
+        _place(store, seen, stacks, found, having)
         found.unhashed = _unhashed(index, wanted, query)
 
 
-def _symlink(store: Store, path: bytes, seen: Occurrences, stacks: Stacks) -> tuple[bytes, bytes] | None:
+def _symlink(store: Store, index: Index, path: bytes, stacks: Stacks) -> tuple[bytes, bytes] | None:
     """Return the directory of *path* that is a symlink in some tree, and its target there."""
     for parent in parents(path):
-        for tree, kind in seen.hiding.get(parent, {}).items():
-            if kind == SYMLINK:
-                with suppress(ArstoreError, OSError):
-                    ((_, key),) = stacks.keys_of(store.graph, [tree])
-                    form, place = store.inventory().tree_place(key)
-                    with opened(place) as fd:
-                        node = form.lookup(fd, parent)
-                    if node is not None and node.entry.link:
-                        return parent, node.entry.link
+        for tree in sorted(trees_that_may_have(index, parent, {SYMLINK}, stacks.trees.keys())):
+            with suppress(ArstoreError, OSError):
+                ((_, key),) = stacks.keys_of(store.graph, [tree])
+                form, place = store.inventory().tree_place(key)
+                with opened(place) as fd:
+                    node = form.lookup(fd, parent)
+                if node is not None and node.entry.link:
+                    return parent, node.entry.link
     return None
 
 

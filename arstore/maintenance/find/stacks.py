@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from arstore.store.contents.segment import tree_id
+from arstore.graph.links import image_links, layer_links, packed
+from arstore.store.contents.segment import ID
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -21,16 +22,9 @@ if TYPE_CHECKING:
 _NONE = -1
 
 
-class _Layers(NamedTuple):
-    diff_id: list[str]
-    parent: list[str]
-    tree: list[str]
-
-
 class _Images(NamedTuple):
     config: list[str]
     layers: list[tuple[str, ...]]
-    top: list[str]
     manifests: list[tuple[str, ...]]
 
 
@@ -52,54 +46,59 @@ class Stacks:
 
     def __init__(self, snapshot: Snapshot, only: Collection[str] = (), digest: str = "") -> None:
         """Read the layers of the images *only*, by default of all, and where *digest* occurs in their records."""
+        snapshot.read_ahead()
         self.names = snapshot.names_by_digest()
         self._chain_ids: list[bytes] = []
         self._trees: list[bytes] = []
-        self._lacking: list[int] = []
         parents: list[bytes] = []
         of_digest: list[int] = []
-        for chain_ids, layers in snapshot.batches("layers", _Layers):
-            if digest and digest in layers.diff_id:
-                of_digest += [
-                    number for number, one in enumerate(layers.diff_id, len(self._chain_ids)) if one == digest
-                ]
-            self._chain_ids += map(_packed, chain_ids)
-            parents += map(_packed, layers.parent)
-            self._trees += [tree_id(tree) if tree else b"" for tree in layers.tree]
+        raw = packed(digest)
+        for links in layer_links(snapshot, diff_ids=bool(raw)):
+            if raw and raw in links.diff_ids:
+                start = len(self._chain_ids)
+                of_digest += [number for number, one in enumerate(links.diff_ids, start) if one == raw]
+            self._chain_ids += links.chain_ids
+            parents += links.parents
+            self._trees += [tree[:ID] for tree in links.trees]
         self._numbers = {chain_id: number for number, chain_id in enumerate(self._chain_ids)}
         self._parents = array("q", [self._numbers.get(parent, _NONE) for parent in parents])
         del parents
         self._tops: dict[str, int] = {}
-        self.uses = Uses([], [], [], of_digest, None)
-        for digests, images in snapshot.batches("images", _Images):
-            self._enter(digests, images, digest)
+        numbers = self._numbers
+        for digests, tops in image_links(snapshot):
+            self._tops.update(
+                (one, numbers.get(top, _NONE)) for one, top in zip(digests, tops, strict=True) if top is not None
+            )
+        self.uses = self._uses(snapshot, digest, of_digest) if digest else Uses([], [], [], [], None)
+        self._last: tuple[Set[bytes], dict[str, list[bytes]]] = frozenset(), {}
         self._only = frozenset(only)
         self.trees: dict[bytes, int] = {}
         """A layer that each wanted tree shows, by number."""
         self.lacking: list[int] = []
         """The wanted layers that have no tree, by number."""
-        numbers: Iterable[int] = range(len(self._trees))
+        wanted: Iterable[int] = range(len(self._trees))
         if only:
-            numbers = sorted({layer for one in self.wanted() for layer in self._chain(one)})
-        for number in numbers:
+            wanted = sorted({layer for one in self.wanted() for layer in self._chain(one)})
+        for number in wanted:
             if self._trees[number]:
                 self.trees[self._trees[number]] = number
             else:
                 self.lacking.append(number)
 
-    def _enter(self, digests: list[str], images: _Images, digest: str) -> None:
-        for one, config, layers, top, manifests in zip(digests, *images, strict=True):
-            if config:
-                self._tops[one] = self._numbers.get(_packed(top), _NONE)
-            if digest:
+    def _uses(self, snapshot: Snapshot, digest: str, of_digest: list[int]) -> Uses:
+        """Return where *digest* occurs."""
+        found = Uses([], [], [], of_digest, None)
+        for digests, images in snapshot.batches("images", _Images):
+            for one, config, layers, manifests in zip(digests, *images, strict=True):
                 if config == digest:
-                    self.uses.configs.append(one)
+                    found.configs.append(one)
                 if digest in layers:
-                    self.uses.layer_blobs.append(one)
+                    found.layer_blobs.append(one)
                 if digest in manifests:
-                    self.uses.indexes.append(one)
+                    found.indexes.append(one)
                 if one == digest:
-                    self.uses = self.uses._replace(is_index=not config)
+                    found = found._replace(is_index=not config)
+        return found
 
     def _chain(self, digest: str) -> Iterator[int]:
         """Yield the numbers of the layers of an image, from the top down."""
@@ -121,13 +120,38 @@ class Stacks:
 
     def images_over(self, trees: Set[bytes]) -> dict[str, list[bytes]]:
         """Return the stacks of the wanted images that have one of *trees*."""
-        found = {}
-        if trees:
-            for digest in self.wanted():
-                stack = self.stack(digest)
-                if not trees.isdisjoint(stack):
-                    found[digest] = stack
+        if not trees:
+            return {}
+        if self._last[0] == trees:
+            return self._last[1]
+        above = self._above({number for number, tree in enumerate(self._trees) if tree in trees})
+        found = {digest: self.stack(digest) for digest in self.wanted() if above[self._tops[digest]]}
+        self._last = frozenset(trees), found
         return found
+
+    def _above(self, layers: Set[int]) -> bytearray:
+        """Return for each layer, by number, whether it is one of *layers* or stands on one; and 0 for no layer."""
+        unknown = 2
+        found = bytearray([unknown]) * len(self._parents) + b"\0"
+        for layer in layers:
+            found[layer] = 1
+        parents = self._parents
+        for start in range(len(parents)):
+            path = []
+            layer = start
+            while found[layer] == unknown:
+                path.append(layer)
+                # A damaged graph may have a layer that stands on itself.
+                found[layer] = 0
+                layer = parents[layer]
+            if found[layer]:
+                for layer in path:
+                    found[layer] = 1
+        return found
+
+    def trees_over(self, trees: Set[bytes]) -> set[bytes]:
+        """Return all trees of the wanted images that have one of *trees*."""
+        return set().union(*self.images_over(trees).values())
 
     def images_with(self, layers: Set[int]) -> list[str]:
         """Return the wanted images that have one of these layers, by number."""
@@ -135,7 +159,7 @@ class Stacks:
 
     def number_of(self, chain_id: str) -> int | None:
         """Return the number of a layer; None if it is not recorded."""
-        return self._numbers.get(_packed(chain_id))
+        return self._numbers.get(packed(chain_id))
 
     def chain_id(self, number: int) -> str:
         """Return the chain ID of a layer."""
@@ -154,10 +178,3 @@ class Stacks:
             found = {number: snapshot.layer(self.chain_id(number)) for number in numbers}
         return {number: "" if layer is None else layer.diff_id for number, layer in found.items()}
 
-
-def _packed(digest: str) -> bytes:
-    """Return the bytes of a digest, which take half the memory; b"" for anything else."""
-    try:
-        return bytes.fromhex(digest.partition(":")[2])
-    except ValueError:
-        return b""

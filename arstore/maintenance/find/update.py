@@ -40,7 +40,8 @@ _WHAT = "layers"
 def update(store: Store, progress: Progress) -> int:
     """Add what the index lacks; return the number of trees added. Trees of additional stores are left out.
 
-    Raises PermissionDeniedError, HostError for a store that cannot be written, OSError and the errors of Graph.
+    Raises PermissionDeniedError, HostError for a store that cannot be written, OSError (also when the disk is full) and
+    the errors of Graph.
     """
     require_writable(store.directories.root)
     shelf = Shelf(store.directories.contents)

@@ -62,6 +62,7 @@ class Reach:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        snapshot.read_ahead()
         self._images = snapshot.every("images", ImageFields)
         self.names = snapshot.names_by_digest()
         """The names of each image that has any."""

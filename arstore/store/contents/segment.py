@@ -38,8 +38,9 @@ _MAGIC = f"arstore contents 1 {RULES}\n".encode().ljust(32, b"\0")
 _SECTION = struct.Struct("<Q16s")
 _SECTIONS = 4
 _SIZE = len(_MAGIC) + _SECTIONS * _SECTION.size + 4
-_ID = 16
-_ENTRY = _ID + HEAD
+ID = 16
+"""Bytes of a tree's key by which it is known here."""
+_ENTRY = ID + HEAD
 _WORDS = _ENTRY // 4
 _CHUNK = 1 << 20
 DIRECTORY, KEYS, DIGESTS, NAMES = range(_SECTIONS)
@@ -51,7 +52,7 @@ class SegmentError(ValueError):
 
 def tree_id(key: str) -> bytes:
     """Return the first 16 bytes of a tree's key."""
-    return bytes.fromhex(key.partition(":")[2][: 2 * _ID])
+    return bytes.fromhex(key.partition(":")[2][: 2 * ID])
 
 
 def _read_header(fd: int, size: int) -> list[tuple[int, int, bytes]]:
@@ -127,7 +128,7 @@ class Segment:
         if len(data) % _ENTRY:
             raise SegmentError("its directory is cut short")
         numbers = little(array("I", data))
-        self._heads = [numbers[at::_WORDS] for at in range(_ID // 4, _WORDS)]
+        self._heads = [numbers[at::_WORDS] for at in range(ID // 4, _WORDS)]
         rows, stored, lengths = self._heads[:3]
         counts = array("I", map(add, *self._heads[-2:]))
         if not are_possible(rows, lengths, counts):
@@ -140,7 +141,7 @@ class Segment:
         sums = [KEY * self.row_starts[-1], LENGTH * self.digest_starts[-1], self._name_starts[-1]]
         if sums != [length for _, length, _ in self._sections[1:]]:
             raise SegmentError("its directory does not match its sections")
-        return [data[at : at + _ID] for at in range(0, len(data), _ENTRY)]
+        return [data[at : at + ID] for at in range(0, len(data), _ENTRY)]
 
     def page(self, number: int) -> Place:
         """Return the page with this number."""
@@ -165,7 +166,7 @@ class Segment:
             found.update(data)
             start += len(data)
             yield data
-        if found.digest(_ID) != digest:
+        if found.digest(ID) != digest:
             raise SegmentError("has a section with another checksum")
 
     def read(self, number: int, place: int, length: int) -> bytes:
@@ -219,7 +220,7 @@ def write(
             _copy(segment, pages, number, put)
         for _, fresh in new:
             put(number, b"".join((page.keys, page.digests, page.names)[number - 1] for page in fresh))
-    header = _MAGIC + b"".join(_SECTION.pack(one.length, one.found.digest(_ID)) for one in sections)
+    header = _MAGIC + b"".join(_SECTION.pack(one.length, one.found.digest(ID)) for one in sections)
     os.pwrite(fd, header + crc32(header).to_bytes(4, "little"), 0)
 
 

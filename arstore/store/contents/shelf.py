@@ -150,19 +150,21 @@ class Shelf:
         for key, path in contents.items():
             with suppress(OSError, PageError), open(path, "rb") as file:
                 new.append((tree_id(key), list(split(memoryview(file.read())))))
-        self.put([(tree, pages) for tree, pages in new if pages])
+        with suppress(OSError):
+            self.put([(tree, pages) for tree, pages in new if pages])
 
-    def put(self, new: Sequence[tuple[bytes, Sequence[Page]]]) -> bool:
-        """Add trees by id, with their pages; return whether that worked."""
+    def put(self, new: Sequence[tuple[bytes, Sequence[Page]]]) -> None:
+        """Add trees by id, with their pages. Raises OSError."""
         if not new:
-            return True
-        with suppress(OSError, SegmentError):
-            os.makedirs(self.path, 0o700, exist_ok=True)
-            with self._locked(), ExitStack() as stack:
-                names = self._names()
+            return
+        os.makedirs(self.path, 0o700, exist_ok=True)
+        with self._locked(), ExitStack() as stack:
+            names = self._names()
+            try:
                 self._write(names, self._small(names, stack), new)
-                return True
-        return False
+            except SegmentError:
+                # One that would have been merged is damaged, which a check will report.
+                self._write(names, [], new)
 
     def tidy(self, keys: Collection[str]) -> None:
         """Remove pages of trees other than *keys*, if they are many; merge many segments; remove damaged ones.

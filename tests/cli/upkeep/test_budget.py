@@ -60,6 +60,16 @@ def test_marks_are_kept(filled, tmp_path, config):
     assert "in cached trees of" in filled.ok(*marks, "import", archive(tmp_path, "new")).err
 
 
+def test_the_configured_mark_is_that_of_du(filled, config):
+    size = filled.ok("du", "--json").json["total"]
+    above = config(f"high-water = {size - 1}")
+    assert filled(*above, "du").status == 47
+    assert filled(*above, "du", "--high-water", "0").status == 0
+    assert filled(*above, "du", "--high-water", str(size)).status == 0
+    filled.ok(*config(f"high-water = {size}"), "du")
+    assert filled("du", "--high-water", str(size - 1)).status == 47
+
+
 @pytest.mark.parametrize("size", ["much", "-1", "1x", ""])
 def test_a_size_that_is_none_is_a_usage_error(filled, tmp_path, size):
     assert filled("import", "--max-size", size, archive(tmp_path, "new")).status == 2

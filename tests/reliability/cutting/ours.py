@@ -2,7 +2,7 @@
 
 After the cut another boot opens the store. Every name that a finished command had set is there, and every name that it
 had removed is not; the changes of an interrupted command are there completely or not at all. Every image that `images`
-lists can be mounted and shows every byte; a deep check finds only harmless things; containers that were to stay can be
+lists can be mounted and shows every byte, and `find` lists what it shows; a deep check finds only harmless things; containers that were to stay can be
 mounted again. After `gc`, a check finds nothing at all, and no other container is left. Then a container runs again,
 and a `load` that had begun is repeated and succeeds.
 """
@@ -10,6 +10,7 @@ and a `load` that had begun is repeated and succeeds.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,13 @@ from reliability.cutting.expectation import Expectation
 from reliability.cutting.workload import AT_FIRST, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from reliability.cutting.command import Ended
 
+_EVERYTHING = 1_000_000
+"""More paths than an image of the workload has."""
 HARMLESS_ENDINGS = {0, 7}
 """Exit statuses that a command of the workload may have: success, or in use by a container of the workload."""
 UNTIL_THE_NEXT_CHANGE = {"index-stale"}
@@ -168,11 +171,26 @@ class Ours:
             return f"cannot be mounted: {ended.err.strip()[-500:]}"
         path = ended.out.strip()
         try:
-            wrong = differences(pickle.loads(self._listing(key).read_bytes()), listing(path))
+            found = listing(path)
+            wrong = differences(pickle.loads(self._listing(key).read_bytes()), found)
+            wrong += self._found_wrong(name, found)
         except OSError as error:
             wrong = [f"cannot be read: {error}"]
         self.run("umount", path)
         return "; ".join(wrong[:5])
+
+    def _found_wrong(self, image: str, shown: Collection[bytes]) -> list[str]:
+        """Compare the answer of `find` with what the mounted image has *shown*."""
+        ended = self.run("find", "--image", image, "--visible", "--json", "--limit", str(_EVERYTHING), "**")
+        if ended.status:
+            return [f"find ended with {ended.status}: {ended.err.strip()[-500:]}"]
+        answer = json.loads(ended.out)
+        said = {os.fsencode(one["path"].removeprefix("/")) for one in answer["found"]}
+        right = {path for path in shown if path}
+        lacking = set() if answer["unknown"]["layers"] else right - said
+        return [f"find says {path!r}" for path in sorted(said - right)] + [
+            f"find lacks {path!r}" for path in sorted(lacking)
+        ]
 
     def _containers(self, wanted: set[str]) -> list[str]:
         """Check that every container that was made is there, and can be mounted."""

@@ -16,7 +16,7 @@ AT_FIRST = ("many:1", "stack:1")
 """Images that exist before the first command."""
 
 _ANY = ("import",) * 6
-_WITH_IMAGES = ("rm", "tag", "untag", "convert", "trim", "container", "container", "gc")
+_WITH_IMAGES = ("rm", "tag", "untag", "convert", "trim", "find", "container", "container", "gc")
 _WITH_RUNTIME = ("run", "run", "kept", "detached", "load", "load")
 _WRITES = "mkdir /made; for n in 0 1 2 3; do dd if=/dev/urandom of=/made/$n bs=9000 count=$n 2>/dev/null; done"
 
@@ -63,7 +63,9 @@ class Workload:
             case "gc":
                 yield Step(["gc"])
             case "trim":
-                yield Step(["trim", *chance.choice([[], ["--free", "200k"]])])
+                yield Step(["trim", *chance.choice([[], ["--free", "200k"], ["--to", "1m"]])])
+            case "find":
+                yield Step(["find", "--update"])
             case "container":
                 yield Step(["mount", "--rw", "--name", f"c{number}", some], container=f"c{number}")
                 yield Step(["umount", f"c{number}"])
@@ -75,7 +77,8 @@ class Workload:
 
     def _import(self, name: str) -> Step:
         form = self._chance.choice(["auto", "directory"])
-        return Step(["import", "--tree", form, str(self._archives[name])], {f"{name}:1": ""})
+        digests = self._chance.choice(["auto", "off"])
+        return Step(["import", "--tree", form, "--file-digests", digests, str(self._archives[name])], {f"{name}:1": ""})
 
     def _run(self, kind: str, number: int, names: list[str]) -> Iterator[Step]:
         """A container that is removed after its command, or kept, or detached; files are written in it."""

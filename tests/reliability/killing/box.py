@@ -28,6 +28,7 @@ from arstore.maintenance.remove import remove_images
 from arstore.mounts.table import MountState, MountTable
 from arstore.rootfs.mount import remove_container
 from arstore.store.store import Store
+from reliability.answers import answers
 from reliability.killing.victim import Ended, Order, command
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ FRAME |= {f"run/blank/{number}" for number in range(2)}
 """Files that any command may make when it first needs them: locks, and facts about this boot."""
 PASSING = ("root/containers/*/state.json.*", "root/containers/*/record.new")
 """Space for a container's next states, and half-written files: the next start, change or removal of it takes them."""
+CACHE = "root/graph/contents"
+"""The index of contents, which is judged by the answers of `find`."""
 VARYING = ("root/containers/*/record", "root/containers/*/state.json")
 """Files of a container that have times and processes in them."""
 KEPT = "root/graph.damaged-"
@@ -52,20 +55,24 @@ KEPT = "root/graph.damaged-"
 
 @dataclass(frozen=True)
 class Look:
-    """The state that a store reports: its images' names by digest, the findings of a deep check, its mounts, and the
-    containers that are there to stay.
+    """The state that a store reports: its images' names by digest, the findings of a deep check, its mounts, the
+    containers that are there to stay, and what `find` answers.
     """
 
     images: dict[str, list[str]]
     findings: list[dict[str, Any]]
     mounts: list[str]
     containers: list[str]
+    said: dict[str, Any]
 
 
 def _looked(store: Store) -> dict[str, Any]:
     findings = [{"kind": f.damage.value, "what": f.what, "why": f.why, "harmless": f.harmless} for f in check(store)]
     entries = MountTable(store.directories).list()
+    said = answers(store)
+    store.release()
     return {
+        "said": said,
         "images": {image.digest: sorted(image.names) for image in store.images()},
         "findings": findings,
         "containers": [container.id for container in store.containers.list() if not container.record.ephemeral],
@@ -195,7 +202,7 @@ class Box:
                 status = os.lstat(path)
                 kind = stat.filemode(status.st_mode)[0]
                 key = os.path.relpath(path, self.store)
-                if key in FRAME or key.startswith(KEPT) or any(fnmatch(key, one) for one in PASSING):
+                if key in FRAME or key.startswith((KEPT, CACHE)) or any(fnmatch(key, one) for one in PASSING):
                     continue
                 tells = kind == "-" and key not in PAGES and not any(fnmatch(key, one) for one in VARYING)
                 found[key] = (kind, status.st_size if tells else 0)

@@ -134,6 +134,20 @@ def _trimmed(box: Box) -> None:
     box.ok("trim")
 
 
+def _without_contents(box: Box) -> None:
+    """Images, and no index of contents."""
+    _with("big", "docker")(box)
+    shutil.rmtree(box.root / "graph/contents")
+
+
+def _with_old_contents(box: Box) -> None:
+    """An image, and an index of contents that is mostly about another one, which was removed."""
+    _with("docker", "big")(box)
+    box.ok("rm", "app:1", "app:latest")
+    _with("signed")(box)
+    box.ok("untag", "signed:1")
+
+
 def _with_volume(box: Box) -> None:
     box.ok("volume", "create", "data")
     (box.root / "volumes/data/data/file").write_bytes(_noise(5000, 9))
@@ -331,6 +345,8 @@ def scenarios() -> list[Scenario]:
         Scenario("tag", ("tag", "app:1", "other:1"), _with("big")),
         Scenario("migrate", ("tag", "app:1", "other:1"), _older),
         Scenario("gc", ("gc",), _with_garbage),
+        Scenario("gc-contents", ("gc",), _with_old_contents),
+        Scenario("find-update", ("find", "--update"), _without_contents),
         Scenario("convert", ("convert", "--all", "--tree", "directory"), _with("big"), atomic=False),
         Scenario("convert-back", ("convert", "--all"), _with("big", form="directory"), atomic=False),
         Scenario("repair", repair, _with_damage, atomic=False, damaged=True),

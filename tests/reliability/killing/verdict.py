@@ -1,7 +1,7 @@
 """Whether a store has come through a kill, judged by fresh processes.
 
 First the state right after the kill: every image is as before or as after, a deep check finds only harmless things, and
-nothing runs or is mounted that the store does not know. After `gc`, every byte is as before or as after. Then the store
+nothing runs or is mounted that the store does not know, and `find` answers about each image what it has to. After `gc`, every byte is as before or as after. Then the store
 must go on without manual repair: the same command succeeds; and when everything is removed, every file is gone.
 """
 
@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import NotFoundError
+from reliability.answers import fuller, wrong
 from reliability.killing.box import CommandFailedError
 from reliability.killing.victim import PARENT
 
 if TYPE_CHECKING:
+    from reliability.answers import Shown
     from reliability.killing.box import Box, Files
     from reliability.killing.scenarios import Scenario
     from reliability.killing.victim import Ended, Kill
@@ -38,13 +40,15 @@ class State:
     images: Images
     files: Files
     findings: list[dict[str, Any]] = field(default_factory=list, compare=False)
+    said: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Reference:
     """Effects of a command that is not killed: the states before and after, the store without images, its points.
 
-    *untidy* are the images before, without `gc`; *between* is a state that another process makes.
+    *untidy* are the images before, without `gc`; *between* is a state that another process makes. *known* is what
+    `find` has to answer about each image.
     """
 
     before: State
@@ -54,6 +58,7 @@ class Reference:
     empty: Files
     hits: list[tuple[str, str]]
     seconds: float
+    known: dict[str, Shown]
 
 
 class Trial:
@@ -92,14 +97,15 @@ class Trial:
                 raise CommandFailedError(f"{words} ended with {ended.status}: {ended.err}")
         self.box.ok("gc")
         look = self.box.look()
-        return State(look.images, self.box.files(), look.findings)
+        return State(look.images, self.box.files(), look.findings, look.said)
 
     def _reference(self) -> Reference:
         self._begin()
         if self.scenario.unreadable:
             # The graph is unreadable: the command repairs it, and the result shows the state before.
             self._command(kill=None)
-        untidy = self.box.look().images
+        first = self.box.look()
+        untidy = first.images
         before = between = self._state()
         if self.scenario.meddling is not None:
             self.box.ok(*self.scenario.meddling[1])
@@ -115,8 +121,11 @@ class Trial:
             else:
                 seconds.append(ended.seconds)
         after = self._state()
+        known = first.said["shown"]
+        for state in (before, between, after):
+            known = fuller(known, state.said["shown"])
         self.box.wipe()
-        return Reference(before, after, untidy, between, self.box.files(), hits, sorted(seconds)[1])
+        return Reference(before, after, untidy, between, self.box.files(), hits, sorted(seconds)[1], known)
 
     def killed(self, kill: Kill) -> tuple[bool, list[str]]:
         """Run the command, kill it as *kill* says, and judge; return whether it was killed, and every fault."""
@@ -137,7 +146,7 @@ class Trial:
         if self.scenario.unreadable and (again := self._command()).status:
             return [f"done again at once, it ends with {again.status}: {again.err[-1500:]}"]
         look = box.look()
-        faults = self._lost(look.images)
+        faults = self._lost(look.images) + wrong(look.said, reference.known)
         if not self.scenario.damaged:
             faults += [f"check finds {f}" for f in look.findings if not _may_be_left(f)]
         if set(box.mounts()) != set(look.mounts):
@@ -146,7 +155,7 @@ class Trial:
         done = done and self.scenario.container in ("", *look.containers)
         if tidied:
             state = self._state()
-            faults += self._lost(state.images) + self._left(state)
+            faults += self._lost(state.images) + self._left(state) + wrong(state.said, reference.known)
             if not self.scenario.damaged:
                 faults += [f"after gc check finds {f}" for f in state.findings if f["kind"] not in UNTIL_THE_NEXT_USE]
         if self.scenario.meddling is not None:
@@ -159,7 +168,7 @@ class Trial:
         expected = replace(reference.after, files=state.files) if self.scenario.goes_on else reference.after
         if state != expected:
             faults.append(f"done again, it leaves something else: {_difference(state, expected)}")
-        faults += [f"in the end check finds {f}" for f in state.findings]
+        faults += [f"in the end check finds {f}" for f in state.findings] + wrong(state.said, reference.known)
         box.wipe()
         if (files := box.files()) != reference.empty:
             faults.append(f"when all is removed, there is {_difference(State({}, files), State({}, reference.empty))}")
