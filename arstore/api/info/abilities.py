@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 _LIMITS = frozenset({"memory", "pids"})
-"""Limits without which the answer is no."""
+"""The limits that are needed for that."""
 
 
 def abilities(
