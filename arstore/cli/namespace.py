@@ -37,16 +37,27 @@ class Need(Enum):
     """It makes a mount that lasts: only a namespace that the caller keeps can hold it."""
 
 
+_OF_READERS = frozenset({Need.OWNERS, Need.READING})
+"""Needs of commands that can read another user's store."""
+
+
 def enter(session: Session, need: Need) -> None:
-    """Enter a namespace if the command has *need* of it. Raises HostError, MountForbiddenError, UsageError, OSError."""
+    """Enter a namespace if the command has *need* of it. Raises HostError, MountForbiddenError, UsageError,
+    PermissionDeniedError for a container of another user's store, OSError.
+    """
     from arstore.disk import granted_ids, namespace_holders
+    from arstore.disk.access import require_writable
     from arstore.linux.isolation import rootless
 
     if need is Need.MOUNTS:
         why = "an ordinary user cannot keep a mount: it would end with this command"
         raise MountForbiddenError("mount", why, UNSHARE)
     root = os.path.abspath(session.directories()[0])
-    if os.path.exists(root) and os.stat(root).st_uid != os.geteuid():
+    is_foreign = os.path.exists(root) and os.stat(root).st_uid != os.geteuid()
+    if is_foreign and need in {Need.CONTAINERS, Need.ENTRY}:
+        require_writable(root)
+    if is_foreign and not (need in _OF_READERS and os.access(root, os.R_OK | os.X_OK)):
+        # It can only be refused, which is better done where its owner has a name.
         return
     if need is Need.REMOVAL and not granted_ids.are_recorded(root):
         return
@@ -74,7 +85,7 @@ def enter(session: Session, need: Need) -> None:
         rootless.refused = f"user namespaces: {error.why}"
         session.debug(rootless.refused)
         return
-    if need is not Need.ENTRY:
+    if need is not Need.ENTRY and not is_foreign:
         granted_ids.require_same(root, ids.maps)
     if ids.why and need in {Need.OWNERS, Need.CONTAINERS}:
         hint = f"; {ids.hint}" if ids.hint else ""

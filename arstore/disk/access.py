@@ -11,7 +11,11 @@ import os
 from enum import Enum
 
 from arstore.errors import HostError, PermissionDeniedError
+from arstore.linux.isolation import user_namespace
 from arstore.linux.mounting.filesystem import is_read_only, network_type, nobody_can_write
+
+_OVERFLOW = 65534
+"""The owner that files of a user without an id in a user namespace seem to have."""
 
 
 class Access(Enum):
@@ -19,7 +23,10 @@ class Access(Enum):
 
     OWNER = "owner"
     GUEST = "guest"
-    """Another user's store: it can be read, as far as the kernel permits."""
+    """Another user's store, of root, who may read it and take its lock."""
+    READER = "reader"
+    """Another user's store whose lock this process may not take. A copy of its graph is read, if the kernel permits
+    that, and its content may be removed meanwhile."""
     FROZEN = "frozen"
     """A store on a read-only file system."""
 
@@ -28,7 +35,11 @@ def access_to(root: str) -> Access:
     """Return what this process may do in the store at *root*, an existing directory. Raises OSError."""
     if is_read_only(root):
         return Access.FROZEN
-    return Access.OWNER if os.stat(root).st_uid == os.geteuid() else Access.GUEST
+    if os.stat(root).st_uid == os.geteuid():
+        return Access.OWNER
+    lock = f"{root}/graph/lock.mdb"
+    place = lock if os.path.lexists(lock) else os.path.dirname(lock)
+    return Access.GUEST if os.access(place, os.W_OK, effective_ids=True) else Access.READER
 
 
 def require_writable(root: str) -> None:
@@ -36,16 +47,29 @@ def require_writable(root: str) -> None:
     access = access_to(root)
     if access is Access.FROZEN:
         raise PermissionDeniedError(root, "the store is on a read-only file system, and can only be read")
-    if access is Access.GUEST:
+    if access is not Access.OWNER:
         raise _foreign(root)
+
+
+def unreadable_store(root: str) -> PermissionDeniedError:
+    """Return the error for another user's store that the kernel does not let this process read. Raises OSError."""
+    hint = f"use another store with --root, or let {_owner_of(root)} make this one readable"
+    return PermissionDeniedError(root, f"belongs to {_owner_of(root)}, and this user may not read it", hint)
+
+
+def _owner_of(root: str) -> str:
+    uid = os.stat(root).st_uid
+    return "another user" if not user_namespace.is_initial() and uid == _OVERFLOW else name_of_user(uid)
 
 
 def _foreign(root: str) -> PermissionDeniedError:
     uid = os.stat(root).st_uid
     owner = name_of_user(uid)
-    if os.geteuid():
-        hint = f"`--additional-store {root}` uses its images read-only, if this user may read it"
-        return PermissionDeniedError(root, f"belongs to {owner}, and this user may not use it", hint)
+    if os.geteuid() or not user_namespace.is_initial():
+        why = f"belongs to {_owner_of(root)}, and this user may only read it"
+        return PermissionDeniedError(
+            root, why, f"`--additional-store {root}` uses its images with this user's own store"
+        )
     why = f"belongs to {owner}, who could not use files that root writes there"
     who = owner if owner != f"user {uid}" else f"'#{uid}'"
     return PermissionDeniedError(root, why, f"run `sudo -u {who} arstore`, or give root the directory with chown")

@@ -17,8 +17,11 @@ ROOT = "/sys/fs/cgroup"
 
 
 def parent_group(root: str = ROOT, process: str = "/proc/self/cgroup") -> str | None:
-    """Return the group below which this process may make those of containers; None if there is none."""
-    if user_namespace.is_initial():
+    """Return the group below which this process may make those of containers; None if there is none.
+
+    The answer of an ordinary user is the same in a user namespace and outside.
+    """
+    if os.geteuid() == 0 and user_namespace.is_initial():
         return PARENT
     if is_version_1(root):
         return PARENT if _are_writable(root) else None

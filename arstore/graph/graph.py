@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from arstore.disk.access import Access, access_to, require_local, require_lockless, require_writable
+from arstore.disk.access import Access, access_to, require_local, require_lockless, require_writable, unreadable_store
 from arstore.disk.paths import STORE_FILE
 from arstore.disk.reserve import SPARE, Spare
 from arstore.errors import (
@@ -308,6 +308,11 @@ class Graph:
         """Open the environment as far as this process may."""
         if self._only_read:
             return self._opened_only_read()
+        if self.access is Access.READER:
+            try:
+                return self._opened_only_read()
+            except PermissionError as error:
+                raise unreadable_store(self._root) from error
         require_local(self._root, self.path)
         if self.access is Access.FROZEN:
             require_lockless(self._root, self.path)

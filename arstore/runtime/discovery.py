@@ -1,9 +1,9 @@
 """Search for an OCI runtime by trial: an installed runtime may not work with this kernel, control groups or sandbox.
 
-A trial runs `true` from the host's root file system, seen through a private bind mount, in a container made like every
-other. If the runtime fails because of the seccomp profile, it is tried again without one. The result is written
-atomically to `<runroot>/runtime.json`, with the facts that it depends on: boot, mounted cgroups, program. Failures are
-not saved, because they may be temporary.
+A trial runs the host's `true` in a container made like every other, whose root is in memory (`trial_root`). If the
+runtime fails because of the seccomp profile, it is tried again without one. The result is written atomically to
+`<runroot>/runtime.json`, with the facts that it depends on: boot, mounted cgroups, program. Failures are not saved,
+because they may be temporary.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from arstore.errors import (
 from arstore.linux.files.writing import replace_file
 from arstore.linux.isolation import capability, user_namespace
 from arstore.linux.kernel import lacking
-from arstore.linux.mounting.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mounting.mountinfo import read_mounts
 from arstore.linux.process import boot_id
 from arstore.mounts.leftovers import leftovers, passing_name, remove_leftover
 from arstore.runtime.driver import OciRuntime
 from arstore.runtime.spec.bundle import require_text
 from arstore.runtime.spec.rights import seccomp
+from arstore.runtime.trial_root import mount_trial_root
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -161,7 +161,9 @@ def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRunt
         if runtime.cgroups:
             settle_parent(directory)
         patience = _PATIENCE if deadline is None else max(0.0, min(_PATIENCE, deadline - time.monotonic()))
-        launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=patience, passes_signals=False)
+        launch = Launch(
+            name, directory, config, options, runtime, mount_trial_root, timeout=patience, passes_signals=False
+        )
         status = run(launch).status
     if status != 0:
         raise RuntimeMissingError(runtime.path, f"its trial ended with status {status}")
@@ -171,11 +173,6 @@ def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRunt
 def _true() -> str:
     """Return the path of a `true` program, which may be outside of the container's PATH, the default one."""
     return next((path for path in (f"{place}/true" for place in _MORE_PLACES) if os.path.exists(path)), "true")
-
-
-def _bind_host(target: str) -> None:
-    mount("/", target, flags=MS_BIND | MS_REC)
-    mount("none", target, flags=MS_PRIVATE | MS_REC)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.disk.access import unreadable_store
 from arstore.disk.paths import RESERVED, STORE_FILE, own_names
 from arstore.errors import HostError, NoStoreError
 from arstore.graph.datafile import MAP_SIZE
@@ -39,6 +40,8 @@ def require(directories: Directories) -> None:
     except NotADirectoryError:
         require_reachable(root)
         raise none_at(root, "the path leads through a file") from None
+    except PermissionError:
+        raise unreadable_store(root) from None
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise

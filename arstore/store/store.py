@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
-from arstore.disk.access import Access
+from arstore.disk.access import Access, require_writable
 from arstore.disk.owner import withdraw
 from arstore.disk.paths import Directories
 from arstore.errors import (
@@ -560,6 +560,7 @@ class Store:
         if self.graph.access is Access.FROZEN:
             why = "its trees are missing or incomplete, and cannot be built on a read-only file system"
             raise PermissionDeniedError(image.label, why, hint)
+        require_writable(self.directories.root)
         forms = self.tree_forms()
         if not forms:
             from arstore.linux.isolation import rootless

@@ -92,6 +92,15 @@ def test_version_1_is_for_root_alone(partial, unified):
     assert "version 1" in why_none(str(old))[0]
 
 
+@pytest.mark.root
+def test_a_user_outside_of_a_namespace_has_the_same_places(unified):
+    """`pause`, `stats` and `info` do not enter one, and must say the same as `run`, which does."""
+    assert as_nobody(lambda: parent_of(unified) is None)
+    os.chmod(unified / "cgroup/user.slice/app.slice", 0o777)
+    os.chmod(unified / "cgroup/user.slice/app.slice/cgroup.procs", 0o666)
+    assert as_nobody(lambda: parent_of(unified) == "/user.slice/app.slice/arstore")
+
+
 def test_the_place_is_recorded_with_the_container(partial, unified, monkeypatch):
     container = unified / "container"
     container.mkdir()

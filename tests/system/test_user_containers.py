@@ -132,6 +132,21 @@ def test_other_commands_act_on_a_running_container(user, archives):
     user.ok("check")
 
 
+def test_what_info_says_after_a_container_has_run(user, archives):
+    with_archive(user, archives, "box.tar")
+    user.ok("run", "-d", "--name", "web", "box:1", "/bin/busybox", "sleep", "1000")
+    found = {one["action"]: one for one in user.json("info")["abilities"]}
+    assert found["run containers"]["possible"] is True
+    assert "has run a container in this boot" in found["run containers"]["why"]
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        reason = "control groups are of version 1, which only root can use"
+        assert reason in found["limit a container's memory and processes"]["why"]
+        outcome = user.run("pause", "web")
+        assert outcome.status == exit_status("Host")
+        assert outcome.err.endswith(f"has no control group to be paused with: this host's {reason}\n")
+    user.ok("container", "rm", "--force", "-t", "0", "web")
+
+
 def user_namespace_of(user, name):
     state = json.loads((user.root / "containers" / name / "state.json").read_text())
     return os.stat(f"/proc/{state['keeper']['pid']}/ns/user").st_ino

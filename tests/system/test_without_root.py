@@ -311,3 +311,73 @@ def test_a_store_of_root_is_used_as_an_additional_one(user):
     done = user.inside("ls $(ar mount app:1)/new", ARSTORE_ADDITIONAL_STORES=str(shared.root))
     assert done.returncode == 0, done.stderr
     assert {one["form"] for one in user.json("layers")} == {"user-directory"}
+
+
+@pytest.fixture
+def of_root(user):
+    """A store of root, with `app:1`, in a directory that the user can reach; `open` makes it readable."""
+    archive = images.write_oci_archive(user.place.parent / "app.tar", PICTURE)
+    archive.chmod(0o644)
+    store = Arstore(user.place.parent / "shared", user.place.parent / "run")
+    store.ok("import", archive)
+    return store
+
+
+def opened_to_all(store):
+    subprocess.run(["chmod", "-R", "go+rX,go-w", store.root], check=True)
+
+
+def in_store(user, store, *words):
+    """The user's command with the store of root."""
+    line = user.words(*words)
+    line[line.index("--root") + 1] = str(store.root)
+    return user.program(*line[len(user.prefix) :])
+
+
+READ = ("images", "check", "save -o {home}/saved.tar app:1")
+READ_TOO = ("layers", "inspect app:1", "history app:1", "du", "check --quick", "find new", "mounts", "ps --all")
+READ_TOO += ("volume ls", "gc --dry-run", "copy store:app:1 oci:{home}/layout", "backup {home}/backup")
+CHANGE = ("export app:1", "run app:1 true")
+CHANGE_TOO = ("tag app:1 b:1", "rm app:1", "gc", "exec one true", "load app:1", "import {home}/saved.tar")
+
+
+def state_of(place):
+    return sorted((one.lstat().st_mtime_ns, str(one)) for one in place.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("reading", "changing"), [(READ, CHANGE), pytest.param(READ_TOO, CHANGE_TOO, marks=pytest.mark.long)]
+)
+def test_a_store_of_root_that_others_may_read(user, of_root, reading, changing):
+    """Its lock cannot be taken; a copy of its graph is read."""
+    opened_to_all(of_root)
+    before = state_of(of_root.root)
+    for text in reading:
+        done = in_store(user, of_root, *text.format(home=user.home).split())
+        assert done.returncode == 0, (text, done.stderr)
+    # Owners are kept, as in the user's own store.
+    assert in_store(user, of_root, "unpack", "app:1", str(user.home / "copy")).returncode == 0
+    assert {one.lstat().st_uid for one in (user.home / "copy").rglob("*")} - {ordinary.UID}
+    # The trees in it are not usable for the user, and cannot be built there.
+    for text in changing:
+        done = in_store(user, of_root, *text.format(home=user.home).split())
+        (line,) = done.stderr.splitlines()
+        assert done.returncode in {exit_status("PermissionDenied"), 125}, (text, line)
+        assert "and this user may only read it" in line
+        assert f"`--additional-store {of_root.root}`" in line
+    assert state_of(of_root.root) == before
+
+
+def test_a_store_of_root_that_others_may_not_read(user, of_root):
+    for mode in (0o700, 0o755):
+        of_root.root.chmod(mode)
+        for words in (("images",), ("unpack", "app:1", str(user.home / "copy")), ("run", "app:1", "true")):
+            done = in_store(user, of_root, *words)
+            (line,) = done.stderr.splitlines()
+            assert done.returncode in {exit_status("PermissionDenied"), 125}, (words, line)
+            assert "belongs to " in line
+    abilities = {
+        one["action"]: one for one in json.loads(in_store(user, of_root, "info", "--json").stdout)["abilities"]
+    }
+    assert abilities["read the store's images"]["possible"] is False
+    assert "this user may not read it" in abilities["read the store's images"]["why"]

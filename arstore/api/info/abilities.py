@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
+_LIMITS = frozenset({"memory", "pids"})
+"""The limits that are needed for that."""
+
 
 def abilities(
     store: Mapping[str, Any], features: Mapping[str, Document], runtime: Document, space: Document | None
@@ -39,7 +42,8 @@ def abilities(
     recording = writing if store.get("access") == GUEST else ""
     running = _all(writing, mounting, trees, _runtime(runtime))
     tried = None if runtime["works"] is None else True
-    limits = "" if features["cgroups"]["available"] else str(features["cgroups"]["detail"])
+    groups = features["cgroups"]
+    limits = "" if set(groups["limits"]) >= _LIMITS else f"control groups: {groups['detail'] or 'none are mounted'}"
     openpgp = "" if _has_openpgp() else "gpg is not installed, nor the extra `sequoia`"
     return [
         _ability("read the store's images", broken or absent),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.access import name_of_user
 from arstore.disk.cgroups import delegated
+from arstore.disk.delegation import parent_group, why_none
 from arstore.linux import features, kernel
 from arstore.linux.isolation import landlock
 from arstore.runtime.spec.rights import seccomp
@@ -42,8 +43,6 @@ def kernel_features() -> dict[str, dict[str, Any]]:
     """Return the features, each with `available` (None: unknown) and a `detail`. Forks."""
     mounting, overlay, erofs = kernel.mounting(), kernel.file_system("overlay"), kernel.file_system("erofs")
     loops, version = kernel.loop_devices(), landlock.version()
-    groups, detail = kernel.cgroups()
-    limits = ", ".join(sorted(delegated() - _NOT_LIMITS)) if groups else ""
     return {
         "mounting": _feature(mounting),
         "overlay": _feature(overlay),
@@ -52,16 +51,23 @@ def kernel_features() -> dict[str, dict[str, Any]]:
         "erofs_from_files": _from_files(erofs),
         "loop_devices": _feature(loops),
         "user_namespaces": _feature(kernel.user_namespaces()),
-        "cgroups": {
-            "available": bool(groups),
-            "version": groups,
-            "detail": f"version {groups}; limits for {limits or 'nothing'}" if groups else detail,
-        },
+        "cgroups": _cgroups(),
         "seccomp": {"available": seccomp.supported_by_kernel(), "detail": ""},
         "landlock": {"available": bool(version), "detail": f"version {version}" if version else ""},
         "fsverity": _feature(kernel.verity()),
         "confinement": {"available": bool(confinement.means()), "detail": confinement.means()},
     }
+
+
+def _cgroups() -> dict[str, Any]:
+    """`limits` are the resources that this user's containers can have limits for."""
+    groups, detail = kernel.cgroups()
+    limits = sorted(delegated() - _NOT_LIMITS) if groups else []
+    if groups and parent_group() is None:
+        detail = "; ".join(filter(None, (f"version {groups}; no limits: {why_none()[0]}", why_none()[1])))
+    elif groups:
+        detail = f"version {groups}; limits for {', '.join(limits) or 'nothing'}"
+    return {"available": bool(groups), "version": groups, "limits": limits, "detail": detail}
 
 
 def _feature(answer: Answer) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from arstore.disk.access import Access, access_to, name_of_user
+from arstore.disk.access import Access, access_to, name_of_user, unreadable_store
 from arstore.disk.free_space import free_space
 from arstore.disk.paths import Directories
 from arstore.errors import ArstoreError, NoStoreError, from_os_error
@@ -46,6 +46,8 @@ def store_state(root: str, runroot: str, additional: Sequence[Wanted], protects:
         found |= {"exists": False, "absent": error.why.removeprefix("there is no store: ")}
     except ArstoreError as error:
         found["error"] = str(error)
+    except PermissionError as error:
+        found["error"] = str(unreadable_store(root) if found["exists"] else from_os_error(error))
     except OSError as error:
         found["error"] = str(from_os_error(error))
     found["additional"] = _additional(directories, additional)
@@ -68,8 +70,8 @@ def _place(root: str) -> dict[str, Any]:
 
 
 def _owner(root: str) -> dict[str, Any]:
-    words = {Access.OWNER: "read and write", Access.GUEST: GUEST, Access.FROZEN: "read-only file system"}
-    return {"owner": name_of_user(os.stat(root).st_uid), "access": words[access_to(root)]}
+    words = {Access.OWNER: "read and write", Access.FROZEN: "read-only file system"}
+    return {"owner": name_of_user(os.stat(root).st_uid), "access": words.get(access_to(root), GUEST)}
 
 
 def _content(directories: Directories, protects: Sequence[str]) -> dict[str, Any]:

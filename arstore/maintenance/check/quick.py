@@ -10,6 +10,7 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from arstore.disk.access import Access
 from arstore.disk.partial import PARTIAL
 from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.graph.identity import ID
@@ -169,7 +170,8 @@ class TreeRecords:
 
 def _root(store: Store) -> Iterator[Finding]:
     mode = stat.S_IMODE(os.stat(store.directories.root).st_mode)
-    if mode & 0o077:
+    # A process that may only read another user's store could not see one that is closed.
+    if mode & 0o077 and store.graph.access is not Access.READER:
         yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: other users have access")
     for path in with_default_acls(store.directories):
         why = "has a default ACL, which new trees and containers would inherit"

@@ -65,9 +65,9 @@ def all_leased(graph: Graph, purpose: str, look: Callable[[Snapshot], T]) -> Ite
 def _held(graph: Graph, purpose: str, choose: Callable[[Snapshot], tuple[tuple[str, ...], T]]) -> Iterator[T]:
     """Hold the images that *choose* returns, in the transaction in which it is called; yield its other result.
 
-    A store that no process can change needs no lease.
+    A store that no process can change needs no lease, and in one that this process may only read it can take none.
     """
-    if graph.access is Access.FROZEN:
+    if graph.access in {Access.FROZEN, Access.READER}:
         with graph.read() as snapshot:
             _, found = choose(snapshot)
         yield found

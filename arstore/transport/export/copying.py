@@ -147,7 +147,7 @@ def _spool_in(store: Store) -> Iterator[Spool]:
 
     from arstore.disk.staging import Ingest
 
-    if store.graph.access is Access.FROZEN:
+    if store.graph.access is not Access.OWNER:
         yield TemporarySpool()
         return
     with Ingest(store.directories) as ingest:

@@ -212,6 +212,9 @@ def test_as_an_ordinary_user(place):
         else:
             assert f"user namespaces: {space['why']}" in abilities["mount images"]["why"]
         assert abilities["import and pull images"]["possible"] is False
+        if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+            assert found["features"]["cgroups"]["limits"] == []
+            assert "only root can use" in abilities["limit a container's memory and processes"]["why"]
         if words:
             assert found["store"]["exists"] is None
             assert "permission denied" in abilities["read the store's images"]["why"]
