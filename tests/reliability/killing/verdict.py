@@ -81,8 +81,10 @@ class Trial:
 
     def _begin(self) -> None:
         self.box.put_back(self.scenario.name)
+        if self.scenario.running:
+            self.box.begin(*self.scenario.running)
         for words in self.scenario.setup:
-            self.box.ok(*words)
+            self.box.ok(*self._filled(words))
 
     def _state(self) -> State:
         """The state after `gc`, once the remaining mounts are unmounted."""
@@ -90,6 +92,8 @@ class Trial:
             ended = self.box.run(*words)
             if ended.status not in {0, NotFoundError.exit_code}:
                 raise CommandFailedError(f"{words} ended with {ended.status}: {ended.err}")
+        if self.scenario.running:
+            self.box.await_launchers()
         self.box.ok("gc")
         look = self.box.look()
         return State(look.images, self.box.files(), look.findings)
