@@ -6,7 +6,7 @@
 
 A launcher that ends by itself removes them, and so does the next start, or the removal of the container. Between these
 only the collector looks. A launcher holds a lock while it lives (`store.container_document`); if the lock is free, no
-process uses these files. Its empty control groups are removed with them. On a file system without locks, the files stay.
+process uses these files. Its empty control groups are removed with them. On a file system without locks, they stay.
 Out of scope: containers that are removed as a whole, because their process was killed.
 """
 

@@ -46,8 +46,8 @@ class Scenario:
     are the exit statuses, besides 0, that it may have if it is repeated although it was done: the images are as they
     must be, and the *container* that it makes exists. *atomic*: there is nothing between before and after. *goes_on*:
     done again, it does more of the same. *damaged*: the store is not sound before. *unreadable*: nor is its graph,
-    which only the command itself can change. *handed_over* is the directory in which a pipeline leaves files until they are
-    taken, below the box's store; *discarded* the files that the command makes elsewhere, for the user.
+    which only the command itself can change. *handed_over* is the directory in which a pipeline leaves files until they
+    are taken, below the box's store; *discarded* the files that the command makes elsewhere, for the user.
     """
 
     name: str
@@ -451,24 +451,23 @@ def scenarios() -> list[Scenario]:
 
 def _of_running(runs: dict[str, bool]) -> list[Scenario]:
     """Commands on a container that runs, and whose launcher is not killed."""
-    more: Any = {"running": _RUNNING, **runs}
+    more: Any = {"running": _RUNNING, "ending": _KILL_WORK, **runs}
     stopped = frozenset({InUseError.exit_code, NotFoundError.exit_code})
     return [
-        Scenario("pause", ("pause", "work"), _with("box"), ending=_KILL_WORK, done_already=stopped, **more),
+        Scenario("pause", ("pause", "work"), _with("box"), done_already=stopped, **more),
         Scenario(
             "unpause",
             ("unpause", "work"),
             _with("box"),
             (("pause", "work"),),
-            ending=_KILL_WORK,
             done_already=stopped,
             **more,
         ),
-        Scenario("exec", ("exec", "work", "/bin/true"), _with("box"), ending=_KILL_WORK, **more),
-        Scenario("exec-detached", ("exec", "-d", "work", "/bin/true"), _with("box"), ending=_KILL_WORK, **more),
-        Scenario("cp-in-running", ("cp", "/etc/passwd", "work:/x"), _with("box"), ending=_KILL_WORK, **more),
+        Scenario("exec", ("exec", "work", "/bin/true"), _with("box"), **more),
+        Scenario("exec-detached", ("exec", "-d", "work", "/bin/true"), _with("box"), **more),
+        Scenario("cp-in-running", ("cp", "/etc/passwd", "work:/x"), _with("box"), **more),
         # Its input ends, and the container with it.
-        Scenario("attach", ("attach", "work"), _with("box"), ending=_KILL_WORK, done_already=stopped, **more),
+        Scenario("attach", ("attach", "work"), _with("box"), done_already=stopped, **more),
         Scenario("stop", ("stop", "-t", "0", "work"), _with("box"), **more),
         Scenario("kill", ("kill", "work"), _with("box"), done_already=stopped, **more),
         Scenario(
@@ -485,17 +484,11 @@ def _of_running(runs: dict[str, bool]) -> list[Scenario]:
 def _copies(runs: dict[str, bool]) -> list[Scenario]:
     """Copies into and out of a container that does not run."""
     inside, outside = "root/containers/done/upper/", "copied"
-    into: Words = ("cp", "{place}/s/files", "done:/copied")
-    out: Words = ("cp", "done:/there", "{place}/s/copied")
+    # Of a directory's content: a second copy of the directory itself would go below the first one.
+    into: Words = ("cp", "{place}/s/files/.", "done:/copied")
+    out: Words = ("cp", "done:/there/.", "{place}/s/copied")
     return [
         Scenario("cp-in", into, _with_files, handed_over=inside, **runs),
-        Scenario(
-            "cp-in-again",
-            into,
-            _with_files,
-            (("cp", "{place}/s/files", "done:/copied/files"),),
-            handed_over=inside,
-            **runs,
-        ),
+        Scenario("cp-in-again", into, _with_files, (into,), handed_over=inside, **runs),
         Scenario("cp-out", out, _with_files, handed_over=outside, **runs),
     ]
