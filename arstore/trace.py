@@ -135,6 +135,7 @@ COLLECT = {
     "collect.planned": Point("`gc` has planned what it collects", _NOTHING),
     "collect.mounts-pruned": Point("records of mounts that are gone are deleted", "the next `gc` collects the rest"),
     "collect.containers-removed": Point("containers of dead processes are removed", "the next `gc` collects the rest"),
+    "collect.launcher-file-removed": Point("a file of a killed launcher is deleted", "the next `gc` collects the rest"),
     "collect.marked": Point("`gc` has marked everything reachable", "the next `gc` collects the rest"),
     "collect.recorded": Point("`gc` has deleted the records, and the leases of dead processes", _GARBAGE),
     "collect.hints-dropped": Point("hints about removed content are deleted", _GARBAGE),

@@ -36,7 +36,7 @@ class LayerLinks(NamedTuple):
 
 
 class ImageLinks(NamedTuple):
-    """Some images and indexes: digests as text, and the chain IDs of the top layers; None for an index, b"" for none."""
+    """Images and indexes: digests as text, and chain IDs of the top layers; None for an index, b"" for none."""
 
     digests: list[str]
     tops: list[bytes | None]

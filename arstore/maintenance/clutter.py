@@ -15,6 +15,7 @@ from arstore.mounts.leftovers import left_in, leftovers
 from arstore.mounts.table import MountState, MountTable
 from arstore.mounts.unrecorded import stray_mounts
 from arstore.store.containers import holds_files, read_record
+from arstore.store.launcher_files import left_by_launchers
 from arstore.store.leftovers import listed_places, places_of
 from arstore.values import NamedTuple
 
@@ -44,12 +45,14 @@ class Unrecorded(NamedTuple):
 class Clutter:
     """Names by kind; nothing in here belongs to an image, a live process or the user.
 
-    `orphans` are places below the root: those of *unrecorded* content, and unfinished files. `mounts` are ids of stale
-    records, and paths of mounts without a record. `leftovers` are names below the runroot.
+    `orphans` are places below the root: those of *unrecorded* content, and unfinished files. `of_launchers` are such
+    places too, in containers that stay. `mounts` are ids of stale records, and paths of mounts without a record.
+    `leftovers` are names below the runroot.
     """
 
     unrecorded: Unrecorded
     orphans: tuple[str, ...]
+    of_launchers: tuple[str, ...]
     containers: tuple[str, ...]
     ingests: tuple[str, ...]
     mounts: tuple[str, ...]
@@ -58,6 +61,7 @@ class Clutter:
     def places(self) -> Iterator[str]:
         """Yield the files and directories below the root that it consists of."""
         yield from self.orphans
+        yield from self.of_launchers
         yield from (f"ingest/{name}" for name in self.ingests)
         yield from (f"containers/{name}" for name in self.containers)
 
@@ -76,6 +80,7 @@ def find_clutter(store: Store, found: Survey, known: Known) -> Clutter:
             *(f"mounts/{name}" for name in left_in(store.directories.mounts)),
             *(name for name in found.strange if _is_ours(name, store.graph.path)),
         ),
+        of_launchers=left_by_launchers(store),
         containers=tuple(container.id for container in store.containers.list() if container.abandoned),
         ingests=tuple(name for name in found.ingests if _is_dead(name, store.graph.path)),
         mounts=(*(entry.record.id for entry in stale), *stray_mounts(store.directories)),

@@ -27,6 +27,7 @@ from arstore.store.collect.holders import roots
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
 from arstore.store.contents.shelf import Shelf
+from arstore.store.launcher_files import remove_left
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import is_recorded, places_of, take_ingest
 from arstore.trace import reached
@@ -44,7 +45,7 @@ class Garbage:
     """Content that nothing holds: keys of records, and names of files and directories; `bytes` is their size on disk.
 
     `mounts` are ids of stale records, and paths of mounts without a record. `leftovers` are below the runroot; `bytes`
-    counts only content below the root.
+    counts only content below the root. `orphans` are files without a record, and those of killed launchers.
     """
 
     images: tuple[str, ...] = ()
@@ -98,6 +99,8 @@ class Plan(Garbage):
     marked: Marked | None = None
     parts: Freed = NOTHING
     """`bytes` by kind."""
+    of_launchers: tuple[str, ...] = ()
+    """Those of `orphans` that are in the directories of containers that stay."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -138,7 +141,8 @@ def _plan(store: Store, *, clutter_only: bool) -> Plan:
         layers=doomed.layers,
         blobs=doomed.blobs,
         trees=doomed.trees,
-        orphans=clutter.orphans,
+        orphans=(*clutter.orphans, *clutter.of_launchers),
+        of_launchers=clutter.of_launchers,
         containers=clutter.containers,
         ingests=clutter.ingests,
         leases=leases,
@@ -184,12 +188,14 @@ def _apply(store: Store, plan: Plan) -> Collected:
     containers = remove_abandoned(store)
     reached("collect.containers-removed")
     leftovers = tuple(name for name in plan.leftovers if remove_leftover(store.directories.runroot, name))
+    left = remove_left(store, plan.of_launchers)
     with Ingest(store.directories) as ingest:
         deleted, leases = _delete_records(store, plan, ingest)
         _drop_hints(store)
         gone = take_files(store.directories, store.graph, ingest, deleted)
         ingest.forget_places()
-        orphans = _take_orphans(store, ingest, plan.orphans)
+        unrecorded = [name for name in plan.orphans if name not in set(plan.of_launchers)]
+        orphans = _take_orphans(store, ingest, unrecorded)
     ingests = _remove_ingests(store, plan.ingests)
     # Last, because it needs space, which a full disk has only now.
     write_layout(store.directories, store.graph)
@@ -203,13 +209,13 @@ def _apply(store: Store, plan: Plan) -> Collected:
         layers=gone.layers,
         blobs=gone.blobs,
         trees=gone.trees,
-        orphans=orphans,
+        orphans=(*orphans, *left),
         containers=tuple(containers),
         ingests=tuple(ingests),
         leases=leases,
         mounts=mounts,
         leftovers=leftovers,
-        bytes=ingest.freed + sum(containers.values()) + sum(ingests.values()),
+        bytes=ingest.freed + sum(containers.values()) + sum(ingests.values()) + sum(left.values()),
     )
 
 

@@ -100,6 +100,17 @@ def take_launch_lock(directory: str) -> int | None:
     return fd
 
 
+def is_unattended(directory: str) -> bool:
+    """Return whether no process holds the launcher's lock of the container; False if that cannot be found out."""
+    with suppress(OSError):
+        fd = os.open(f"{directory}/{RUN_NAME}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return not is_locked(fd, _LAUNCHER)
+        finally:
+            os.close(fd)
+    return False
+
+
 @contextmanager
 def reading_end(directory: str) -> Iterator[None]:
     """Keep the launcher of a container that is removed at its end from removing it during the context."""

@@ -115,9 +115,7 @@ def du(
     _report(session, images, view, history, _mark(session, high_water))
 
 
-def _report(
-    session: Session, images: tuple[str, ...], view: _View, history: bool, mark: tuple[int, float]
-) -> None:
+def _report(session: Session, images: tuple[str, ...], view: _View, history: bool, mark: tuple[int, float]) -> None:
     """Print the usage of the whole store, or its history. Raises HighWaterError if the store takes more than *mark*."""
     with session.store() as store:
         if history:

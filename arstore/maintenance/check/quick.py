@@ -337,6 +337,8 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
         yield Finding(Damage.CONTAINER_UNRECORDED, name, why)
     for name in there.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, but not recorded in the graph")
+    for name in there.of_launchers:
+        yield Finding(Damage.ORPHAN, name, "was left by a launcher that was killed")
     # Partial blobs are kept on purpose.
     for name in (name for name in there.ingests if name != PARTIAL):
         yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")

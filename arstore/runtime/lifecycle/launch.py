@@ -23,7 +23,7 @@ from arstore.runtime.spec.health import health_check
 from arstore.runtime.spec.identity.accounts import account_files, append_in, as_added
 from arstore.runtime.spec.identity.users import added_groups, require_mapped, require_plain_files, resolve_user
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.mounts.filesystems import memory_volume
+from arstore.runtime.spec.mounts.filesystems import memory_volume, owned
 from arstore.runtime.spec.mounts.private import private_volumes, volume_places
 from arstore.runtime.spec.mounts.section import image_volumes
 from arstore.runtime.spec.options import check_hostname
@@ -209,6 +209,7 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
             ids=None if user_namespace.is_initial() else user_namespace.current(),
             network="" if options.network in {"none", "host"} else bundle.network,
         )
+    options = options._replace(tmpfs=tuple(owned(one, process.user.uid, process.user.gid) for one in options.tmpfs))
     spec = build_spec(launch.config, options, process, around)
     size = launch.size if options.tty else None
     if size is not None:

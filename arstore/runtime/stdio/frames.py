@@ -13,9 +13,8 @@ import socket
 import struct
 from contextlib import suppress
 
+from arstore.store.launcher_files import SOCKET_NAME
 from arstore.values import NamedTuple
-
-SOCKET_NAME = "attach"
 
 STDOUT, STDERR, LOST, TAKEN, ENDED = b"o", b"e", b"l", b"t", b"x"
 """To the client: output; the number of bytes of output that it lost; the bytes of its input that the container took;

@@ -201,6 +201,19 @@ class TestLife:
         tidy.ok("start", "c")
         eventually(lambda: tidy.ok("logs", "c").out == b"x\nx\nx\n")
 
+    def test_the_files_of_a_killed_launcher_are_collected(self, tidy):
+        tidy.ok("run", "-d", "--name", "c", "box:1", "sleep", "100")
+        directory = Path(tidy.root, "containers/c")
+        assert not tidy.ok("gc", "--json").json["orphans"]
+        kill_launcher(tidy, "c")
+        assert (directory / "attach").is_socket()
+        gone = tidy.ok("gc", "--json").json["orphans"]
+        assert {"containers/c/attach", "containers/c/state.json.1"} <= {*gone}
+        left = {path.name for path in directory.iterdir()}
+        assert left == {"upper", "work", "bundle", "whole", "record", "run.json", "state.json", "log"}
+        assert about(tidy, "c")["status"] == "dead"
+        tidy.ok("start", "c")
+
     def test_policies(self, tidy):
         tidy.ok("run", "-d", "--name", "c", "--restart", "on-failure:2", "box:1", "sh", "-c", "echo x; exit 3")
         eventually(lambda: ended(tidy, "c"), 30)

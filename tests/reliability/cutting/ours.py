@@ -2,9 +2,9 @@
 
 After the cut another boot opens the store. Every name that a finished command had set is there, and every name that it
 had removed is not; the changes of an interrupted command are there completely or not at all. Every image that `images`
-lists can be mounted and shows every byte, and `find` lists what it shows; a deep check finds only harmless things; containers that were to stay can be
-mounted again. After `gc`, a check finds nothing at all, and no other container is left. Then a container runs again,
-and a `load` that had begun is repeated and succeeds.
+lists can be mounted and shows every byte, and `find` lists what it shows; a deep check finds only harmless things;
+containers that were to stay can be mounted again. After `gc`, a check finds nothing at all, and no other container is
+left. Then a container runs again, and a `load` that had begun is repeated and succeeds.
 """
 
 from __future__ import annotations

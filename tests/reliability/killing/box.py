@@ -10,6 +10,8 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -27,9 +29,10 @@ from arstore.maintenance.gc import collect
 from arstore.maintenance.remove import remove_images
 from arstore.mounts.table import MountState, MountTable
 from arstore.rootfs.mount import remove_container
+from arstore.store.container_document import RUN_NAME, is_unattended
 from arstore.store.store import Store
 from reliability.answers import answers
-from reliability.killing.victim import Ended, Order, command
+from reliability.killing.victim import CHECKOUT, Ended, Order, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,12 +46,12 @@ FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "root/mounts
 FRAME |= {"root/ids.json", "root/graph/namespaces"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """Files that any command may make when it first needs them: locks, and facts about this boot."""
-PASSING = ("root/containers/*/state.json.*", "root/containers/*/record.new")
-"""Space for a container's next states, and half-written files: the next start, change or removal of it takes them."""
 CACHE = "root/graph/contents"
 """The index of contents, which is judged by the answers of `find`."""
 VARYING = ("root/containers/*/record", "root/containers/*/state.json")
 """Files of a container that have times and processes in them."""
+_PATIENCE = 20.0
+"""Seconds that launchers have to end."""
 KEPT = "root/graph.damaged-"
 """Prefix of a damaged graph that a repair has set aside for the administrator."""
 
@@ -135,6 +138,22 @@ class Box:
             raise CommandFailedError(f"{' '.join(words)} ended with {ended.status}: {said}")
         return ended
 
+    def begin(self, *words: str) -> None:
+        """Run a command that leaves a process on purpose, from outside the victims."""
+        argv = [sys.executable, "-m", "arstore", *self.places(), *words]
+        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=CHECKOUT, check=True)
+
+    def await_launchers(self) -> None:
+        """Wait until no launcher is alive. Raises CommandFailedError if one is after a while."""
+        until = time.monotonic() + _PATIENCE
+        while left := [path.name for path in self._documents() if not is_unattended(str(path))]:
+            if time.monotonic() > until:
+                raise CommandFailedError(f"launchers are still alive: {left}")
+            time.sleep(0.005)
+
+    def _documents(self) -> list[Path]:
+        return [path.parent for path in self.root.glob(f"containers/*/{RUN_NAME}")]
+
     def inside(self, work: Callable[[Store], Any]) -> Any:
         """Run *work* with the store in a new process; return its result, which must survive JSON."""
         reading, writing = os.pipe()
@@ -202,7 +221,7 @@ class Box:
                 status = os.lstat(path)
                 kind = stat.filemode(status.st_mode)[0]
                 key = os.path.relpath(path, self.store)
-                if key in FRAME or key.startswith((KEPT, CACHE)) or any(fnmatch(key, one) for one in PASSING):
+                if key in FRAME or key.startswith((KEPT, CACHE)):
                     continue
                 tells = kind == "-" and key not in PAGES and not any(fnmatch(key, one) for one in VARYING)
                 found[key] = (kind, status.st_size if tells else 0)

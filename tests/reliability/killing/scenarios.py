@@ -11,19 +11,20 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support import attachments, images, programs, stores
 from support.runnable import PIPELINE_NAMES, write_runnable
 
 from arstore.disk.paths import opened
 from arstore.disk.staging import PLACES
-from arstore.errors import RUN_FAILED, ConflictError, NotFoundError
+from arstore.errors import RUN_FAILED, ConflictError, InUseError, NotFoundError
 from arstore.graph.records import LeaseRecord
 from arstore.linux.process import boot_id
 from arstore.mounts.record import MountRecord
 from arstore.mounts.table import MountTable
 from arstore.pipeline.place import RUNNING, write_last
+from arstore.store.container_document import write_request
 from reliability.killing.box import homeless
 from reliability.killing.victim import CHECKOUT
 
@@ -40,19 +41,20 @@ Words = tuple[str, ...]
 class Scenario:
     """A command, the store that it starts from, and what must be true of it.
 
-    *setup* and *ending* are commands before it and after everything, which are not killed. *done_already* are the exit
-    statuses, besides 0, that it may have if it is repeated although it was done: the images are as they must be, and
-    the *container* that it makes exists. *atomic*: there is nothing between before and after.
-    *goes_on*: done again, it does more of the same. *damaged*: the store is
-    not sound before. *unreadable*: nor is its graph, which only the command itself can change. *handed_over* is the
-    directory in which a pipeline leaves files until they are taken, below the box's store; *discarded* the files that
-    the command makes elsewhere, for the user.
+    *setup* and *ending* are commands before it and after everything, which are not killed. *running* is a command that
+    starts a container beforehand, whose launcher goes on while the victim works; *ending* has to end it. *done_already*
+    are the exit statuses, besides 0, that it may have if it is repeated although it was done: the images are as they
+    must be, and the *container* that it makes exists. *atomic*: there is nothing between before and after. *goes_on*:
+    done again, it does more of the same. *damaged*: the store is not sound before. *unreadable*: nor is its graph,
+    which only the command itself can change. *handed_over* is the directory in which a pipeline leaves files until they
+    are taken, below the box's store; *discarded* the files that the command makes elsewhere, for the user.
     """
 
     name: str
     words: Words
     prepare: Callable[[Box], None] = lambda _box: None
     setup: tuple[Words, ...] = ()
+    running: Words = ()
     ending: tuple[Words, ...] = ()
     done_already: frozenset[int] = frozenset()
     atomic: bool = True
@@ -81,6 +83,9 @@ _UMOUNT: Words = ("umount", "--all")
 _MANY = 130
 """Images of an archive: with two documents each, enough files that an import syncs all of them at once."""
 _REMOVE_WORK: tuple[Words, ...] = (("container", "rm", "--force", "work"),)
+_RUNNING: Words = ("run", "--detach", "--interactive", "--name", "work", "box:1", "/bin/sh")
+"""A container that goes on until it is killed, or its input ends."""
+_KILL_WORK: tuple[Words, ...] = (("kill", "work"),)
 _DISCARD: Words = ("load", "--discard-failed", "pipeline")
 
 
@@ -153,6 +158,22 @@ def _with_volume(box: Box) -> None:
     (box.root / "volumes/data/data/file").write_bytes(_noise(5000, 9))
 
 
+def _with_volumes(box: Box) -> None:
+    """A volume that a container uses, and two that none does."""
+    _with("box")(box)
+    for name in ("one", "two"):
+        box.ok("volume", "create", name)
+        (box.root / "volumes" / name / "data/file").write_bytes(_noise(5000, 9))
+    box.ok("create", "--name", "work", "-v", "used:/bin", "box:1", "/bin/true")
+
+
+def _with_files(box: Box) -> None:
+    """A container that has ended, and files in it and outside of it to copy."""
+    _with_created(box)
+    shutil.copytree(CHECKOUT / "arstore" / "oci", box.store / "files")
+    box.ok("cp", f"{box.store}/files", "done:/there")
+
+
 def _with_container(box: Box) -> None:
     """An image, and a container over it with a written file."""
     _with("big")(box)
@@ -196,6 +217,10 @@ def _leave_garbage(store: Store) -> None:
     with open(f"{store.directories.root}/index.json.{dead.directory_name()}", "wb") as file:
         file.write(b"{}")
     store.containers.create(image, "lost", ephemeral=True)
+    kept = store.containers.create(image, "kept").path
+    write_request(kept, {}, durable=False)
+    for name in ("attach", "state.json.1", "health.json.new"):
+        Path(kept, name).write_bytes(_noise(5000, 6))
     with store.graph.write() as change:
         record = change.container("lost")
         assert record is not None
@@ -412,6 +437,16 @@ def scenarios() -> list[Scenario]:
         Scenario("rename", ("rename", "work", "other"), _with_created, **runs),
         Scenario("container-prune", ("container", "prune"), _with_created, **runs),
         Scenario("rm-force", ("rm", "--force", "box:1"), _with_created, done_already=_NOT_FOUND, **runs),
+        *_of_running(runs),
+        *_copies(runs),
+        Scenario(
+            "volume-rm-force",
+            ("volume", "rm", "--force", "used"),
+            _with_volumes,
+            done_already=_NOT_FOUND,
+            **runs,
+        ),
+        Scenario("volume-prune", ("volume", "prune", "--force"), _with_volumes, **runs),
         Scenario("volume-create", ("volume", "create", "data"), _with("box"), done_already=_CONFLICT),
         Scenario("volume-rm", ("volume", "rm", "data"), _with_volume, done_already=_NOT_FOUND),
         Scenario(
@@ -428,3 +463,48 @@ def scenarios() -> list[Scenario]:
     next_one = Scenario("import-meddled", ("import", _archive("next")), _with("big"), atomic=False)
     found.append(replace(next_one, meddling=("take.prepared", ("rm", "app:1", "app:latest"))))
     return found
+
+
+def _of_running(runs: dict[str, bool]) -> list[Scenario]:
+    """Commands on a container that runs, and whose launcher is not killed."""
+    more: Any = {"running": _RUNNING, "ending": _KILL_WORK, **runs}
+    stopped = frozenset({InUseError.exit_code, NotFoundError.exit_code})
+    return [
+        Scenario("pause", ("pause", "work"), _with("box"), done_already=stopped, **more),
+        Scenario(
+            "unpause",
+            ("unpause", "work"),
+            _with("box"),
+            (("pause", "work"),),
+            done_already=stopped,
+            **more,
+        ),
+        Scenario("exec", ("exec", "work", "/bin/true"), _with("box"), **more),
+        Scenario("exec-detached", ("exec", "-d", "work", "/bin/true"), _with("box"), **more),
+        Scenario("cp-in-running", ("cp", "/etc/passwd", "work:/x"), _with("box"), **more),
+        # Its input ends, and the container with it.
+        Scenario("attach", ("attach", "work"), _with("box"), done_already=stopped, **more),
+        Scenario("stop", ("stop", "-t", "0", "work"), _with("box"), **more),
+        Scenario("kill", ("kill", "work"), _with("box"), done_already=stopped, **more),
+        Scenario(
+            "container-rm-force",
+            ("container", "rm", "--force", "-t", "0", "work"),
+            _with("box"),
+            done_already=_NOT_FOUND,
+            **more,
+        ),
+        Scenario("rm-force-running", ("rm", "--force", "box:1"), _with("box"), done_already=_NOT_FOUND, **more),
+    ]
+
+
+def _copies(runs: dict[str, bool]) -> list[Scenario]:
+    """Copies into and out of a container that does not run."""
+    inside, outside = "root/containers/done/upper/", "copied"
+    # Of a directory's content: a second copy of the directory itself would go below the first one.
+    into: Words = ("cp", "{place}/s/files/.", "done:/copied")
+    out: Words = ("cp", "done:/there/.", "{place}/s/copied")
+    return [
+        Scenario("cp-in", into, _with_files, handed_over=inside, **runs),
+        Scenario("cp-in-again", into, _with_files, (into,), handed_over=inside, **runs),
+        Scenario("cp-out", out, _with_files, handed_over=outside, **runs),
+    ]

@@ -1,8 +1,9 @@
 """Whether a store has come through a kill, judged by fresh processes.
 
-First the state right after the kill: every image is as before or as after, a deep check finds only harmless things, and
-nothing runs or is mounted that the store does not know, and `find` answers about each image what it has to. After `gc`, every byte is as before or as after. Then the store
-must go on without manual repair: the same command succeeds; and when everything is removed, every file is gone.
+First the state right after the kill: every image is as before or as after, a deep check finds only harmless things,
+nothing runs or is mounted that the store does not know, and `find` answers about each image what it has to. After `gc`,
+every byte is as before or as after. Then the store must go on without manual repair: the same command succeeds; and
+when everything is removed, every file is gone.
 """
 
 from __future__ import annotations
@@ -86,8 +87,10 @@ class Trial:
 
     def _begin(self) -> None:
         self.box.put_back(self.scenario.name)
+        if self.scenario.running:
+            self.box.begin(*self.scenario.running)
         for words in self.scenario.setup:
-            self.box.ok(*words)
+            self.box.ok(*self._filled(words))
 
     def _state(self) -> State:
         """The state after `gc`, once the remaining mounts are unmounted."""
@@ -95,6 +98,8 @@ class Trial:
             ended = self.box.run(*words)
             if ended.status not in {0, NotFoundError.exit_code}:
                 raise CommandFailedError(f"{words} ended with {ended.status}: {ended.err}")
+        if self.scenario.running:
+            self.box.await_launchers()
         self.box.ok("gc")
         look = self.box.look()
         return State(look.images, self.box.files(), look.findings, look.said)

@@ -57,19 +57,19 @@ MOUNT_OPTIONS = (
 
 
 def with_mounts(options: RunOptions, words: MountWords) -> RunOptions:
-    """Return *options* with the mounts.
+    """Return *options* with the mounts. An option that is given twice with the same words counts once, as in podman.
 
     Raises UsageError, also for two mounts at the same place; NotFoundError for a source that does not exist.
     """
     from arstore.runtime.spec.mounts.filesystems import parse_tmpfs
     from arstore.runtime.spec.mounts.volume import parse_volume, require_different
 
-    volumes = tuple(map(parse_volume, words["volume"]))
-    tmpfs = tuple(map(parse_tmpfs, words["tmpfs"]))
+    volumes = tuple(map(parse_volume, dict.fromkeys(words["volume"])))
+    tmpfs = tuple(map(parse_tmpfs, dict.fromkeys(words["tmpfs"])))
     if words["mount"]:
         from arstore.runtime.spec.mounts.mount_option import parse_mount
 
-        mounted = [parse_mount(text) for text in words["mount"]]
+        mounted = [parse_mount(text) for text in dict.fromkeys(words["mount"])]
         volumes += tuple(volume for one in mounted for volume in one.volumes)
         tmpfs += tuple(filesystem for one in mounted for filesystem in one.filesystems)
     require_different([*(one.destination for one in volumes), *(one.destination for one in tmpfs)])

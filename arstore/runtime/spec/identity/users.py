@@ -47,7 +47,7 @@ class _Account(NamedTuple):
 
 
 def resolve_user(text: str, root: RootDirectory) -> User:
-    """Return the user that *text* names in *root*.
+    """Return the user that *text* names in *root*; with a colon, it has no supplementary groups.
 
     Raises IdentityError for an unknown name and for an id out of range; ImageConfigError for an /etc/passwd that is not
     a regular file or too large.
@@ -58,6 +58,9 @@ def resolve_user(text: str, root: RootDirectory) -> User:
     account = _find_account(user_text or "0", text, root)
     if group_text:
         return User(account.uid, _find_group(group_text, text, root), (), account.name, account.home)
+    if colon:
+        # As in podman: who writes `USER:` asks for no further groups.
+        return User(account.uid, account.gid, (), account.name, account.home)
     return User(account.uid, account.gid, _groups_of(account, root), account.name, account.home)
 
 

@@ -22,7 +22,7 @@ WRITABLE = ("/run", "/tmp", "/var/tmp")  # places in a container
 
 _USUAL = ("rw", "nosuid", "nodev", "tmpcopyup")
 _TMPFS_OPTION = pattern(
-    r"ro|rw|(?:no)?exec|(?:no)?suid|(?:no)?dev|(?:no|rel|strict)?atime|(?:no)?tmpcopyup"
+    r"U|ro|rw|(?:no)?exec|(?:no)?suid|(?:no)?dev|(?:no|rel|strict)?atime|(?:no)?tmpcopyup"
     r"|(?:size|nr_blocks|nr_inodes)=[0-9]{1,19}[kKmMgG%]?|mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}|huge=[a-z_]{1,16}"
 )
 _DEVPTS_OPTION = pattern(r"mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}|max=[0-9]{1,10}|ptmxmode=[0-7]{1,4}|newinstance")
@@ -68,6 +68,13 @@ def writable_places(taken: Iterable[str]) -> list[Tmpfs]:
 def memory_volume(place: str) -> Tmpfs:
     """Return a file system in memory that starts with a copy of what the image has at *place*."""
     return Tmpfs(place, _USUAL)
+
+
+def owned(tmpfs: Tmpfs, uid: int, gid: int) -> Tmpfs:
+    """Return *tmpfs* with the owner *uid* and *gid* if its options have `U`, which no runtime knows."""
+    if "U" not in tmpfs.options:
+        return tmpfs
+    return tmpfs._replace(options=(*(word for word in tmpfs.options if word != "U"), f"uid={uid}", f"gid={gid}"))
 
 
 def mount_of(tmpfs: Tmpfs) -> Json:

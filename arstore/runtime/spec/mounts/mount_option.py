@@ -50,7 +50,7 @@ _KEYS = {
     "glob": _VOLUME_KEYS - {"nocopy", "copy", "subpath"},
     "volume": _VOLUME_KEYS | {"driver"},
     "image": frozenset({"rw", "ro", "subpath"}),
-    "tmpfs": frozenset(_FLAGS) - {"nocopy", "copy", "U"} | {"size", "mode", "tmpcopyup", "notmpcopyup"},
+    "tmpfs": frozenset(_FLAGS) - {"nocopy", "copy"} | {"size", "mode", "tmpcopyup", "notmpcopyup"},
     "ramfs": frozenset(_FLAGS) - {"nocopy", "copy", "U", "z", "Z"} | {"mode"},
     "devpts": frozenset({"uid", "gid", "mode", "max"}),
 }

@@ -52,7 +52,7 @@ class Security(NamedTuple):
 
     def shows(self, path: str) -> bool:
         """Whether *path*, which is usually masked or read-only, is neither."""
-        return self.privileged or "ALL" in self.unmasked or path in self.unmasked
+        return self.privileged or "ALL" in self.unmasked or any(_covers(one, path) for one in self.unmasked)
 
 
 def parse_security(
@@ -84,7 +84,7 @@ def parse_security(
 
             raise UsageError(shown(text), "not a security option", _HINT)
     adds, drops = (tuple(dict.fromkeys(map(parse_capability, words))) for words in (added, dropped))
-    if both := set(adds).intersection(drops) - {"ALL"}:
+    if both := set(adds).intersection(drops):
         raise refused(min(both), "the capability cannot be added and dropped")
     return Security(
         added=adds,
@@ -97,6 +97,16 @@ def parse_security(
         proc_options=tuple(proc_options),
         apparmor=apparmor,
     )
+
+
+def _covers(wanted: str, path: str) -> bool:
+    """Whether *wanted*, a path in which `*`, `?` and `[...]` stand for characters of one name, means *path*."""
+    if not {"*", "?", "["}.intersection(wanted):
+        return wanted == path
+    from fnmatch import fnmatchcase
+
+    names, parts = path.split("/"), wanted.split("/")
+    return len(names) == len(parts) and all(map(fnmatchcase, names, parts))
 
 
 def _apparmor(profile: str, text: str) -> str:

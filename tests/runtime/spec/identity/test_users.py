@@ -38,7 +38,7 @@ def root(request, tmp_path):
         ("alice:staff", User(1000, 50, (), "alice", "/home/alice")),
         ("alice:7", User(1000, 7, (), "alice", "/home/alice")),
         (":staff", User(0, 50, (), "root", "/root")),
-        ("1000:", User(1000, 1001, (50, 60), "alice", "/home/alice")),
+        ("1000:", User(1000, 1001, (), "alice", "/home/alice")),
         ("1234", User(77, 78, (), "1234", "/n")),
         ("4321", User(4321, 0)),
         ("2147483647:2147483647", User(2147483647, 2147483647)),

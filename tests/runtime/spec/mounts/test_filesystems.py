@@ -3,7 +3,8 @@
 import pytest
 
 from arstore.errors import UsageError
-from arstore.runtime.spec.mounts.filesystems import Tmpfs, memory_filesystem, parse_tmpfs, writable_places
+from arstore.runtime.spec.mounts.filesystems import Tmpfs, memory_filesystem, owned, parse_tmpfs, writable_places
+from arstore.runtime.spec.mounts.mount_option import parse_mount
 
 USUAL = ("rw", "nosuid", "nodev", "tmpcopyup")
 
@@ -33,3 +34,12 @@ def test_each_kind_has_its_own_options(kind, words):
 
 def test_a_read_only_container_can_write_where_nothing_else_is():
     assert [one.destination for one in writable_places({"/tmp", "/data"})] == ["/run", "/var/tmp"]
+
+
+def test_a_file_system_of_the_containers_user():
+    """`U` is podman's word for it, and no runtime knows it."""
+    found = parse_tmpfs("/mnt:U,size=1m")
+    assert owned(found, 1000, 50).options == (*USUAL, "size=1m", "uid=1000", "gid=50")
+    (mounted,) = parse_mount("type=tmpfs,dst=/mnt,chown=true").filesystems
+    assert owned(mounted, 0, 0).options == (*USUAL, "uid=0", "gid=0")
+    assert owned(parse_tmpfs("/mnt"), 1000, 50).options == USUAL

@@ -337,4 +337,22 @@ def test_limits_of_the_caller():
 def test_a_capability_is_added_or_dropped():
     with pytest.raises(UsageError, match="CHOWN"):
         parse_security((), ("CHOWN", "KILL"), ("cap_chown",))
-    assert parse_security((), ("ALL",), ("ALL",)).added == ("ALL",)
+    with pytest.raises(UsageError, match="added and dropped"):
+        parse_security((), ("ALL",), ("all",))
+
+
+@pytest.mark.parametrize(
+    ("unmasked", "shown_paths"),
+    [
+        ("/proc/*", {"/proc/acpi", "/proc/timer_list"}),
+        ("/proc/a*", {"/proc/acpi"}),
+        ("/*", set()),
+        ("/sys/firm?are", {"/sys/firmware"}),
+        ("/proc/acpi", {"/proc/acpi"}),
+        ("/proc", set()),
+    ],
+)
+def test_patterns_of_paths_to_unmask(unmasked, shown_paths):
+    paths = {"/proc/acpi", "/proc/timer_list", "/sys/firmware"}
+    found = parse_security((f"unmask={unmasked}",), (), ())
+    assert {path for path in paths if found.shows(path)} == shown_paths
