@@ -34,6 +34,9 @@ class Records:
     def batches(self, table, part):
         yield self.columns(table, part)
 
+    def read_ahead(self):
+        pass
+
     def __getattr__(self, name):
         if name in self.tables:
             return lambda: iter(sorted(self.tables[name].items()))

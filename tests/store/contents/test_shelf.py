@@ -65,7 +65,7 @@ def test_the_latest_addition_counts(tmp_path_factory, additions):
     shelf = Shelf(str(tmp_path_factory.mktemp("shelf") / "contents"))
     wanted = {}
     for version, (number, count) in enumerate(additions):
-        assert shelf.put([tree(number, count, version)])
+        shelf.put([tree(number, count, version)])
         wanted[tree_id(key(number))] = paths(number, count, version)
     assert listed(shelf) == wanted
     assert shelf.faults(deep=True) == []
@@ -189,7 +189,8 @@ def test_a_reader_lists_again_when_a_segment_was_merged_meanwhile(shelf, monkeyp
 
 def test_what_cannot_be_written_is_left_out(shelf, tmp_path):
     Path(shelf.path).touch()
-    assert not shelf.put([tree(1)])
+    with pytest.raises(OSError, match="File exists"):
+        shelf.put([tree(1)])
     shelf.add({key(1): str(tmp_path / "missing")})
     shelf.tidy([])
 
