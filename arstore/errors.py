@@ -528,7 +528,7 @@ def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     what = what or name
     why = reason(error)
     if error.errno in _NO_SPACE:
-        return NoSpaceError(what, why, "free some space, or `arstore gc`")
+        return NoSpaceError(what, why, "free some space, or run `arstore gc`")
     if error.errno in _NOT_PERMITTED:
         return PermissionDeniedError(what, why)
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:

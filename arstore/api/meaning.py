@@ -1,4 +1,4 @@
-"""What a word means that may be the name of a container or of an image."""
+"""Look up a word that may be the name of a container or of an image."""
 
 from __future__ import annotations
 

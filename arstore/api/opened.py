@@ -93,11 +93,11 @@ class OpenStore:
         inner: Inner | None,
         settings: Settings | None = None,
         rules: Rules | None = None,
-        tell: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> Self:
         """Return a store over one that is open already, with the settings and the policy of its user.
 
-        *tell* prints a warning, instead of the module `warnings`. Closing the returned store leaves *inner* open.
+        *warn* prints a warning, instead of the module `warnings`. Closing the returned store leaves *inner* open.
         Without *inner*, only copies between other media are possible.
         """
         made = cls.__new__(cls)
@@ -107,7 +107,7 @@ class OpenStore:
         made._additional = []
         made._stack = ExitStack()
         made._inner = inner
-        made._tell = tell or _warn
+        made._tell = warn or _warn
         return made
 
     def _open(self) -> Inner:
@@ -139,7 +139,7 @@ class OpenStore:
         """
         from arstore.api.runtimes import working_runtime
 
-        return working_runtime(store, self._settings, given, cgroups=cgroups, timeout=timeout, tell=self._tell)
+        return working_runtime(store, self._settings, given, cgroups=cgroups, timeout=timeout, warn=self._tell)
 
     def _require_admitted(self, store: Inner, image: Named) -> None:
         """Apply the policy to *image*. Raises RejectedError, PolicyError."""

@@ -48,7 +48,7 @@ def commit(
     if compression not in COMPRESSIONS:
         raise UsageError(compression, f"is not a compression; use {', '.join(COMPRESSIONS)}")
     if level is not None and not 1 <= level <= COMPRESSIONS[compression]:
-        raise UsageError(f"--level {level}", f"is not a level of {compression}")
+        raise UsageError(f"level {level}", f"is not a level of {compression}")
     instructions = tuple(map(Instruction.parse, changes))
     created = creation_time()
     _require_stopped(container)

@@ -21,11 +21,11 @@ def working_runtime(
     *,
     cgroups: bool,
     timeout: float | None,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Runtime:
     """Return the OCI runtime *given*, or the configured one; *timeout* (seconds) limits the search.
 
-    *tell* is called with a sentence about what the runtime lacks. The graph is closed first, because the search forks.
+    *warn* is called with a sentence about what the runtime lacks. The graph is closed first, because the search forks.
     Raises RuntimeMissingError, UsageError, HostError.
     """
     from arstore.runtime.discovery import find_runtime
@@ -40,5 +40,5 @@ def working_runtime(
             raise
         raise RuntimeMissingError(error.what, error.why, f"runtime in {path} chooses it") from error
     if runtime.note:
-        tell(runtime.note)
+        warn(runtime.note)
     return runtime

@@ -89,7 +89,7 @@ def trim(store: Store, total: int | None, freed: int | None, unused_for: float |
     from arstore.maintenance.trim import trim as perform
 
     if total is not None and freed is not None:
-        raise UsageError("trim", "--to and --free exclude each other")
+        raise UsageError("trim", "a size of the store and a size to free exclude each other", "give one of them")
     goal = Goal(total, freed, None if unused_for is None else time.time() - unused_for)
     done = plan_trim(store, goal) if dry_run else perform(store, goal)
     bound = records_bound(store.directories, changed_by_trim(store, done.trees)) if dry_run else 0

@@ -148,7 +148,7 @@ class OciRuntime(NamedTuple):
 
         message = last_message(log) or _printed(stderr)
         if re.search(_NO_SPACE, message):
-            return NoSpaceError(what, f"{self.name}: {message}", "free some space, or `arstore gc`")
+            return NoSpaceError(what, f"{self.name}: {message}", "free some space, or run `arstore gc`")
         if re.search(_NOT_FOUND, message):
             return CommandNotFoundError(what, _reason(message))
         if re.search(_NOT_EXECUTABLE, message):

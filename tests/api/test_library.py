@@ -318,6 +318,8 @@ def test_the_examples_run(number, tmp_path, archive):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+    # A warning that is raised where nothing can catch it is only printed.
+    assert result.stderr == ""
 
 
 def test_the_first_example_is_short():

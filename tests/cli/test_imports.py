@@ -1,4 +1,4 @@
-"""What the command line uses below the library: an exact list, which should become shorter (decision 102).
+"""Modules that the command line uses below the library: an exact list, which should become shorter (decision 102).
 
 Modules that turn words into values are not counted, and neither are imports for type checkers.
 """

@@ -37,7 +37,7 @@ class Container:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has processes, or is about to have some."""
+        """True if it has processes, or is about to have some."""
         return self.status in {"starting", "running", "paused", "restarting"}
 
 

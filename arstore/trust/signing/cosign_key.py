@@ -67,7 +67,7 @@ def require(what: str) -> None:
     """Check that PyNaCl is installed. Raises KeyFileError about *what* otherwise."""
     if importlib.util.find_spec("nacl") is None:
         hint = (
-            "`pip install 'arstore[cosign-keys]'`, or sign with a key in PKCS #8, which `arstore keygen`"
+            "run `pip install 'arstore[cosign-keys]'`, or sign with a key in PKCS #8, which `arstore keygen`"
             " makes and `cosign import-key-pair` reads"
         )
         raise KeyFileError(what, "cosign's own key files need the package PyNaCl", hint)

@@ -158,7 +158,7 @@ def working_runtime(
     """
     from arstore.api.runtimes import working_runtime as found
 
-    return found(store, session.settings, explicit, cgroups=cgroups, timeout=timeout, tell=session.warn)
+    return found(store, session.settings, explicit, cgroups=cgroups, timeout=timeout, warn=session.warn)
 
 
 def options_of(args: tuple[str, ...], words: NewContainerWords) -> RunOptions:

@@ -110,7 +110,7 @@ class TreeCopy:
             status = os.fstatvfs(self._target)
             if status.f_files and status.f_favail < status.f_files // _INODES_RESERVE:
                 why = f"no inodes left: {status.f_favail} of {status.f_files} are free, and 5% are reserved"
-                raise NoSpaceError("the image's volumes", why, "remove some files, or `arstore gc`")
+                raise NoSpaceError("the image's volumes", why, "remove some files, or run `arstore gc`")
 
     def _down(self, name: str) -> None:
         """Make the directory *name* in the current one, and enter it."""

@@ -118,7 +118,7 @@ def _make(base: str, paths: dict[str, str], places: tuple[str, ...], root: RootD
                     _fill(path + _PARTIAL, place, root, copy)
             except NoSpaceError as error:
                 # The hint of `Room` names an option that only imports have.
-                raise NoSpaceError(f"volume {place}", error.why, "free some space, or `arstore gc`") from error
+                raise NoSpaceError(f"volume {place}", error.why, "free some space, or run `arstore gc`") from error
     remove_tree(links)
     for path in paths.values():
         os.rename(path + _PARTIAL, path)
@@ -154,7 +154,7 @@ def copy_tree(place: str, target: str, root: RootDirectory, limits: Limits = DEF
             try:
                 _fill(target, place, root, TreeCopy(links_fd, Room(links_fd, limits, "the volume")))
             except NoSpaceError as error:
-                raise NoSpaceError("volume", error.why, "free some space, or `arstore gc`") from error
+                raise NoSpaceError("volume", error.why, "free some space, or run `arstore gc`") from error
     finally:
         remove_tree(links)
 
