@@ -78,6 +78,7 @@ class Failures:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    heap.settle_again()
     spending.begin(item)
     if item.get_closest_marker("long") and not item.config.getoption("--long"):
         pytest.skip("long test (tools/test --long)")

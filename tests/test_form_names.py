@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def spelled(tree, words=NAMES | FILES):
     return found
 
 
+@functools.cache
 def spelled_in(package):
     """The words that modules below *package* spell, by their path in it; the formats' modules are in `trees/`."""
     return {

@@ -371,8 +371,11 @@ def _umount(info: MountInfo, record: MountRecord, lazy: bool) -> None:
 
 
 def _patiently(place: str, flags: int) -> None:
-    """Call umount2(2), again while it returns EBUSY: a process that lists mounts holds each for an instant."""
-    for pause in (0.001, 0.004, 0.016):
+    """Call umount2(2), again while it returns EBUSY: a process that lists mounts holds each for an instant.
+
+    On a busy machine that process may have to wait for its next turn, with the mount in its hands: a third of a second.
+    """
+    for pause in (0.001, 0.004, 0.016, 0.064, 0.256):
         try:
             mount.umount(place, flags)
         except OSError as error:

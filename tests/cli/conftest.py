@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support import images, stores
+from support.copying import copy_store
 
 from arstore.cli.failure import guarded
 from arstore.cli.main import run
@@ -84,7 +85,8 @@ def picture():
 
 
 @pytest.fixture
-def filled(arstore, picture, tmp_path):
+def filled(arstore, picture, tmp_path, tmp_path_factory):
     """The program on a store with *picture*."""
-    arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "example.tar", picture))
+    images.write_oci_archive(tmp_path / "example.tar", picture)
+    copy_store(tmp_path_factory, picture, arstore.root, arstore.runroot)
     return arstore

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import images, stores
+from support.copying import copy_store
 
 from arstore.errors import CheckFailedError, NoStoreError, StoreDamagedError, UnknownFormatError
 
@@ -15,8 +16,8 @@ IMAGE = stores.simple("one", names=("one:1",))
 
 
 @pytest.fixture
-def filled(arstore, tmp_path):
-    arstore.ok("import", images.write_oci_archive(tmp_path / "one.tar", IMAGE))
+def filled(arstore, tmp_path_factory):
+    copy_store(tmp_path_factory, IMAGE, arstore.root, arstore.runroot)
     return arstore
 
 

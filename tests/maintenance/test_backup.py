@@ -27,9 +27,7 @@ OTHER = stores.simple("other", names=())
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        for picture in (ONE, TWO, OTHER):
-            stores.bring(made, picture)
+    with stores.filled(tmp_path, ONE, TWO, OTHER) as made:
         yield made
 
 

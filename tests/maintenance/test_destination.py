@@ -28,9 +28,7 @@ THREE = stores.simple("three", names=("three:1",))
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        for picture in (ONE, TWO):
-            stores.bring(made, picture)
+    with stores.filled(tmp_path, ONE, TWO) as made:
         yield made
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
-from support import images, stores
+from support import budget, images, stores
 from support.naming import NAMES, Naming, named
 
 from arstore import trace
@@ -216,7 +216,7 @@ class History(Naming):
 
 
 TestHistory = pytest.mark.root(History.TestCase)
-TestHistory.settings = settings(max_examples=6, stateful_step_count=14, deadline=None)
+TestHistory.settings = settings(max_examples=30 if budget.long else 3, stateful_step_count=14, deadline=None)
 
 
 # --- single cases ---------------------------------------------------------------------------------------------------

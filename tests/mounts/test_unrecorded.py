@@ -20,8 +20,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, stores.simple("a", "b", names=("x:1",)))
+    with stores.filled(tmp_path, stores.simple("a", "b", names=("x:1",))) as made:
         yield made
 
 

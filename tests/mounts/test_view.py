@@ -33,8 +33,7 @@ SILENT = "from arstore.mounts import view; view.look = lambda device: None"
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, stores.simple("a", "b", names=("x:1",)))
+    with stores.filled(tmp_path, stores.simple("a", "b", names=("x:1",))) as made:
         yield made
         stores.umount_all(made)
 

@@ -50,8 +50,7 @@ COLLECTING = [
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, OLD)
+    with stores.filled(tmp_path, OLD) as made:
         made.graph.release()
         yield made
 

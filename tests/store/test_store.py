@@ -25,8 +25,7 @@ EXAMPLE = images.example(names=["example:1", "quay.io/team/example:2"])
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, EXAMPLE)
+    with stores.filled(tmp_path, EXAMPLE) as made:
         yield made
 
 

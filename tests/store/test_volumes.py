@@ -16,8 +16,7 @@ ONE = stores.simple("a", names=("x:1",))
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, ONE)
+    with stores.filled(tmp_path, ONE) as made:
         yield made
 
 

@@ -12,6 +12,7 @@ Expected content is read from the disk and with du(1), not with the tested code.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -54,6 +55,24 @@ def made(root: str | Path, runroot: str | Path) -> Store:
     store.graph.verify()
     store.graph.release()
     return store
+
+
+def filled(directory: Path, *parts: Part) -> Store:
+    """Open a new store in `root` and `run` of *directory*, a test's own, with *parts*: imported in this order.
+
+    Each worker imports them once, next to the directory, and copies that store for each test.
+    """
+    key = hashlib.sha256(repr([(part.digest, part.names) for part in parts]).encode()).hexdigest()[:16]
+    place = directory.parent / f"filled-{key}"
+    if not place.exists():
+        new = place.with_suffix(".new")
+        new.mkdir()
+        with opened(new) as store:
+            for part in parts:
+                bring(store, part)
+        new.rename(place)
+    subprocess.run(["cp", "-a", place / "root", directory / "root"], check=True)
+    return opened(directory)
 
 
 def archive_for(store: Store, *parts: Part, **more: Any) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import images, stores
 from support.cli import REPOSITORY, Arstore
+from support.copying import copy_store
 from support.registry_client import connect
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def filled(store: Arstore, archive: Path) -> Arstore:
-    """A store with the example image."""
-    store.ok("import", archive)
+def filled(store: Arstore, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Arstore:
+    """A store with the example image, that of *archive*."""
+    copy_store(tmp_path_factory, images.example(), store.root, store.runroot)
     return store
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support import images
 from support import registry as registries
+from support.copying import copy_store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
@@ -148,14 +149,19 @@ RUN_ANSWERED = (
 """Lines of `run`: its errors have the status 125, as in podman and docker."""
 
 
-@pytest.fixture
-def box(store, tmp_path, busybox):
-    """A store with an image of busybox, named box:1."""
+@pytest.fixture(scope="module")
+def box_image(busybox):
+    """An image of busybox, named box:1."""
     members = [images.directory("./"), images.directory("bin"), images.directory("etc"), images.directory("mnt")]
     members += [images.file("bin/busybox", Path(busybox).read_bytes(), 0o755), images.directory("tmp", 0o1777)]
     members += [images.symlink(f"bin/{name}", "busybox") for name in APPLETS]
-    one = images.image(images.layer(members, "none"), names=["box:1"], config={"Env": ["PATH=/bin"]})
-    store.ok("import", images.write_oci_archive(tmp_path / "box.tar", one))
+    return images.image(images.layer(members, "none"), names=["box:1"], config={"Env": ["PATH=/bin"]})
+
+
+@pytest.fixture
+def box(store, tmp_path_factory, box_image):
+    """A store with an image of busybox."""
+    copy_store(tmp_path_factory, box_image, store.root, store.runroot)
     return store
 
 

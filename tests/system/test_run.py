@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 from support import features, images
+from support.copying import copy_store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
 APPLETS = ["cat", "echo", "env", "false", "hostname", "id", "ls", "pwd", "sh", "sleep", "touch", "true"]
 
 
-@pytest.fixture
-def box(store, tmp_path, busybox):
-    """A store with an image of busybox, named box:1."""
+@pytest.fixture(scope="module")
+def box_image(busybox):
+    """An image of busybox, named box:1."""
     members = [images.directory("./"), images.directory("bin")]
     members.append(images.file("bin/busybox", Path(busybox).read_bytes(), 0o755))
     members += [images.symlink(f"bin/{name}", "busybox") for name in APPLETS]
@@ -27,8 +28,13 @@ def box(store, tmp_path, busybox):
     members.append(images.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\nuser:x:1000:1001::/home:/bin/sh\n"))
     members.append(images.file("etc/group", b"root:x:0:\nmain:x:1001:\nmore:x:2000:user\n"))
     config = {"Env": ["PATH=/bin", "FROM=image"], "Cmd": ["echo", "default"], "WorkingDir": "/etc"}
-    one = images.image(images.layer(members, "none"), names=["box:1"], config=config)
-    store.ok("import", images.write_oci_archive(tmp_path / "box.tar", one))
+    return images.image(images.layer(members, "none"), names=["box:1"], config=config)
+
+
+@pytest.fixture
+def box(store, tmp_path_factory, box_image):
+    """A store with an image of busybox."""
+    copy_store(tmp_path_factory, box_image, store.root, store.runroot)
     return store
 
 

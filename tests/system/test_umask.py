@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import images, programs, treelist
+from support import budget, images, programs, treelist
 from support.cli import REPOSITORY, Arstore
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def same_under_all(work: Callable[[int], dict[str, object]], umasks: tuple[int, 
 
 @pytest.mark.root
 @pytest.mark.mounts
-@pytest.mark.parametrize("form", ["directory", "erofs"])
-def test_as_root(place: Path, archive: Path, form: str) -> None:
+@pytest.mark.parametrize(("form", "umask"), budget.one_of(3, itertools.product(["directory", "erofs"], FEW)))
+def test_as_root(place: Path, archive: Path, form: str, umask: int) -> None:
     def work(umask: int) -> dict[str, object]:
         here = place / f"{umask:03o}"
         store = Arstore(here / "a/root", here / "b/run", under(umask))
@@ -94,7 +95,7 @@ def test_as_root(place: Path, archive: Path, form: str) -> None:
             "store": private(here / "a/root"),
         }
 
-    same_under_all(work, FEW)
+    same_under_all(work, (umask,))
 
 
 def private(root: Path) -> dict[str, str]:

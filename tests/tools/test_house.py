@@ -53,5 +53,6 @@ def test_a_cycle_is_shown(checkout):
     assert last == names[0]
 
 
+@pytest.mark.long
 def test_this_checkout():
     assert "floors: " in printed()

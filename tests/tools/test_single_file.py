@@ -103,8 +103,28 @@ class Single:
 
 
 @pytest.fixture
-def single(tmp_path, content):
+def packed(tmp_path, content):
+    """The file, which has not been started yet."""
     return Single(tmp_path, content)
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory, content):
+    """The cache directory after the first start."""
+
+    def make(place):
+        place.mkdir()
+        made = Single(place, content)
+        subprocess.run(made.words("--version"), env=made.environment(), check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "unpacked", make) / "cache"
+
+
+@pytest.fixture
+def single(packed, unpacked):
+    """The file, after its first start: the cache directory has its modules."""
+    subprocess.run(["cp", "-a", unpacked, packed.cache], check=True)
+    return packed
 
 
 @pytest.fixture
@@ -148,14 +168,14 @@ def test_what_versions_have_in_common_is_in_the_file_once():
         assert inner.namelist() == ["all/a.py", "cp311/b.so"]
 
 
-def test_a_start_unpacks_once(single):
-    done = single.run("--version")
+def test_a_start_unpacks_once(packed):
+    done = packed.run("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, "arstore 0.1.0\n", "")
-    (name,) = single.unpacked()
+    (name,) = packed.unpacked()
     assert name.endswith(TAG)
-    before = {path: path.stat().st_mtime_ns for path in single.cache.rglob("*")}
-    assert single.run("--version").stdout == "arstore 0.1.0\n"
-    assert {path: path.stat().st_mtime_ns for path in single.cache.rglob("*")} == before
+    before = {path: path.stat().st_mtime_ns for path in packed.cache.rglob("*")}
+    assert packed.run("--version").stdout == "arstore 0.1.0\n"
+    assert {path: path.stat().st_mtime_ns for path in packed.cache.rglob("*")} == before
 
 
 def test_it_imports_and_checks(single, archive):
@@ -209,33 +229,33 @@ def test_python_takes_it_as_an_argument(single):
     assert done.stdout == "arstore 0.1.0\n"
 
 
-def test_starts_at_the_same_time_leave_one_directory(single):
+def test_starts_at_the_same_time_leave_one_directory(packed):
     started = [
-        subprocess.Popen(single.words("--version"), env=single.environment(), stdout=subprocess.PIPE) for _ in range(3)
+        subprocess.Popen(packed.words("--version"), env=packed.environment(), stdout=subprocess.PIPE) for _ in range(3)
     ]
     assert [one.communicate()[0] for one in started] == [b"arstore 0.1.0\n"] * 3
-    assert len(single.unpacked()) == 1
+    assert len(packed.unpacked()) == 1
 
 
-def test_what_killed_starts_left_is_removed_after_a_day(single):
+def test_what_killed_starts_left_is_removed_after_a_day(packed):
     for name, age in ((".new-old", 100_000), (".new-young", 100)):
-        left = single.cache / name
+        left = packed.cache / name
         left.mkdir(parents=True)
         then = left.stat().st_mtime - age
         os.utime(left, (then, then))
-    single.run("--version")
-    assert [name for name in single.unpacked() if name.startswith(".new-")] == [".new-young"]
+    packed.run("--version")
+    assert [name for name in packed.unpacked() if name.startswith(".new-")] == [".new-young"]
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
-def test_a_directory_that_others_can_write_to_is_not_used(single, mode):
-    single.cache.mkdir()
-    single.cache.chmod(mode)
-    done = single.run("--version")
+def test_a_directory_that_others_can_write_to_is_not_used(packed, mode):
+    packed.cache.mkdir()
+    packed.cache.chmod(mode)
+    done = packed.run("--version")
     assert done.returncode == 40
     assert "another user can write to it" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert single.unpacked() == []
+    assert packed.unpacked() == []
 
 
 @pytest.mark.parametrize("which", ["cache", "unpacked"])
@@ -251,11 +271,11 @@ def test_another_users_modules_are_not_imported(single, which):
 
 
 @pytest.mark.root
-def test_root_does_not_use_a_users_home(single):
-    home = single.place / "home"
+def test_root_does_not_use_a_users_home(packed):
+    home = packed.place / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
-    done = single.run("-c", prefix=(), HOME=str(home), XDG_CACHE_HOME="", ARSTORE_BUNDLE_CACHE="")
+    done = packed.run("-c", prefix=(), HOME=str(home), XDG_CACHE_HOME="", ARSTORE_BUNDLE_CACHE="")
     assert done.returncode == 2
     assert list(home.iterdir()) == []
 

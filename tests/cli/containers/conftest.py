@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from support import images, programs
 from support.cli import Arstore
+from support.copying import copy_store
 
 APPLETS = "sh true false cat ls id grep touch stat env hostname sleep rm mkdir ln wc echo chown find"
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
+def volume_members():
     if os.geteuid() != 0:
         pytest.skip("needs root")
     box = programs.busybox()
@@ -28,29 +28,45 @@ def archive(tmp_path_factory):
     members += [images.directory(name) for name in ("dev", "etc", "proc", "sys", "data", "data/below", "empty")]
     members += [images.file("data/file", b"image\n"), images.file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")]
     members += [images.symlink("way", "data"), images.symlink("out", "/../../../etc")]
-    path = tmp_path_factory.mktemp("volumes") / "box.tar"
-    return images.write_oci_archive(path, images.image(images.layer(members), names=["box:1"]))
+    return members
+
+
+@pytest.fixture(scope="module")
+def volume_box():
+    """An image with busybox and some files to mount over, box:1."""
+    return images.image(images.layer(volume_members()), names=["box:1"])
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, volume_box):
+    """Skip where containers do not run."""
+    place = tmp_path_factory.mktemp("running")
+    copy_store(tmp_path_factory, volume_box, place / "root", place / "run")
+    if Arstore(place / "root", place / "run").run("run", "box:1", "true").status in {125, 126}:
+        pytest.skip("containers do not run here")
 
 
 @pytest.fixture
-def program(tmp_path, archive):
+def program(tmp_path, tmp_path_factory, volume_box, running):
     made = Arstore(tmp_path / "root", tmp_path / "run")
-    assert made.run("import", archive).status == 0
-    if made.run("run", "box:1", "true").status in {125, 126}:
-        pytest.skip("containers do not run here")
+    copy_store(tmp_path_factory, volume_box, made.root, made.runroot)
     yield made
     for one in made.run("ps", "--all", "--json").json:
         made.run("container", "rm", "--force", one["id"])
 
 
-@pytest.fixture
-def box(arstore, tmp_path, busybox):
-    """The program on a store with a busybox image, box:1."""
+@pytest.fixture(scope="session")
+def box_image(busybox):
     members = [images.directory(name) for name in ("bin", "tmp", "etc")]
     members.append(images.file("bin/busybox", Path(busybox).read_bytes(), mode=0o755))
     members += [images.symlink(f"bin/{name}", "busybox") for name in ("sh", "cat", "echo", "sleep", "true", "id")]
     members.append(images.file("etc/passwd", b"root:x:0:0::/:/bin/sh\nuser:x:7:8::/:/bin/sh\n"))
-    one = images.image(images.layer(members), names=["box:1"], config={"Cmd": ["echo", "default"]})
-    arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "box.tar", one))
-    (tmp_path / "box.layer").write_bytes(one.layers[0].tar)
+    return images.image(images.layer(members), names=["box:1"], config={"Cmd": ["echo", "default"]})
+
+
+@pytest.fixture
+def box(arstore, tmp_path, tmp_path_factory, box_image):
+    """The program on a store with a busybox image, box:1."""
+    copy_store(tmp_path_factory, box_image, arstore.root, arstore.runroot)
+    (tmp_path / "box.layer").write_bytes(box_image.layers[0].tar)
     return arstore

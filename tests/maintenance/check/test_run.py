@@ -32,8 +32,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, EXAMPLE)
+    with stores.filled(tmp_path, EXAMPLE) as made:
         made.sync_trees()
         assert check(made) == []
         yield made

@@ -165,9 +165,7 @@ def test_a_file_that_is_not_whole_is_none(tmp_path, content):
 
 @pytest.fixture
 def store(tmp_path, eager):
-    with stores.opened(tmp_path) as made:
-        for name in "abc":
-            stores.bring(made, stores.simple(name, names=(f"{name}:1",)))
+    with stores.filled(tmp_path, *(stores.simple(name, names=(f"{name}:1",)) for name in "abc")) as made:
         yield made
 
 

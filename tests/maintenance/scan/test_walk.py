@@ -12,8 +12,7 @@ from support import images, stores
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, stores.simple("a", names=("x:1",)))
+    with stores.filled(tmp_path, stores.simple("a", names=("x:1",))) as made:
         yield made
 
 

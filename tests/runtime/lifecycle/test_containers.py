@@ -32,8 +32,7 @@ def store(tmp_path, busybox, request, monkeypatch):
     members += [images.symlink(f"bin/{name}", "busybox") for name in ("sh", "cat", "sleep", "true", "touch", "test")]
     lower = images.layer(members, "none")
     upper = images.layer([images.directory("./"), images.file("greeting", b"hello\n")], "none")
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, images.image(lower, upper, names=["box:1"], config={"Env": ["PATH=/bin"]}))
+    with stores.filled(tmp_path, images.image(lower, upper, names=["box:1"], config={"Env": ["PATH=/bin"]})) as made:
         yield made
         for one in made.containers.list():
             with contextlib.suppress(ArstoreError):

@@ -161,10 +161,11 @@ def test_sigkill_while_starting_leaves_nothing(box):
 
 
 def test_timeout_stops_and_then_says_so(box):
+    # A shell that has not set its trap yet would be killed, ten seconds after the timeout.
     began = time.monotonic()
-    assert box.shell("trap 'exit 0' TERM; sleep 50 & wait", timeout=0.5).returncode == 125
+    assert box.shell("trap 'exit 0' TERM; sleep 50 & wait", timeout=2).returncode == 125
     assert box.error[0] == "PipelineTimeoutError"
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 11
 
 
 def read_terminal(fd: int, until: bytes, seconds: float = PATIENCE) -> bytes:

@@ -19,9 +19,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, EXAMPLE)
-        stores.bring(made, stores.simple("other", names=("other:1",)))
+    with stores.filled(tmp_path, EXAMPLE, stores.simple("other", names=("other:1",))) as made:
         yield made
 
 

@@ -18,8 +18,7 @@ NOTHING = "sha256:" + "0" * 64
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, EXAMPLE)
+    with stores.filled(tmp_path, EXAMPLE) as made:
         yield made
 
 

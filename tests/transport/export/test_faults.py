@@ -153,8 +153,7 @@ def test_thousands_of_layers_are_dealt_at_once(tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    with stores.opened(tmp_path) as made:
-        stores.bring(made, PICTURE)
+    with stores.filled(tmp_path, PICTURE) as made:
         yield made
 
 
