@@ -264,7 +264,16 @@ class Trial:
     def _when_full(self) -> list[str]:
         """With no space left: reading, unmounting, and removing must work."""
         faults = []
-        for words in (("images",), ("du",), ("check", "--quick"), ("mounts",), ("find", "**"), ("umount", "--all"), ("trim",), ("gc",)):
+        for words in (
+            ("images",),
+            ("du",),
+            ("check", "--quick"),
+            ("mounts",),
+            ("find", "**"),
+            ("umount", "--all"),
+            ("trim",),
+            ("gc",),
+        ):
             ended = self.disk.run(*words)
             if ended.status:
                 faults.append(f"{' '.join(words)} ended with {ended.status}: {ended.err[-500:]}")

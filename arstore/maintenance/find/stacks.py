@@ -177,4 +177,3 @@ class Stacks:
         with graph.read() as snapshot:
             found = {number: snapshot.layer(self.chain_id(number)) for number in numbers}
         return {number: "" if layer is None else layer.diff_id for number, layer in found.items()}
-

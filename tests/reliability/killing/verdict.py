@@ -1,8 +1,9 @@
 """Whether a store has come through a kill, judged by fresh processes.
 
-First the state right after the kill: every image is as before or as after, a deep check finds only harmless things, and
-nothing runs or is mounted that the store does not know, and `find` answers about each image what it has to. After `gc`, every byte is as before or as after. Then the store
-must go on without manual repair: the same command succeeds; and when everything is removed, every file is gone.
+First the state right after the kill: every image is as before or as after, a deep check finds only harmless things,
+nothing runs or is mounted that the store does not know, and `find` answers about each image what it has to. After `gc`,
+every byte is as before or as after. Then the store must go on without manual repair: the same command succeeds; and
+when everything is removed, every file is gone, except those of the index of contents.
 """
 
 from __future__ import annotations
