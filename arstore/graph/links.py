@@ -36,7 +36,10 @@ class LayerLinks(NamedTuple):
 
 
 class ImageLinks(NamedTuple):
-    """Images and indexes: digests as text, and chain IDs of the top layers; None for an index, b"" for none."""
+    """Some images and indexes: digests as text, and the chain IDs of the top layers.
+
+    That is None for an index, and b"" for an image without layers.
+    """
 
     digests: list[str]
     tops: list[bytes | None]

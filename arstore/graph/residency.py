@@ -52,7 +52,7 @@ def let_go() -> int:
 
 
 def read_ahead() -> int:
-    """Let the kernel read the files of these graphs into its page cache, without waiting. Otherwise as `let_go`."""
+    """Let the kernel read the files of these graphs into its page cache, without waiting. Otherwise like `let_go`."""
     return _advise(_MADV_WILLNEED)
 
 

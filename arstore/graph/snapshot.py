@@ -158,7 +158,7 @@ class Snapshot:
                 yield sound, all_unsealed(sound)
 
     def parsed(self, table: str, part: type[_P], rows: list[tuple[bytes, bytes]]) -> tuple[list[str], _P]:
-        """Return the keys of *rows* that `texts` has yielded, and a *part* with a list of values for each field."""
+        """Return the keys of *rows* from `texts`, and a *part* that has a list of values for each field."""
         records = dict(self._each(table, KINDS[table], rows))
         return list(records), part._make([getattr(one, name) for one in records.values()] for name in part._fields)
 

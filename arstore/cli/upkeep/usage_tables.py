@@ -143,17 +143,18 @@ def _by_layer(store: Store, usage: Usage, chosen: bool) -> Listing:
     shares = usage.basis.shares
     with store.graph.read() as snapshot:
         pieces = Pieces(snapshot, shares)
+        trees = pieces.trees()
     wanted = {image.digest for image in usage.images}
     uses = [shares.last_used(digest) for digest in shares.images]
     own: dict[str, int] = {}
-    for some in pieces.own:
+    for some in map(pieces.own, range(len(uses))):
         for diff_id, piece in some.items():
             own[diff_id] = own.get(diff_id, 0) + piece.size
     rows = []
     for diff_id, (piece, images) in pieces.by_layer().items():
         if diff_id == DOCUMENTS or (chosen and not any(shares.images[one] in wanted for one in images)):
             continue
-        tree = pieces.trees.get(diff_id)
+        tree = trees.get(diff_id)
         form = tree.form if tree is not None else ""
         sizes = {"blobs": piece.blobs, "trees": piece.trees, "size": piece.size, "unique": own.get(diff_id, 0)}
         document = {"diff_id": diff_id, "form": form, **sizes, "images": len(images)}

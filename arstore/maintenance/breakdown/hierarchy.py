@@ -13,6 +13,7 @@ and how many file names are read. What is not told apart is one part of the kind
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
@@ -107,7 +108,7 @@ class _Builder:
         return [Part("rest", name, sum(map(self._own_size, digests)), count=len(digests))] if digests else []
 
     def _own_size(self, digest: str) -> int:
-        return sum(piece.size for piece in self._pieces.own[self._positions[digest]].values())
+        return self._pieces.sizes[self._positions[digest]]
 
     # --- layers ---------------------------------------------------------------------------------------------------
 
@@ -116,14 +117,16 @@ class _Builder:
         limits = self._limits
         least = int(self._usage.total * limits.share)
         sizes: dict[str, int] = {}
-        for source in (self._pieces.shared, self._pieces.unused, *self._pieces.own):
+        own = map(self._pieces.own, range(len(self._positions)))
+        for source in chain((self._pieces.shared, self._pieces.unused), own):
             for diff_id, piece in source.items():
-                if diff_id in self._pieces.trees:
+                if piece.trees >= max(least, 1):
                     sizes[diff_id] = max(piece.trees, sizes.get(diff_id, 0))
+        trees = self._pieces.trees(sizes)
         left, found = limits.names, dict[str, list[Part]]()
         for diff_id, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-            tree = self._pieces.trees[diff_id]
-            if not size or size < least:
+            tree = trees.get(diff_id)
+            if tree is None:
                 continue
             if tree.entries > left:
                 self._unread += 1
@@ -171,7 +174,7 @@ class _Builder:
 
     def _image(self, one: ImageUsage, places: Mapping[str, int]) -> ImagePart:
         position = self._positions[one.digest]
-        pieces = self._pieces.own[position]
+        pieces = self._pieces.own(position)
         size = sum(piece.size for piece in pieces.values())
         title = self._titles[one.digest]
         own = Part("image", title, size, self._layers(pieces, {}, self._limits.layers), one.digest)

@@ -6,13 +6,14 @@ own add up to what removing the image would free, and all its pieces to its size
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from arstore.graph.key_numbers import UNKNOWN
 from arstore.values import NamedTuple, Slotted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from arstore.graph.snapshot import Snapshot
     from arstore.maintenance.shares import Kind, Shares
@@ -71,20 +72,18 @@ class Pieces:
 
     def __init__(self, snapshot: Snapshot, shares: Shares) -> None:
         """Raises the errors of Graph."""
-        self.own: list[dict[str, Piece]] = [{} for _ in shares.images]
-        """By image: content that only that image needs."""
+        self.sizes = array("Q")
+        """By image: bytes of the content that only that image needs."""
         self.shared: dict[str, Piece] = {}
         """Content that several images need."""
         self.users: dict[str, set[int]] = {}
         """The images that need some of it."""
         self.unused: dict[str, Piece] = {}
         """Content that is recorded, but not needed by an image."""
-        self.trees: dict[str, Tree] = {}
-        """The trees that show the layers."""
+        self._snapshot = snapshot
         self._shares = shares
         self._groups = _Groups(snapshot, shares)
         self._collect()
-        self._find_trees(snapshot, shares)
 
     def _collect(self) -> None:
         for is_tree, kind, groups in self._groups.kinds():
@@ -93,15 +92,24 @@ class Pieces:
                     self.unused.setdefault(groups[number], Piece()).add(is_tree, size)
                 elif size and kind.users(number) > 1:
                     self.shared.setdefault(groups[number], Piece()).add(is_tree, size)
-            for image, own in enumerate(self.own):
+            for image in range(len(self._shares.images)):
                 for number in kind.needed(image):
-                    size = kind.sizes[number]
-                    if not size:
-                        continue
-                    if kind.users(number) == 1:
-                        own.setdefault(groups[number], Piece()).add(is_tree, size)
-                    else:
+                    if kind.sizes[number] and kind.users(number) > 1:
                         self.users.setdefault(groups[number], set()).add(image)
+        # Not the pieces themselves: of 10^5 layers they take a tenth of the memory that a command may have.
+        self.sizes.extend(
+            sum(piece.size for piece in self.own(image).values()) for image in range(len(self._shares.images))
+        )
+
+    def own(self, image: int) -> dict[str, Piece]:
+        """Return what only this image needs."""
+        found: dict[str, Piece] = {}
+        for is_tree, kind, groups in self._groups.kinds():
+            for number in kind.needed(image):
+                size = kind.sizes[number]
+                if size and kind.users(number) == 1:
+                    found.setdefault(groups[number], Piece()).add(is_tree, size)
+        return found
 
     def shared_of(self, image: int) -> dict[str, Piece]:
         """Return what the image needs together with others, as far as it needs it."""
@@ -113,16 +121,21 @@ class Pieces:
                     found.setdefault(groups[number], Piece()).add(is_tree, size)
         return found
 
-    def _find_trees(self, snapshot: Snapshot, shares: Shares) -> None:
-        sizes, best = shares.trees.sizes, dict[str, int]()
+    def trees(self, wanted: Container[str] | None = None) -> dict[str, Tree]:
+        """Return the trees that show these layers, by default all. Raises the errors of Graph."""
+        sizes, best = self._shares.trees.sizes, dict[str, int]()
+        trees: dict[str, Tree] = {}
         groups = self._groups.trees
-        for keys, found in snapshot.batches("trees", _Trees):
-            numbers = shares.trees.numbers.known(keys)
+        for keys, found in self._snapshot.batches("trees", _Trees):
+            numbers = self._shares.trees.numbers.known(keys)
             for key, number, form, entries in zip(keys, numbers, found.form, found.entries, strict=True):
                 group = groups[number] if number != UNKNOWN else DOCUMENTS
-                if group != DOCUMENTS and sizes[number] >= best.get(group, 0):
+                if group == DOCUMENTS or (wanted is not None and group not in wanted):
+                    continue
+                if sizes[number] >= best.get(group, 0):
                     best[group] = sizes[number]
-                    self.trees[group] = Tree(key, form, entries)
+                    trees[group] = Tree(key, form, entries)
+        return trees
 
     def by_layer(self) -> dict[str, tuple[Piece, set[int]]]:
         """Return all bytes of each layer, and the images that need some of it."""
@@ -138,7 +151,8 @@ class Pieces:
     def _sources(self) -> Iterator[tuple[dict[str, Piece], dict[str, set[int]] | None]]:
         yield self.shared, self.users
         yield self.unused, None
-        for image, own in enumerate(self.own):
+        for image in range(len(self.sizes)):
+            own = self.own(image)
             yield own, {key: {image} for key in own}
 
 

@@ -3,7 +3,11 @@
 First the state right after the kill: every image is as before or as after, a deep check finds only harmless things,
 nothing runs or is mounted that the store does not know, and `find` answers about each image what it has to. After `gc`,
 every byte is as before or as after. Then the store must go on without manual repair: the same command succeeds; and
+<<<<<<< HEAD
 when everything is removed, every file is gone.
+=======
+when everything is removed, every file is gone, except those of the index of contents.
+>>>>>>> bytes
 """
 
 from __future__ import annotations
