@@ -8,6 +8,7 @@ whether the claim is about the image at hand (`evaluate`).
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.trust.policy.identity import ANY
@@ -109,17 +110,17 @@ def _sigstore(requirement: SigstoreSigned, material: Material) -> Check:
     if isinstance(trust, Fulcio):
         roots = x509.Roots(_certificates(trust.authorities, material))
         fulcio = verify.Fulcio(roots, trust.issuer, trust.email)
-        return lambda signature: _claim(confined(lambda: verify.verify_with_fulcio(_legacy(signature), fulcio, log)))
+        return lambda signature: _claim(confined(partial(verify.verify_with_fulcio, _legacy(signature), fulcio, log)))
     if isinstance(trust, Pki):
         between = () if trust.intermediates is None else _certificates(trust.intermediates, material)
         pki = verify.Pki(x509.Roots(_certificates(trust.roots, material), between), trust.email, trust.hostname)
-        return lambda signature: _claim(confined(lambda: verify.verify_with_pki(_legacy(signature), pki)))
+        return lambda signature: _claim(confined(partial(verify.verify_with_pki, _legacy(signature), pki)))
     keys = _public_keys(trust, material)
 
     def check(signature: Signature) -> Claim:
         if isinstance(signature, Bundle):
-            return Claim(confined(lambda: bundle.verify_bundle(signature, keys)).subjects, "")
-        return _claim(confined(lambda: verify.verify_with_keys(_legacy(signature), keys, log)))
+            return Claim(confined(partial(bundle.verify_bundle, signature, keys)).subjects, "")
+        return _claim(confined(partial(verify.verify_with_keys, _legacy(signature), keys, log)))
 
     return check
 
