@@ -7,6 +7,7 @@ still exits as interrupted.
 
 from __future__ import annotations
 
+import _imp
 import _signal  # type: ignore[import-not-found] # as in arstore/__init__.py
 import os
 import sys
@@ -35,9 +36,24 @@ def raised_in(body: Callable[[], T]) -> T:
     sys.unraisablehook = _unraisable
     _signal.signal(_signal.SIGINT, _raise)
     try:
+        if _was_dropped():
+            _raise()
         return body()
     finally:
         arstore.end_at_interrupt()
+
+
+def _was_dropped() -> bool:
+    """Return whether Python dropped an interrupt at its start, in the finalizer of a module's lock.
+
+    This thread then still holds the lock of all imports, and the first import in another thread would wait for ever.
+    """
+    try:
+        _imp.release_lock()
+    except RuntimeError:
+        # It is not held, as always between imports.
+        return False
+    return True
 
 
 def _raise(*_: object) -> None:

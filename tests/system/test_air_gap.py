@@ -24,7 +24,7 @@ def blocks() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.fixture(params=["api", "fallback", "docker-registry"])
+@pytest.fixture(params=["api", pytest.param("fallback", marks=pytest.mark.long), "docker-registry"])
 def outside(request, tmp_path):
     """A registry filled by other tools: two images that share a layer, signatures, and SBOMs."""
     if request.param != "docker-registry":

@@ -112,7 +112,7 @@ def test_one_more_process_without_control_groups(box, runtime, view):
     try:
         assert there.run("exec", "c", "/bin/sh", "-c", "exit 9").status == 9
     finally:
-        box.ok("container", "rm", "--force", "c")
+        box.ok("container", "rm", "--force", "-t", "0", "c")
 
 
 @pytest.mark.runtime

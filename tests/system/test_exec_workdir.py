@@ -69,7 +69,7 @@ def running(request, store, tmp_path, busybox):
     assert done.status == 0, done.err
     yield store.root / "containers/box"
     store.run("kill", "box")
-    store.run("container", "rm", "-f", "box")
+    store.run("container", "rm", "-f", "-t", "0", "box")
 
 
 def test_a_container_that_wins_the_race_gains_nothing(running, store):

@@ -159,8 +159,9 @@ def box_image(busybox):
 
 
 @pytest.fixture
-def box(store, tmp_path_factory, box_image):
-    """A store with an image of busybox."""
+def box(store, tmp_path, tmp_path_factory, box_image):
+    """A store with an image of busybox, whose archive is in HERE."""
+    images.write_oci_archive(tmp_path / "box.tar", box_image)
     copy_store(tmp_path_factory, box_image, store.root, store.runroot)
     return store
 

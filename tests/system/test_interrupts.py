@@ -112,3 +112,21 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert (done.stdout, done.stderr) == ("raised True\n", "")
+
+
+def test_one_that_python_dropped_at_its_start_counts_all_the_same():
+    """As if it came in the finalizer of a module's lock: the lock of all imports is never given back."""
+    code = """
+import _imp, threading
+_imp.acquire_lock()
+import arstore.cli.interrupts as interrupts
+try:
+    interrupts.raised_in(lambda: print("ran"))
+except KeyboardInterrupt:
+    print("raised", interrupts.happened)
+other = threading.Thread(target=lambda: print(__import__("calendar").__name__), daemon=True)
+other.start()
+other.join(60)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert (done.stdout, done.stderr) == ("raised True\ncalendar\n", "")

@@ -114,7 +114,7 @@ def test_nothing_of_a_container_is_reachable(arstore, image, umask):
         assert reachable(store.root, store.runroot) == []
     finally:
         store.ok("kill", "one")
-        store.ok("container", "rm", "--force", "one")
+        store.ok("container", "rm", "--force", "-t", "0", "one")
 
 
 @pytest.mark.runtime

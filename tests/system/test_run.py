@@ -185,7 +185,7 @@ def test_containers_of_one_image_share_its_file_system(box, tmp_path):
         assert Path(mounted, "bin/busybox").stat().st_size > 0
     finally:
         box.ok("umount", "--all")
-        box.run("container", "rm", "--force", "first", "second", "third")
+        box.run("container", "rm", "--force", "-t", "0", "first", "second", "third")
     box.ok("gc")
     assert list((box.runroot / "shared").iterdir()) == []
 

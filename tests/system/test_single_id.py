@@ -66,7 +66,7 @@ def test_owners_are_one_and_come_back(user, tmp_path):
     finally:
         theirs.ok("umount", target)
     user.ok("check")
-    user.ok("container", "rm", "--force", "box")
+    user.ok("container", "rm", "--force", "-t", "0", "box")
     user.ok("rm", "app:1", "new:1")
     shutil.rmtree(user.root / "trees")
 

@@ -130,7 +130,7 @@ def test_a_detached_container_goes_on_and_its_id_is_told(store, tmp_path, busybo
         (running,) = store.json("ps")
         assert status == 40
         assert f"container {running['id']} was started and is running" in err
-        store.ok("container", "rm", "--force", running["id"])
+        store.ok("container", "rm", "--force", "-t", "0", running["id"])
 
 
 def test_streams_that_are_closed_never_become_a_file_of_the_store(store, archive, tmp_path):

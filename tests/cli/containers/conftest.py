@@ -52,7 +52,7 @@ def program(tmp_path, tmp_path_factory, volume_box, running):
     copy_store(tmp_path_factory, volume_box, made.root, made.runroot)
     yield made
     for one in made.run("ps", "--all", "--json").json:
-        made.run("container", "rm", "--force", one["id"])
+        made.run("container", "rm", "--force", "-t", "0", one["id"])
 
 
 @pytest.fixture(scope="session")

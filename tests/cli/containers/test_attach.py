@@ -73,9 +73,14 @@ def popen(box, *words, **pipes):
 
 
 def attached(process):
-    """Wait until a client catches signals: then it is attached."""
+    """Wait until a client catches signals: then it is attached.
+
+    Before its program is started, the process is a copy of this one, whose `readline` catches SIGWINCH, too.
+    """
 
     def catches():
+        if b"arstore" not in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0"):
+            return False
         status = Path(f"/proc/{process.pid}/status").read_text()
         caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), 16)
         return caught >> (signal.SIGWINCH - 1) & 1

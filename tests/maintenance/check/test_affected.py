@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,22 @@ NAMELESS = images.image(BASE, images.layer([images.file("nameless", b"x")], "non
 FAMILY = [ONE, TWO, NAMELESS]
 
 
-@pytest.fixture
-def store(tmp_path):
-    arstore = Arstore(tmp_path / "root", tmp_path / "run")
-    arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "all.tar", ONE, TWO, OTHER))
-    arstore.ok("-q", "import", "--name", "gone:1", images.write_oci_archive(tmp_path / "nameless.tar", NAMELESS))
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    """A store with all the images, and their archives."""
+    place = tmp_path_factory.mktemp("family")
+    arstore = Arstore(place / "root", place / "run")
+    arstore.ok("-q", "import", images.write_oci_archive(place / "all.tar", ONE, TWO, OTHER))
+    arstore.ok("-q", "import", "--name", "gone:1", images.write_oci_archive(place / "nameless.tar", NAMELESS))
     arstore.ok("untag", "gone:1")
-    return arstore
+    return place
+
+
+@pytest.fixture
+def store(tmp_path, family):
+    for name in ("root", "all.tar", "nameless.tar"):
+        subprocess.run(["cp", "-a", family / name, tmp_path], check=True)
+    return Arstore(tmp_path / "root", tmp_path / "run")
 
 
 def blob(store, digest):
