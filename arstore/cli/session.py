@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.api.config.settings import Settings
+    from arstore.api.methods.images import ImageMethods
     from arstore.api.store import Store as Library
     from arstore.errors import ArstoreError
     from arstore.store.additional import Wanted
@@ -134,6 +135,14 @@ class Session:
 
         with self.store(create, reads=reads, makes=makes) as store:
             yield Library.over(store, self.settings, rules, self.warn)
+
+    @contextmanager
+    def images(self, *, makes: bool = False) -> Iterator[ImageMethods]:
+        """Open the store for a short command on images and names, without the other methods of the library."""
+        from arstore.api.methods.images import ImageMethods
+
+        with self.store(makes=makes) as store:
+            yield ImageMethods.over(store, self.settings, None, self.warn)
 
     def _tell_besides(self, store: Store) -> None:
         """Report side effects of the command."""

@@ -29,7 +29,7 @@ def tag(session: Session, image: str, name: str) -> None:
 
     arstore tag app:1 app:stable
     """
-    with session.library(makes=True) as library:
+    with session.images(makes=True) as library:
         done = library.tag(image, name)
     session.done = f"the image is named {done.name}"
     if session.json:
@@ -52,7 +52,7 @@ def untag(session: Session, name: str) -> None:
 
     arstore untag app:stable
     """
-    with session.library() as library:
+    with session.images() as library:
         done = library.untag(name)
     session.done = f"the name {done.name} is removed"
     if session.json:
@@ -95,7 +95,7 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
 
     arstore rm --dry-run app:1 base:1
     """
-    with session.library() as library:
+    with session.images() as library:
         done = library.remove(*images, force=force, dry_run=dry_run)
     session.done = "the images are removed"
     if session.json:
