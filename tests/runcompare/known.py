@@ -104,7 +104,7 @@ _WHOLE = (
     ("a container's life: exec in .*", "status", "125 is the documented status"),
     ("a container's life: exec -d", "stdout", "podman prints an id that no other command takes"),
     (
-        "refused input: (--mount type=(tmpfs|image),.*|--tmpfs .*=abc|--oom.*|--personality.*|--pidfile.*|--hosts-.*|-p .*)",
+        "refused input: (--mount type=(tmpfs|image),.*|--tmpfs .*=abc|--(oom|personality|pidfile|hosts-).*|-p .*)",
         "status|stderr",
         "it is refused before the container is made, with 125; podman notices it when the container starts",
     ),

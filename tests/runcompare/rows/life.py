@@ -54,7 +54,8 @@ def _life() -> list[Row]:
         ("top", f"{_SLEEPS}; prog top box1 pid comm | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2"),
         (
             "attach --no-stdin",
-            "bare --network none -d --name box1 plain sh -c 'sleep 2; echo b; exit 4' >/dev/null; prog attach --no-stdin box1",
+            "bare --network none -d --name box1 plain sh -c 'sleep 2; echo b; exit 4' >/dev/null; "
+            "prog attach --no-stdin box1",
         ),
         (
             "inspect",
@@ -70,7 +71,8 @@ def _life() -> list[Row]:
         ("volume with a label", "prog volume create --label a=b v; prog volume inspect --format '{{.Labels.a}}' v"),
         (
             "-d --restart and stop",
-            "bare --network none -d --restart always --name box1 plain sh -c 'sleep 60' >/dev/null; prog stop -t 0 box1",
+            "bare --network none -d --restart always --name box1 plain sh -c 'sleep 60' >/dev/null; "
+            "prog stop -t 0 box1",
         ),
     )
     return scripts(LIFE, cases)
@@ -207,7 +209,8 @@ def _refused() -> list[Row]:
         *((one, f"run {one} plain true") for one in words),
         (
             "-p of a port in use",
-            "nc -l -p $PORT & sleep 0.5; bare --rm --network slirp4netns -p $PORT:80 plain true; s=$?; kill %1; exit $s",
+            "nc -l -p $PORT & sleep 0.5; bare --rm --network slirp4netns -p $PORT:80 plain true; s=$?; "
+            "kill %1; exit $s",
         ),
         ("-p twice the same", "bare --rm --network slirp4netns -p $PORT:80 -p $PORT:81 plain true"),
         ("-p out of range", "bare --rm --network slirp4netns -p 99999:80 plain true"),
@@ -352,7 +355,8 @@ def _more() -> list[Row]:
         ("--pid container", f"{_SLEEPS}; run --pid container:box1 plain sh -c 'ps | grep -c sleep'"),
         (
             "--ipc container",
-            "bare --ipc shareable --network none -d --name box1 plain sh -c 'echo x >/dev/shm/f; sleep 60' >/dev/null; sleep 1; run --ipc container:box1 plain cat /dev/shm/f",
+            "bare --ipc shareable --network none -d --name box1 plain sh -c 'echo x >/dev/shm/f; "
+            "sleep 60' >/dev/null; sleep 1; run --ipc container:box1 plain cat /dev/shm/f",
         ),
         ("--network host", "bare --rm --network host plain probe"),
         ("--network pasta", "bare --rm --network pasta plain sh -c 'ip -o link | wc -l'"),
@@ -365,7 +369,8 @@ def _more() -> list[Row]:
         ("--cidfile -d", "bare -d --network none --name box1 --cidfile c plain true >out; wc -c <c; cmp c out; rm out"),
         (
             "--rm -d --name twice",
-            "bare -d --rm --network none --name box1 plain true >/dev/null; sleep 2; bare -d --rm --network none --name box1 plain true | wc -l; sleep 2",
+            "bare -d --rm --network none --name box1 plain true >/dev/null; sleep 2; "
+            "bare -d --rm --network none --name box1 plain true | wc -l; sleep 2",
         ),
         ("--restart on-failure, ends with 0", "keep --restart on-failure --name box1 plain true"),
         ("--timeout with TERM", "run --timeout 1 plain sh -c 'trap \"exit 9\" TERM; while :; do sleep 0.1; done'"),
