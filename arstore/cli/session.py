@@ -15,9 +15,10 @@ from arstore.cli.terminal.output import human_size, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from typing import TypeVar
 
     from arstore.api.config.settings import Settings
-    from arstore.api.methods.images import ImageMethods
+    from arstore.api.opened import OpenStore
     from arstore.api.store import Store as Library
     from arstore.errors import ArstoreError
     from arstore.store.additional import Wanted
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
     from arstore.tar.limits import Limits
     from arstore.trust.rules import Rules
+
+    _Methods = TypeVar("_Methods", bound=OpenStore)
 
 LEVELS = ("error", "warning", "info", "debug")
 _MOST_MOVED = 10
@@ -133,16 +136,22 @@ class Session:
         """Open the store as the library offers it, with this policy; the other arguments are those of `store`."""
         from arstore.api.store import Store as Library
 
-        with self.store(create, reads=reads, makes=makes) as store:
-            yield Library.over(store, self.settings, rules, self.warn)
+        with self.opened(Library, rules, create=create, reads=reads, makes=makes) as library:
+            yield library
 
     @contextmanager
-    def images(self, *, makes: bool = False) -> Iterator[ImageMethods]:
-        """Open the store for a short command on images and names, without the other methods of the library."""
-        from arstore.api.methods.images import ImageMethods
-
-        with self.store(makes=makes) as store:
-            yield ImageMethods.over(store, self.settings, None, self.warn)
+    def opened(
+        self,
+        methods: type[_Methods],
+        rules: Rules | None = None,
+        *,
+        create: bool = False,
+        reads: bool = False,
+        makes: bool = False,
+    ) -> Iterator[_Methods]:
+        """Open the store with some of the library's *methods*, for a command that starts faster without the others."""
+        with self.store(create, reads=reads, makes=makes) as store:
+            yield methods.over(store, self.settings, rules, self.warn)
 
     def _tell_besides(self, store: Store) -> None:
         """Report side effects of the command."""

@@ -32,8 +32,6 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="run N rows at a time (1)")
     parser.add_argument("--verbose", action="store_true", help="also print what each program writes to stderr")
     options = parser.parse_args(words)
-    if options.write and options.only:
-        parser.error("--write needs all rows")
     with tempfile.TemporaryDirectory(prefix="arstore-compared-", dir="/var/tmp") as place:
         system = System(Path(place), options.peers, options.arstore.resolve())
         try:
@@ -43,10 +41,16 @@ def main(words: list[str] | None = None) -> int:
             return 2
         print(report.summary(verdicts))
         if options.write:
-            page = PAGE.read_text()
-            head, _, rest = page.partition(BEGIN)
-            PAGE.write_text(head + BEGIN + report.table(verdicts, system.versions) + END + rest.partition(END)[2])
-    return int(verdict.ratio(verdicts) < WANTED)
+            _write(verdicts, system)
+    return int(verdict.ratio(verdict.counted(verdicts)) < WANTED)
+
+
+def _write(verdicts: list[verdict.Verdict], system: System) -> None:
+    """Write the page; it keeps the verdicts of rows that were not run."""
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    old, _, tail = rest.partition(END)
+    merged = report.merged(report.read(old, system.order), verdicts, system.order)
+    PAGE.write_text(head + BEGIN + report.table(merged, system.versions) + END + tail)
 
 
 def _run(system: System, only: str, verbose: bool, jobs: int) -> list[verdict.Verdict]:

@@ -96,6 +96,59 @@ _WHOLE = (
         "the command is looked at before it is started, and gets the status that is documented: 126 or 127",
     ),
     ("statuses: a container that is kept", "containers", "a container in the foreground is kept only with --keep"),
+    (
+        "a container's life: (logs|logs --tail|rename)",
+        "stdout",
+        "the output of a container in the foreground goes to the caller only, and not to a log",
+    ),
+    ("a container's life: exec in .*", "status", "125 is the documented status"),
+    ("a container's life: exec -d", "stdout", "podman prints an id that no other command takes"),
+    (
+        "refused input: (--mount type=(tmpfs|image),.*|--tmpfs .*=abc|--(oom|personality|pidfile|hosts-).*|-p .*)",
+        "status|stderr",
+        "it is refused before the container is made, with 125; podman notices it when the container starts",
+    ),
+    (
+        "refused input: (-e|--cap-add) ''|refused input: --security-opt seccomp=",
+        "status|stderr",
+        "an empty word, which usually comes from an unset variable, is refused",
+    ),
+    ("refused input: --userns keep-id", "status|stderr", "ids can be mapped with --uidmap only"),
+    ("refused input: -d of no command", "containers", "a container that could not be started is removed"),
+    (
+        "a container's life: attach --no-stdin",
+        "stdout|status",
+        "the status is the container's; podman's is 0 without its events",
+    ),
+    (
+        "a container's life: (inspect|ps --filter name)",
+        "stdout",
+        "podman calls a container `stopped` until another process has cleaned up after it",
+    ),
+    ("further options: --network pasta", _ANY, "pasta works for root, too"),
+    (
+        "refused input: --blkio-weight 5",
+        "status|stderr",
+        "podman looks for the weight of CFQ, and leaves out that of BFQ",
+    ),
+    ("further options: --cidfile -d", "stdout|stderr|files", "the name that a container is made with is its id"),
+    (
+        "further options: --uidmap 0:0",
+        "mounts|control groups",
+        "the root is nodev, and devices have rules in control groups; in podman neither is so",
+    ),
+    ("a container's life: volume with a label", _ANY, "volumes are inspected with --json"),
+    ("further options: -w /proc/1", _ANY, "a working directory in /proc is refused"),
+    ("further options: -v .*:/proc/x", "status", "a place that the runtime refuses is not a missing command"),
+    (
+        "further options: --mount type=image.*",
+        "mounts|places",
+        "images are mounted with nosuid and nodev, and the root directory has the mode in the image's layer",
+    ),
+    ("further options: .*idmap", _ANY, "ids are mapped for all mounts of a container, with --uidmap"),
+    ("further options: .*upperdir=.*", _ANY, "an overlay's changes are not kept"),
+    ("further options: --systemd always", _ANY, "no container is prepared for systemd"),
+    ("further options: --(network|pid|ipc) container", _ANY, "no container joins the namespaces of another one"),
     (".*: invalid host name", _ANY, "a name that is not one is refused"),
 )
 """Rows and sections whose differences are all right, whatever the lines are, and the reason."""
@@ -107,6 +160,13 @@ KNOWN: tuple[Known, ...] = (
         "Groups none",
         "arstore has docker's fourteen capabilities, podman eleven of them; the primary group is among the additional "
         "groups, so that no process can drop it (CVE-2022-36109)",
+    ),
+    Known(
+        ".*: .*keep-groups",
+        "process status|identity",
+        r"Groups 2000|groups=2000\(crew\)",
+        "",
+        "the primary group is among the additional groups",
     ),
     Known(_ANY, "identity", "groups=0.root.", _ANY, "the primary group is among the additional groups"),
     Known(

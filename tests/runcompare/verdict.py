@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runcompare import known
 from runcompare.row import Row
+from runcompare.rows import life
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -97,6 +98,12 @@ def judge_baseline(row: Row, ours: Outcome, theirs: Outcome) -> list[Verdict]:
         else:
             verdicts.append(Verdict(part, DIFFERENT, str(one)))
     return verdicts
+
+
+def counted(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts that count: those of the rows for each option and theme, without the search for more."""
+    apart = {life.LIFE, life.REFUSED, life.FURTHER}
+    return [one for one in verdicts if one.row.theme not in apart]
 
 
 def ratio(verdicts: Sequence[Verdict]) -> float:

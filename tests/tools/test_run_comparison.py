@@ -227,3 +227,19 @@ def test_files_are_listed_without_numbers_of_processes(tmp_path):
     listed = _files(tmp_path)
     assert [line.partition(" ")[2].partition(" ")[2].partition(" ")[2] for line in listed] == ["(a number)", "'a\\n'"]
     assert listed[0].startswith("pid 100600 0:0")
+
+
+def test_a_page_is_read_and_extended():
+    rows = [Row("theme", name, "run") for name in ("a | b", "c", "d.", "e", "f <x>")]
+    first = [
+        verdict.Verdict(Row("without options", "mounts", "run"), verdict.EQUAL),
+        verdict.Verdict(rows[0], verdict.EQUAL),
+        verdict.Verdict(rows[2], verdict.EQUAL),
+        verdict.Verdict(rows[3], verdict.MISSING),
+        verdict.Verdict(rows[4], verdict.EXPLAINED, "a | b < c"),
+    ]
+    page = report.table(first, ["one"])
+    assert list(report.read(page, rows)) == first[1:]
+    new = [first[0], verdict.Verdict(rows[1], verdict.EQUAL), verdict.Verdict(rows[4], verdict.DIFFERENT, "why")]
+    found = report.merged(report.read(page, rows), new, [Row("without options", "probe", "run"), *rows])
+    assert found == [first[0], first[1], new[1], first[2], first[3], new[2]]

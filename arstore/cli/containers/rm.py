@@ -62,8 +62,9 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool, seconds: f
     """Remove containers, with everything that they wrote.
 
     ID is a container's name or id, or a unique prefix of its id. A container that is running or paused, or whose root
-    is mounted, is removed only with --force. It is then stopped as by `arstore stop`, and S is as there. Prints
-    nothing.
+    is mounted, is removed only with --force. It is then stopped as by `arstore stop`, and S is as there.
+
+    Prints the ids.
 
     Examples:
 
@@ -78,6 +79,9 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool, seconds: f
     session.done = "the containers were removed"
     if session.json:
         write_json({"removed": removed})
+        return
+    for one in removed:
+        write_line(one)
 
 
 @exit_statuses(errors.InUseError)

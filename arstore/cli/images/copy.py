@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Unpack
 
+    from arstore.api.methods.copies import CopyMethods
     from arstore.api.store import Store as Library
     from arstore.cli.images.copying import AllWords, SaveWords
     from arstore.cli.registries.options import AccessWords
@@ -93,20 +94,23 @@ def copy(
 
 
 @contextmanager
-def _library(session: Session, words: AllWords, source: str, stored: bool) -> Iterator[Library]:
+def _library(session: Session, words: AllWords, source: str, stored: bool) -> Iterator[CopyMethods]:
     """Open the store if the image *source* is *stored* there; else only refuse a terminal as *source*."""
-    from arstore.api.store import Store as Library
+    from arstore.api.methods.copies import CopyMethods
 
     rules = policy_rules(session, words)
     if not stored:
         from arstore.cli.images.imports import refuse_terminal
 
         refuse_terminal(source)
-        yield Library.over(None, session.settings, rules)
+        yield CopyMethods.over(None, session.settings, rules)
+        return
+    if source.startswith(STORE):
+        with session.opened(CopyMethods, rules, reads=True) as library:
+            yield library
         return
     with session.library(rules, reads=True) as library:
-        if not source.startswith(STORE):
-            _require_image(library, source)
+        _require_image(library, source)
         yield library
 
 
@@ -139,18 +143,21 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
 
     arstore save app:1 base:1 -o images.tar
     """
+    from arstore.api.methods.copies import CopyMethods
     from arstore.transport.sinks.archive import refuse_terminal
     from arstore.transport.sinks.destination import destination_of
 
     place = destination_of(output, kind)
     refuse_terminal(place.path)
     how = how_to_copy(session, words)
-    with session.library(policy_rules(session, words), reads=True) as library, session.progress() as progress:
+    rules = policy_rules(session, words)
+    with session.opened(CopyMethods, rules, reads=True) as library, session.progress() as progress:
         done = library.save(images, output, kind=kind, encryption=encryption(words), progress=progress, **how)
     render_copied(session, place, done)
 
 
 def _into_store(session: Session, source: str, destination: str, words: AllWords, creds: str | None) -> None:
+    from arstore.api.methods.imports import ImportMethods
     from arstore.cli.images.imports import refuse_terminal, render_imported
 
     if words["format"] or words["compression"] or words["encryption_key"]:
@@ -161,7 +168,8 @@ def _into_store(session: Session, source: str, destination: str, words: AllWords
     refuse_terminal(source)
     how = how_to_copy(session, words)
     session.tell_confinement()
-    with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
+    rules = policy_rules(session, words)
+    with session.opened(ImportMethods, rules, create=True) as library, session.progress() as progress:
         done = library.import_images(
             source,
             name=destination.removeprefix(STORE).strip(),

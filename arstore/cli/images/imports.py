@@ -183,10 +183,13 @@ def _take_root(
     timestamp: int | None,
     words: ImportWords,
 ) -> None:
+    from arstore.api.methods.imports import ImportMethods
+
     refuse_terminal(source)
     session.tell_confinement()
     _note_other_form(session, words["tree"])
-    with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
+    rules = policy_rules(session, words)
+    with session.opened(ImportMethods, rules, create=True) as library, session.progress() as progress:
         done = library.import_root(
             source,
             name,
@@ -206,6 +209,8 @@ def taken(session: Session, source: str, words: ImportWords, *, pull: bool = Fal
 
     Raises UsageError, SourceError, RegistryError, StoreError.
     """
+    from arstore.api.methods.imports import ImportMethods
+
     if not pull:
         refuse_terminal(source)
     if words["platform"] is not None and words["all_platforms"]:
@@ -214,7 +219,8 @@ def taken(session: Session, source: str, words: ImportWords, *, pull: bool = Fal
     _note_other_form(session, words["tree"])
     in_registry = pull or source.startswith(PREFIX)
     registries = registry_access(session, words) if in_registry else None
-    with session.library(policy_rules(session, words), create=True) as library, session.progress() as progress:
+    rules = policy_rules(session, words)
+    with session.opened(ImportMethods, rules, create=True) as library, session.progress() as progress:
         done = (library.pull if pull else library.import_images)(
             source,
             name=words["name"],

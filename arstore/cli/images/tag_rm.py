@@ -29,7 +29,9 @@ def tag(session: Session, image: str, name: str) -> None:
 
     arstore tag app:1 app:stable
     """
-    with session.images(makes=True) as library:
+    from arstore.api.methods.images import ImageMethods
+
+    with session.opened(ImageMethods, makes=True) as library:
         done = library.tag(image, name)
     session.done = f"the image is named {done.name}"
     if session.json:
@@ -52,7 +54,9 @@ def untag(session: Session, name: str) -> None:
 
     arstore untag app:stable
     """
-    with session.images() as library:
+    from arstore.api.methods.images import ImageMethods
+
+    with session.opened(ImageMethods) as library:
         done = library.untag(name)
     session.done = f"the name {done.name} is removed"
     if session.json:
@@ -95,7 +99,9 @@ def rm(session: Session, images: tuple[str, ...], force: bool, dry_run: bool) ->
 
     arstore rm --dry-run app:1 base:1
     """
-    with session.images() as library:
+    from arstore.api.methods.images import ImageMethods
+
+    with session.opened(ImageMethods) as library:
         done = library.remove(*images, force=force, dry_run=dry_run)
     session.done = "the images are removed"
     if session.json:

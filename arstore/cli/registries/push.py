@@ -70,6 +70,7 @@ def index_push(session: Session, name: str, destination: str | None, **words: Un
 
 
 def _push(session: Session, image: str, destination: str | None, words: PushWords) -> None:
+    from arstore.api.methods.copies import CopyMethods
     from arstore.oci.docker_reference import has_domain
     from arstore.oci.reference import parse_transport
     from arstore.transport.sinks.destination import parse_destination
@@ -82,7 +83,7 @@ def _push(session: Session, image: str, destination: str | None, words: PushWord
     place = parse_destination(target)
     how = how_to_copy(session, words)
     access, rules = registry_access(session, words), policy_rules(session, words)
-    with session.library(rules, reads=True) as library, session.progress() as progress:
+    with session.opened(CopyMethods, rules, reads=True) as library, session.progress() as progress:
         done = library.copy(
             f"store:{image}",
             target,

@@ -90,6 +90,11 @@ class Trial:
         return self.box.run(*self.words, **more)
 
     def _begin(self) -> None:
+        if self.scenario.running and self.box.root.exists():
+            # The store that is replaced has a container that still runs.
+            for words in self.scenario.ending:
+                self.box.run(*words)
+            self.box.await_launchers()
         self.box.put_back(self.scenario.name)
         if self.scenario.running:
             self.box.begin(*self.scenario.running)
@@ -162,7 +167,8 @@ class Trial:
             faults.append(f"mounted are {box.mounts()}, and recorded {look.mounts}")
         done = look.images == reference.after.images
         done = done and self.scenario.container in ("", *look.containers)
-        if tidied:
+        # To tidy up ends a container that runs, and the command needs it.
+        if tidied and not self.scenario.running:
             state = self._state()
             faults += self._lost(state.images) + self._left(state) + wrong(state.said, reference.known)
             if not self.scenario.damaged:

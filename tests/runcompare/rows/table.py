@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runcompare.row import Row
-from runcompare.rows import identity, mounts, options, rights, streams
+from runcompare.rows import identity, life, mounts, options, rights, streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,4 +18,12 @@ BASELINE = Row("without options", "probe", "run plain probe")
 
 def every(found: Sequence[Option]) -> list[Row]:
     """Return the baseline, and the rows of all themes and of the options *found*."""
-    return [BASELINE, *options.rows(found), *identity.rows(), *rights.rows(), *mounts.rows(), *streams.rows()]
+    return [
+        BASELINE,
+        *options.rows(found),
+        *identity.rows(),
+        *rights.rows(),
+        *mounts.rows(),
+        *streams.rows(),
+        *life.rows(),
+    ]

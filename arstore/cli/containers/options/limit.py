@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.options import RunOptions
     from arstore.runtime.spec.resources import Resources
 
+_SHORTEST_CPU = 1000
+"""The least microseconds of --cpu-period and --cpu-quota (kernel: sched/core.c, min_cfs_quota_period)."""
+
 
 class LimitWords(TypedDict):
     """The options as they were typed."""
@@ -69,7 +72,7 @@ LIMIT_OPTIONS = (
     option(
         "--pids-limit",
         metavar="N",
-        type=Range(int, min=-1),
+        type=Range(int),
         help="Limit the processes and threads; 2048 by default, -1 or 0 for no limit.",
     ),
     option("--blkio-weight", metavar="N", type=Range(int, min=10, max=1000), help="The relative share of disk time."),
@@ -113,7 +116,7 @@ def with_limits(options: RunOptions, words: LimitWords) -> RunOptions:
     return options._replace(
         memory=limit,
         cpus=None if cpus is None or cpus.strip("0.") == "" else parse_cpus(cpus),
-        pids_limit=None if pids is None else check_pids_limit(pids or -1),
+        pids_limit=None if pids is None else check_pids_limit(pids if pids > 0 else -1),
         cgroups=words["cgroups"] == "enabled",
         ulimits=parse_ulimits(words["ulimit"]),
         shm_size=SHM_SIZE if shm_size is None else parse_size(shm_size),
@@ -131,8 +134,11 @@ def _resources(more: Resources, words: LimitWords, memory: int | None) -> Resour
         parse_swap,
         parse_unified,
     )
+    from arstore.runtime.spec.sizes import refused
 
-    for name in ("--cpu-period", "--cpu-quota"):
+    for name, value in (("--cpu-period", words["cpu_period"]), ("--cpu-quota", words["cpu_quota"])):
+        if value is not None and 0 < value < _SHORTEST_CPU:
+            raise refused(f"{name}={value}", f"the least is a millisecond: {_SHORTEST_CPU}")
         if words["cpus"] is not None and _value(words, name):
             raise UsageError(name, "and --cpus exclude each other")
     kinds = {"weight": words["blkio_weight_device"]}

@@ -6,6 +6,7 @@ Format: OCI runtime-spec config.md, "Mounts". A later mount of the same place re
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import ImageConfigError
@@ -66,8 +67,8 @@ def mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     taken = {*found, *(volume.destination for volume in around.volumes), *(one.destination for one in options.tmpfs)}
     for tmpfs in (*_implied(options, taken), *options.tmpfs):
         found[tmpfs.destination] = mount_of(tmpfs)
-    for destination, source in around.files.items():
-        found[destination] = _bind(source, destination, read_only=options.read_only)
+    files = {place: _bind(source, place, read_only=options.read_only) for place, source in around.files.items()}
+    found |= files
     if around.ids is not None:
         found |= device_binds(options.devices, options.security.privileged)
     volumes: list[Json] = []
@@ -75,12 +76,26 @@ def mounts(options: RunOptions, around: Surroundings) -> list[Json]:
         destination = clean_destination(checked(volume.destination, "volume"), volume.destination)
         found.pop(destination, None)
         volumes.append(_volume(volume, destination))
+        # A volume in place of /etc would hide the files there.
+        volumes += [found.pop(place) for place in files if place in found and _can_be_in(place, volume, destination)]
     if around.init:
         init = _bind(around.init, INIT_PLACE)
         volumes.append(init | {"options": ["rbind", "rprivate", "nosuid", "nodev", "ro", "exec"]})
     # A volume inside another has to come after it; the sort is stable, so otherwise the given order is kept.
     volumes.sort(key=lambda mount: mount["destination"].count("/"))
     return [*found.values(), *volumes]
+
+
+def _can_be_in(place: str, volume: Volume, destination: str) -> bool:
+    """Whether a file can be mounted at *place* in *volume*; the runtime makes an empty file for it there."""
+    if os.path.dirname(place) != destination or volume.read_only or not volume.source:
+        return False
+    try:
+        return stat.S_ISREG(os.lstat(os.path.join(volume.source, os.path.basename(place))).st_mode)
+    except FileNotFoundError:
+        return os.path.isdir(volume.source)
+    except OSError:
+        return False
 
 
 def _standing(options: RunOptions, around: Surroundings) -> dict[str, Json]:
@@ -91,7 +106,10 @@ def _standing(options: RunOptions, around: Surroundings) -> dict[str, Json]:
     if not around.cgroups_path:
         # Without its own groups it would see the host's.
         del found["/sys/fs/cgroup"]
-    if around.ids is not None and not around.ids.has_gid(defaults.TTY_GROUP):
+    mapped = not options.isolation.gids or any(
+        0 <= defaults.TTY_GROUP - one.inside < one.size for one in options.isolation.gids
+    )
+    if not mapped or (around.ids is not None and not around.ids.has_gid(defaults.TTY_GROUP)):
         found["/dev/pts"]["options"].remove(f"gid={defaults.TTY_GROUP}")
     if binds_sys(options, around):
         access = "rw" if options.security.privileged else "ro"

@@ -113,7 +113,7 @@ def capabilities_section(uid: int, names: Sequence[str], added: Sequence[str]) -
     bounding = [f"CAP_{name}" for name in names]
     if uid == 0:
         return _section(bounding, held=bounding, ambient=[])
-    asked = [f"CAP_{name}" for name in names if name in added]
+    asked = [f"CAP_{name}" for name in names if name in added or _ALL in added]
     return _section(bounding, held=asked, ambient=asked)
 
 

@@ -61,6 +61,8 @@ def test_another_user_has_what_was_asked_for_and_nothing_else():
     found = capabilities_section(1000, ("CHOWN", "NET_ADMIN"), ("NET_ADMIN",))
     assert found["bounding"] == ["CAP_CHOWN", "CAP_NET_ADMIN"]
     assert found["effective"] == found["permitted"] == found["ambient"] == found["inheritable"] == ["CAP_NET_ADMIN"]
+    every = capabilities_section(1000, ("CHOWN", "NET_ADMIN"), ("ALL",))
+    assert every["bounding"] == every["effective"] == every["ambient"] == ["CAP_CHOWN", "CAP_NET_ADMIN"]
     root = capabilities_section(0, ("CHOWN", "NET_ADMIN"), ("NET_ADMIN",))
     assert root["inheritable"] == root["ambient"] == []
 
