@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import MountError, reason
 from arstore.linux.isolation.mapping import acting_as, host_id, kernel_map, mapped_clone, user_namespace
+from arstore.linux.isolation.user_namespace import is_initial
 from arstore.mounts.overlay import detached
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def detached_mapped(overlay: Overlay, uids: Sequence[IdRange], gids: Sequence[Id
             lowers = [one._replace(fd=kept(mapped_clone(one.fd, namespace)), path="") for one in overlay.lowers]
             directory = kept(mapped_clone(kept(os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)), namespace))
         except OSError as error:
-            raise MountError(what, f"its ids cannot be mapped: {reason(error)}", "leave out --uidmap") from error
+            why = reason(error) if is_initial() else "only the host's root may map the ids of mounts"
+            raise MountError(what, f"its ids cannot be mapped: {why}", "leave out --uidmap") from error
         place = f"/proc/self/fd/{directory}"
         upper, work = (f"{place}/{os.path.basename(path)}" for path in (overlay.upper, overlay.work))
         with acting_as(host_id(uids, 0), host_id(gids, 0)):

@@ -127,12 +127,38 @@ def test_a_program_without_privileges(able):
         (programs / name).chmod(0o755)
     status, said = why_of(able, PATH=f"{programs}:{os.environ['PATH']}")
     assert (status, f"{programs}/newuidmap is neither set-user-ID" in said) == (0, True)
+    assert said.endswith(f"`chmod u+s {programs}/newuidmap`")
 
 
 @pytest.mark.long
 def test_no_new_privileges(able):
     status, said = why_of(able, "setpriv", "--no-new-privs")
     assert (status, "no_new_privs" in said) == (0, True)
+    assert "install" not in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (
+            f"{ordinary.NAME}:{ordinary.UID - 5}:100\n",
+            f"the range from {ordinary.UID - 5} on contains this user's own id",
+        ),
+        (f"{ordinary.NAME}:{ordinary.UID}:100\n", f"the range from {ordinary.UID} on contains this user's own id"),
+        (
+            f"{ordinary.NAME}:500000:100\n{ordinary.NAME}:500099:5\n",
+            "the range from 500099 on contains ids of another of its ranges",
+        ),
+    ],
+)
+def test_ranges_that_the_kernel_refuses(lines, why):
+    """newuidmap says only `Invalid argument`."""
+    if missing := ordinary.why_no_namespace():
+        pytest.skip(missing)
+    with ordinary.user(lines) as one:
+        status, said = why_of(one)
+        assert (status, f"/etc/subuid: {why}; as root, add the line {ordinary.NAME}:" in said) == (0, True), said
 
 
 def test_a_program_that_refuses(able):

@@ -202,6 +202,7 @@ def test_what_only_root_may(user, archives):
 
     assert "65537 ids" in refused("user 70000: ", "--user", "70000")
     refused("group 99999: ", "--group-add", "99999")
+    assert "--uidmap" in refused("only the host's root may map the ids of mounts", "--uidmap", "0:100000:65536")
     refused("only root may set rules", "--device-cgroup-rule", "c 1:3 rwm")
     refused("may set at most", "--ulimit", "nofile=1048577:1048577")
     if programs.program("pasta") or programs.program("slirp4netns"):

@@ -89,7 +89,8 @@ def _host(found: Document) -> list[tuple[str, str]]:
 
 
 def _without_root(found: Document) -> list[tuple[str, str]]:
-    ids = f"{found['owners']} users and {found['groups']} groups" if found["possible"] else "none"
+    one = "one user and one group" if found["owners"] == found["groups"] == 1 else ""
+    ids = (one or f"{found['owners']} users and {found['groups']} groups") if found["possible"] else "none"
     why = "; ".join(filter(None, (found["why"], found["hint"])))
     lines = [("user namespace", f"no ({found['why']})" if not found["possible"] else _NAMESPACES[found["kind"]])]
     if found["possible"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from arstore.linux.isolation import user_namespace
@@ -15,7 +16,7 @@ from arstore.linux.isolation.user_namespace import MAPPERS, IdMaps, MapperError,
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _FIRST, _MANY = 100_000, 65_536
 """The first subordinate id that hosts grant, and how many a user gets; useradd(8) has the same defaults."""
@@ -55,9 +56,9 @@ def available() -> Ids:
     """Return the ids that the host grants this user. Raises OSError."""
     uid, gid = os.geteuid(), os.getegid()
     own = maps_for(uid, gid, (), ())
-    programs, why = _mappers()
+    programs, why, hint = _mappers()
     if programs is None:
-        return Ids(own, None, why, "install newuidmap and newgidmap (package uidmap or shadow-utils)")
+        return Ids(own, None, why, hint)
     from arstore.linux.isolation.subordinate import FILES, granted
 
     name = _name_of(uid)
@@ -66,6 +67,8 @@ def available() -> Ids:
         if not ranges:
             why = f"{name or f'user {uid}'} has no subordinate ids in /etc/{FILES[kind]}"
             return Ids(own, None, why, _how_to_grant(name or str(uid)))
+        if why := _overlap({"uid": uid, "gid": gid}[kind], ranges):
+            return Ids(own, None, f"/etc/{FILES[kind]}: {why}", _how_to_grant(name or str(uid)))
     return Ids(maps_for(uid, gid, found["uid"], found["gid"]), programs)
 
 
@@ -159,19 +162,33 @@ def _how_to_grant(user: str) -> str:
     return f"as root, add the line {user}:{first}:{_MANY} to /etc/subuid and /etc/subgid"
 
 
-def _mappers() -> tuple[tuple[str, str] | None, str]:
-    """Return the paths of newuidmap and newgidmap; or None and why they cannot be used."""
+def _overlap(own: int, ranges: Sequence[tuple[int, int]]) -> str:
+    """Return which ids *ranges* (first, count) have twice, or have besides *own*; the kernel maps no id twice."""
+    ordered = sorted([(own, 1), *ranges])
+    for (first, count), (start, _) in pairwise(ordered):
+        if start < first + count:
+            which = "this user's own id" if own in {first, start} else "ids of another of its ranges"
+            wrong = first if start == own else start
+            return f"the range from {wrong} on contains {which}"
+    return ""
+
+
+def _mappers() -> tuple[tuple[str, str] | None, str, str]:
+    """Return the paths of newuidmap and newgidmap; or None, why they cannot be used, and a hint."""
     found = []
     for name in MAPPERS:
         path = _on_path(name)
         if not path:
-            return None, f"the program {name} is missing"
-        if why := _powerless(path):
-            return None, f"{path} {why}"
+            hint = "install newuidmap and newgidmap (package uidmap or shadow-utils)"
+            return None, f"the program {name} is missing", hint
+        why, hint = _powerless(path)
+        if why:
+            return None, f"{path} {why}", hint
         found.append(path)
     if _status_field(b"NoNewPrivs:") == b"1":
-        return None, f"this process may not gain privileges (no_new_privs), so {MAPPERS[0]} has none"
-    return (found[0], found[1]), ""
+        why = f"this process may not gain privileges (no_new_privs), so {MAPPERS[0]} has none"
+        return None, why, "start arstore outside of the service, container or tool that set this"
+    return (found[0], found[1]), "", ""
 
 
 def _on_path(name: str) -> str:
@@ -180,17 +197,18 @@ def _on_path(name: str) -> str:
     return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), "")
 
 
-def _powerless(path: str) -> str:
-    """Return why the program gets no privileges, or ""."""
+def _powerless(path: str) -> tuple[str, str]:
+    """Return why the program gets no privileges, and a hint; or "" twice."""
     status = os.stat(path)
     if not status.st_mode & stat.S_ISUID:
         try:
             os.getxattr(path, "security.capability")
         except OSError:
-            return "is neither set-user-ID nor does it have file capabilities"
+            hint = f"as root, reinstall its package (uidmap or shadow-utils), or `chmod u+s {path}`"
+            return "is neither set-user-ID nor does it have file capabilities", hint
     if os.statvfs(path).f_flag & os.ST_NOSUID:
-        return "is on a file system that is mounted with nosuid"
-    return ""
+        return "is on a file system that is mounted with nosuid", "mount it without nosuid"
+    return "", ""
 
 
 def _why(error: OSError) -> str:
