@@ -130,6 +130,8 @@ def test_damage_is_not_copied_into_another_segment(shelf, tmp_path):
     data[-1] ^= 1
     path.write_bytes(data)
     shelf.put([tree(3)])
+    with shelf.opened() as index:
+        assert tree_id(key(3)) in index.trees
     shelf.tidy([key(1), key(3)])
     assert [fault.name for fault in shelf.faults(deep=True)] == [path.name]
     with Segment.open(str(path)) as segment, open(tmp_path / "out", "w+b") as out, pytest.raises(SegmentError):
