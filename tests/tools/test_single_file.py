@@ -229,6 +229,13 @@ def test_python_takes_it_as_an_argument(single):
     assert done.stdout == "arstore 0.1.0\n"
 
 
+def test_python_runs_the_package_in_it(packed):
+    words = [sys.executable, "-W", "error", "-m", "arstore", "--version"]
+    environment = packed.environment(PYTHONPATH=str(packed.file))
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "arstore 0.1.0\n", "")
+
+
 def test_starts_at_the_same_time_leave_one_directory(packed):
     started = [
         subprocess.Popen(packed.words("--version"), env=packed.environment(), stdout=subprocess.PIPE) for _ in range(2)

@@ -105,8 +105,13 @@ def start() -> None:
         directory = unpack(archive, version, name)
     mine = [entry for entry in sys.path if os.path.abspath(entry) == archive]
     sys.path[:] = [directory if entry in mine[:1] else entry for entry in sys.path if entry not in mine[1:]]
-    del sys.modules["arstore"]
+    # It has another name if it is run by `python -m arstore`, with the archive in PYTHONPATH.
+    sys.modules.pop("arstore", None)
     import arstore  # noqa: F401 - stays in sys.modules, and is what an import of this module gives
 
 
 start()
+if __name__ == "__main__":
+    from arstore.__main__ import main
+
+    main()
