@@ -1,4 +1,4 @@
-"""What `find` answers about a store: the index of contents is judged by its answers.
+"""The answers of `find` about a store, by which the index of contents is judged.
 
 The index is a cache, so its files may be missing, doubled or damaged. What must not happen is a wrong answer.
 """

@@ -119,7 +119,7 @@ class Place:
         return wrong + self.answered()
 
     def answered(self) -> list[str]:
-        """What `find` answers wrongly."""
+        """The wrong answers of `find`."""
         found = wrong_answers(answers(self.store), self.known)
         self.store.close()
         return found

@@ -41,6 +41,16 @@ class CommandError(AssertionError):
     """A command failed that had to succeed."""
 
 
+_BEGUN = """
+import os, sys
+sys.argv[0] = "arstore"
+import arstore
+os.write(1, b"+")
+from arstore.__main__ import main
+main()
+"""
+
+
 class Arstore:
     """One store, and the commands on it."""
 
@@ -123,6 +133,21 @@ class Arstore:
             env=self.environment(**variables),
             start_new_session=True,
         )
+
+    def begun(self, *arguments: str | Path | bytes) -> subprocess.Popen[bytes]:
+        """Start a command, and wait until the interpreter has started: before that, Python answers signals itself."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", _BEGUN, *self.words(*arguments)[len(self.prefix) + 3 :]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=self.environment(),
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"+"
+        return process
 
     def total(self) -> int:
         """The bytes of the store that `du` reports."""

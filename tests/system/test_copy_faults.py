@@ -52,7 +52,7 @@ def configs(kind, path):
 
 def ended_early(store, delay, number, *words):
     """Whether the command was still running when it got this signal."""
-    process = store.start(*words)
+    process = store.begun(*words)
     time.sleep(delay)
     was_running = process.poll() is None
     process.send_signal(number)

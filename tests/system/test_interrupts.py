@@ -60,32 +60,14 @@ def test_at_its_first_steps(store, step):
 def test_at_any_time(filled, tmp_path, words):
     one = images.image(*(images.layer([images.file(f"f{n}")]) for n in range(8)), names=["other:1"])
     archive = images.write_oci_archive(tmp_path / "other.tar", one)
-    line = filled.words(*(archive if word == "ARCHIVE" else word for word in words))
+    line = [archive if word == "ARCHIVE" else word for word in words]
     for number in range(12):
-        process = subprocess.Popen(
-            [sys.executable, "-c", STARTED, *line[3:]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=filled.environment(),
-        )
-        assert process.stdout.readline() == "started\n"
+        process = filled.begun(*line)
         time.sleep(number * 0.006)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        verify(subprocess.CompletedProcess(line, process.returncode, out, err))
+        verify(subprocess.CompletedProcess(line, process.returncode, out.decode(), err.decode()))
     assert filled.ok("check").out == b""
-
-
-STARTED = """
-import os, sys
-sys.argv[0] = "arstore"
-import arstore
-os.write(1, b"started\\n")
-from arstore.__main__ import main
-main()
-"""
-"""The program, which reports when the interpreter has started."""
 
 
 def test_an_interrupt_that_is_ignored_stays_so(filled):
