@@ -217,7 +217,7 @@ def test_as_an_ordinary_user(place):
             assert "only root can use" in abilities["limit a container's memory and processes"]["why"]
         if words:
             assert found["store"]["exists"] is None
-            assert "permission denied" in abilities["read the store's images"]["why"]
+            assert "belongs to root, and this user may not read it" in abilities["read the store's images"]["why"]
         else:
             assert found["store"]["root"] == f"{home}/.local/share/arstore"
             assert f"may not write to {place}" in abilities["import and pull images"]["why"]
