@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from arstore.linux.isolation import user_namespace
@@ -67,7 +66,7 @@ def available() -> Ids:
         if not ranges:
             why = f"{name or f'user {uid}'} has no subordinate ids in /etc/{FILES[kind]}"
             return Ids(own, None, why, _how_to_grant(name or str(uid)))
-        if why := _overlap({"uid": uid, "gid": gid}[kind], ranges):
+        if why := _clash({"uid": uid, "gid": gid}[kind], ranges):
             return Ids(own, None, f"/etc/{FILES[kind]}: {why}", _how_to_grant(name or str(uid)))
     return Ids(maps_for(uid, gid, found["uid"], found["gid"]), programs)
 
@@ -162,15 +161,10 @@ def _how_to_grant(user: str) -> str:
     return f"as root, add the line {user}:{first}:{_MANY} to /etc/subuid and /etc/subgid"
 
 
-def _overlap(own: int, ranges: Sequence[tuple[int, int]]) -> str:
-    """Return which ids *ranges* (first, count) have twice, or have besides *own*; the kernel maps no id twice."""
-    ordered = sorted([(own, 1), *ranges])
-    for (first, count), (start, _) in pairwise(ordered):
-        if start < first + count:
-            which = "this user's own id" if own in {first, start} else "ids of another of its ranges"
-            wrong = first if start == own else start
-            return f"the range from {wrong} on contains {which}"
-    return ""
+def _clash(own: int, ranges: Sequence[tuple[int, int]]) -> str:
+    """Return which of the *ranges* (first, count) has the id *own*, or ""; the kernel maps no id twice."""
+    first = next((first for first, count in ranges if first <= own < first + count), None)
+    return "" if first is None else f"the range from {first} on contains this user's own id"
 
 
 def _mappers() -> tuple[tuple[str, str] | None, str, str]:

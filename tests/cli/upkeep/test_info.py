@@ -136,13 +136,11 @@ def test_a_wrong_configuration_is_the_answer(storeless, tmp_path):
 
 
 @pytest.mark.mounts
-def test_what_was_found_out_in_this_boot(arstore, picture, tmp_path):
-    # An import tries the forms.
-    arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "example.tar", picture))
-    if arstore("mount", "example:1").status:
+def test_what_was_found_out_in_this_boot(filled):
+    if filled("mount", "example:1").status:
         pytest.skip("this host does not mount")
-    arstore.ok("umount", "--all")
-    found = arstore.ok("info", "--json").json["trees"]
+    filled.ok("umount", "--all")
+    found = filled.ok("info", "--json").json["trees"]
     assert found["form"] in {"erofs", "directory"}
     assert found["why"].endswith("tried in this boot")
 
@@ -219,7 +217,7 @@ def test_as_an_ordinary_user(place):
             assert "only root can use" in abilities["limit a container's memory and processes"]["why"]
         if words:
             assert found["store"]["exists"] is None
-            assert "this user may not read it" in abilities["read the store's images"]["why"]
+            assert "belongs to root, and this user may not read it" in abilities["read the store's images"]["why"]
         else:
             assert found["store"]["root"] == f"{home}/.local/share/arstore"
             assert f"may not write to {place}" in abilities["import and pull images"]["why"]
