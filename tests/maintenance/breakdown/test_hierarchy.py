@@ -90,7 +90,9 @@ def test_pieces_are_what_a_removal_frees(store):
     for place, digest in enumerate(usage.basis.shares.images):
         if store.find(digest).record.is_index:
             continue
-        assert sum(piece.size for piece in pieces.own(place).values()) == pieces.sizes[place] == by_digest[digest].unique
+        assert (
+            sum(piece.size for piece in pieces.own(place).values()) == pieces.sizes[place] == by_digest[digest].unique
+        )
         assert sum(piece.size for piece in pieces.shared_of(place).values()) == by_digest[digest].shared
     everything = sum(piece.size for piece, _ in pieces.by_layer().values())
     assert everything == usage.blobs + usage.trees
