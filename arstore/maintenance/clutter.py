@@ -14,8 +14,8 @@ from arstore.disk.paths import RESERVED
 from arstore.mounts.leftovers import left_in, leftovers
 from arstore.mounts.table import MountState, MountTable
 from arstore.mounts.unrecorded import stray_mounts
+from arstore.store.collect.launcher_files import left_by_launchers
 from arstore.store.containers import holds_files, read_record
-from arstore.store.launcher_files import left_by_launchers
 from arstore.store.leftovers import listed_places, places_of
 from arstore.values import NamedTuple
 

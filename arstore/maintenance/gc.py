@@ -24,10 +24,10 @@ from arstore.mounts.source import remove_stray
 from arstore.mounts.table import MountTable
 from arstore.rootfs.mount import remove_abandoned
 from arstore.store.collect.holders import roots
+from arstore.store.collect.launcher_files import remove_left
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
 from arstore.store.contents.shelf import Shelf
-from arstore.store.launcher_files import remove_left
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import is_recorded, places_of, take_ingest
 from arstore.trace import reached

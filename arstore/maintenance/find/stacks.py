@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from arstore.graph.links import image_links, layer_links, packed
+from arstore.maintenance.find.links import image_links, layer_links, packed
 from arstore.store.contents.segment import ID
 from arstore.values import NamedTuple
 
@@ -130,7 +130,7 @@ class Stacks:
         return found
 
     def _above(self, layers: Set[int]) -> bytearray:
-        """Return for each layer, by number, whether it is one of *layers* or stands on one; and 0 for no layer."""
+        """Return for each layer, by number, whether it is one of *layers* or has one below it; and 0 for no layer."""
         unknown = 2
         found = bytearray([unknown]) * len(self._parents) + b"\0"
         for layer in layers:

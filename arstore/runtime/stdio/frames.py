@@ -13,7 +13,7 @@ import socket
 import struct
 from contextlib import suppress
 
-from arstore.store.launcher_files import SOCKET_NAME
+from arstore.store.collect.launcher_files import SOCKET_NAME
 from arstore.values import NamedTuple
 
 STDOUT, STDERR, LOST, TAKEN, ENDED = b"o", b"e", b"l", b"t", b"x"

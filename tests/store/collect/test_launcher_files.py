@@ -12,8 +12,8 @@ from arstore.disk.owner import Owner
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect, plan_collection
 from arstore.rootfs.mount import create_container
+from arstore.store.collect.launcher_files import left_by_launchers, remove_left
 from arstore.store.container_document import is_unattended, take_launch_lock, write_request
-from arstore.store.launcher_files import left_by_launchers, remove_left
 
 PASSING = ("attach", "health.json.new", "record.new", "run.json.new", "state.json.0", "state.json.tmp")
 STAYING = ("state.json", "health.json", "health.lock", "log", "log.1", "run.json", "record")
