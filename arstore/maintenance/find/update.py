@@ -6,12 +6,9 @@ digests, and all trees if the index was lost. Their files are read and hashed.
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from arstore.digest import CHUNK
 from arstore.disk.access import require_writable
 from arstore.disk.paths import opened
 from arstore.errors import ArstoreError
@@ -21,7 +18,7 @@ from arstore.store.contents.segment import tree_id
 from arstore.store.contents.shelf import Shelf
 from arstore.trees.contents import OFF
 from arstore.trees.contents.file_digests import FileDigests
-from arstore.trees.contents.row import FILE
+from arstore.trees.contents.missing_digests import add_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.trees.contents.page import Page
-    from arstore.trees.format import FileRange, TreeFormat
 
 _TOGETHER = 64 << 20
 """Bytes of pages that are added at once."""
@@ -89,38 +85,9 @@ def _pages(store: Store, key: str) -> list[Page]:
     with suppress(ArstoreError, OSError):
         if inventory.trusted_records([key]) is not None:
             form, path = inventory.tree_place(key)
-            digests = None if store.file_digests == OFF else _digests(form, path, store.file_digests)
+            digests = None if store.file_digests == OFF else FileDigests(store.file_digests)
+            if digests is not None:
+                with opened(path) as fd:
+                    add_missing(form, fd, digests)
             return list(pages_of(form, path, digests))
     return []
-
-
-def _digests(form: TreeFormat, path: str, mode: str) -> FileDigests:
-    """Hash the files of a tree, each once. Raises StoreDamagedError, OSError."""
-    found = FileDigests(mode)
-    seen: set[int] = set()
-    with opened(path) as fd:
-        for row in form.rows(fd):
-            if row.kind == FILE and row.size and not (row.links > 1 and row.inode in seen):
-                if row.links > 1:
-                    seen.add(row.inode)
-                with form.open_file(fd, row.path) as file:
-                    if not _is_sparse(file):
-                        found.add(row.inode, row.size, _Content(file))
-    return found
-
-
-def _is_sparse(file: FileRange) -> bool:
-    """Whether an extracted file has holes, which an import does not hash either."""
-    status = os.fstat(file.fd)
-    return stat.S_ISREG(status.st_mode) and file.start == 0 and status.st_blocks * 512 < status.st_size
-
-
-class _Content:
-    def __init__(self, file: FileRange) -> None:
-        self._file = file
-
-    def chunks(self) -> Iterator[bytes]:
-        place = 0
-        while data := self._file.read(CHUNK, place):
-            place += len(data)
-            yield data

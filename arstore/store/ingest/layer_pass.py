@@ -258,6 +258,10 @@ def _write_contents(work: LayerPass, form: TreeFormat, tree_fd: int, needs: Need
     with suppress(OSError):
         fd = os.open(work.contents, flags, 0o600)
         try:
+            if work.adaptation is not None and digests is not None:
+                from arstore.trees.contents.missing_digests import add_missing
+
+                add_missing(form, tree_fd, digests)
             for page in pages(form.rows(tree_fd), digests, frozenset(needs.implied)):
                 for part in page.parts():
                     write_all(fd, part)

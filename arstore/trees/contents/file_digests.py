@@ -78,7 +78,8 @@ class FileDigests:
                 found += sha256(data).digest()[:LENGTH] if size <= SMALL else blake3(data).digest(LENGTH)
 
     def add(self, inode: int, size: int, content: Content) -> None:
-        """Hash the *content* of a file of *size* bytes, outside of an import."""
+        """Hash the *content* of a file of *size* bytes that was not fed."""
+        self._places = None
         self._put(inode, _Seen(content, size, self._all))
 
     def _put(self, inode: int, seen: _Seen) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from maintenance.find import naive
 from reliability.stacking.random_stack import KINDS, random_stack
@@ -112,6 +112,8 @@ def _trees(store, image):
 
 
 @given(st.integers(0, 1 << 40), st.sampled_from(["directory", "erofs"]))
+@example(8660, "directory")  # a hard link to a file of a lower layer
+@example(8660, "erofs")
 @settings(max_examples=6)
 def test_content_is_found_by_its_digest(tmp_path_factory, seed, form):
     place = tmp_path_factory.mktemp("find")
