@@ -27,7 +27,7 @@ USED = {
         "linux.isolation.user_namespace pipeline.clock registry.configuration.auth_file registry.configuration.places"
     ),
     "containers/attach": "runtime.lifecycle.attaching",
-    "containers/containers": "runtime.lifecycle.exec runtime.stdio.attach",
+    "containers/containers": "runtime.lifecycle.exec runtime.lifecycle.signals runtime.stdio.attach",
     "containers/cp": (
         "runtime.copying.copy runtime.copying.root runtime.copying.target runtime.copying.tars "
         "runtime.inspection.about transport.sinks.archive"

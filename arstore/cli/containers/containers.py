@@ -150,9 +150,12 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
 
     arstore kill --signal HUP web
     """
+    from arstore.runtime.lifecycle.signals import parse_signal
+
+    number = parse_signal(signal_name)
     with session.library() as store:
         found = store.containers.find(*ids)
-        number = store.containers.kill(*found, signal=signal_name)
+        store.containers.kill(*found, signal=number)
     session.done = f"signal {number} was sent"
     if session.json:
         write_json({"killed": [container.id for container in found], "signal": number})

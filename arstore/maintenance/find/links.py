@@ -1,4 +1,4 @@
-"""What layers and images are linked to, as digests in bytes, cut out of their records.
+"""The links of layers and images, as digests in bytes, cut out of their records.
 
 A search needs the links of every layer, of which a store may have 10^5, and nothing else of most of them. Records that
 are written as the codec writes them need not be parsed for that, which takes a third of the time. Others are.

@@ -141,7 +141,7 @@ class Stacks:
             layer = start
             while found[layer] == unknown:
                 path.append(layer)
-                # A damaged graph may have a layer that stands on itself.
+                # In a damaged graph, a layer may be its own parent.
                 found[layer] = 0
                 layer = parents[layer]
             if found[layer]:
