@@ -27,7 +27,7 @@ USED = {
         "linux.isolation.user_namespace pipeline.clock registry.configuration.auth_file registry.configuration.places"
     ),
     "containers/attach": "runtime.lifecycle.attaching",
-    "containers/containers": "runtime.lifecycle.exec runtime.lifecycle.signals runtime.stdio.attach",
+    "containers/containers": "runtime.lifecycle.exec runtime.stdio.attach",
     "containers/cp": (
         "runtime.copying.copy runtime.copying.root runtime.copying.target runtime.copying.tars "
         "runtime.inspection.about transport.sinks.archive"
@@ -62,7 +62,7 @@ USED = {
     "images/layers": "store.forest",
     "main": "linux.process",
     "manual/command": "linux.files.writing",
-    "namespace": "disk linux.isolation mounts.table mounts.view store.additional",
+    "namespace": "disk disk.access linux.isolation mounts.table mounts.view store.additional",
     "pictures/layer_graph": "store.forest",
     "pictures/output": "linux.files.writing transport.sinks.whole_file",
     "registries/inspect": "transport.registry transport.selection.selector",
