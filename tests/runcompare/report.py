@@ -25,11 +25,12 @@ def table(verdicts: Sequence[Verdict], versions: Sequence[str]) -> str:
     """Return the versions, the counts by theme, and for each theme rows that are not equal, and the others' names."""
     lines = [f"Versions: {'; '.join(versions)}.", "", f"**{summary(verdict.counted(verdicts))}.**", ""]
     if apart := [one for one in verdicts if one not in verdict.counted(verdicts)]:
-        themes = len({one.row.theme for one in apart})
-        lines += [f"The last {themes} themes are counted apart: {summary(apart)}. All: {summary(verdicts)}.", ""]
+        count = len({one.row.theme for one in apart})
+        lines += [f"The last {count} themes are counted apart: {summary(apart)}. All: {summary(verdicts)}.", ""]
     names = (verdict.EQUAL, verdict.EXPLAINED, verdict.DIFFERENT, verdict.MISSING)
     lines += ["| theme | rows | " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) + 1)]
-    for theme in dict.fromkeys(one.row.theme for one in verdicts):
+    themes = list(dict.fromkeys(one.row.theme for one in verdicts))
+    for theme in themes:
         chosen = [one for one in verdicts if one.row.theme == theme]
         counted = verdict.counts(chosen)
         lines.append(f"| {theme} | {len(chosen)} | " + " | ".join(str(counted[name]) for name in names) + " |")
