@@ -87,10 +87,10 @@ def test_limits(config):
 
 def test_runtime_policy_and_label(config):
     plain = begun()
-    assert (plain.runtime(None), plain.policy(None), plain.requires_label(None)) == (None, "", False)
+    assert (plain.policy(None), plain.requires_label(None)) == ("", False)
     config('runtime = "runc"\npolicy = "/p.json"\n[load]\nrequire-label = true\n')
     session = begun()
-    assert (session.runtime(None), session.runtime("crun")) == ("runc", "crun")
+    assert session.settings.runtime == "runc"
     assert (session.policy(None), session.policy("/q.json")) == ("/p.json", "/q.json")
     assert [session.requires_label(one) for one in (None, True, False)] == [True, True, False]
 
