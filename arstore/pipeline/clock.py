@@ -101,15 +101,22 @@ class Clock:
             yield
             return
 
+        is_over = False
+
         def over(_number: int, _frame: object) -> None:
+            nonlocal is_over
+            is_over = True
             raise _TimeOver
 
         before = signal.signal(signal.SIGALRM, over)
         signal.setitimer(signal.ITIMER_REAL, left)
         try:
             yield
-        except _TimeOver:
-            raise self._error() from None
+        except (_TimeOver, Exception):
+            # Python and libraries turn any exception into others, such as a RuntimeError where a class is made.
+            if is_over:
+                raise self._error() from None
+            raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)

@@ -136,7 +136,9 @@ def test_a_wrong_configuration_is_the_answer(storeless, tmp_path):
 
 
 @pytest.mark.mounts
-def test_what_was_found_out_in_this_boot(filled):
+def test_what_was_found_out_in_this_boot(arstore, tmp_path, picture):
+    filled = arstore
+    filled.ok("import", images.write_oci_archive(tmp_path / "own.tar", picture))
     if filled("mount", "example:1").status:
         pytest.skip("this host does not mount")
     filled.ok("umount", "--all")

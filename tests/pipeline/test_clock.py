@@ -1,0 +1,36 @@
+"""Time limits of a load: whatever an exception becomes on its way, the end of the time is what is reported."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from arstore.errors import PipelineTimeoutError
+from arstore.pipeline.clock import Clock
+
+
+class Slow:
+    """An attribute that takes its time when a class with it is made. Python 3.11 wraps what is raised there."""
+
+    def __set_name__(self, owner, name):
+        time.sleep(60)
+
+
+def test_python_turns_the_end_of_the_time_into_another_error():
+    with pytest.raises(PipelineTimeoutError, match=r"\(--timeout 0.05\), while making a class"):
+        with Clock(0.05).between("making a class"):
+            type("Made", (), {"slow": Slow()})
+
+
+def test_so_does_code_that_catches_everything():
+    with pytest.raises(PipelineTimeoutError), Clock(0.05).between("sleeping"):
+        try:
+            time.sleep(60)
+        except BaseException as error:
+            raise ValueError("something else") from error
+
+
+def test_other_errors_stay():
+    with pytest.raises(ValueError, match="something else"), Clock(60).between("failing"):
+        raise ValueError("something else")
