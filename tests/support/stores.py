@@ -12,6 +12,7 @@ Expected content is read from the disk and with du(1), not with the tested code.
 from __future__ import annotations
 
 import contextlib
+import encodings.ascii  # noqa: F401 - a child that has become an ordinary user may not be able to read it
 import hashlib
 import os
 import subprocess
