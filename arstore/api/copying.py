@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 STORE = "store:"
 
+COMPRESSIONS = {"gzip": 9, "zstd": 22, "none": 0}
+"""Compressions of a layer, each with its highest level."""
+
 
 class Both(NamedTuple):
     """How to reach the registry of a destination, and that of a source; None for the defaults."""
@@ -63,7 +66,7 @@ def export_options(
     from arstore.transport.export.options import ExportOptions
 
     found = _compression(compression) if compression else None
-    most = {"gzip": 9, "zstd": 22}.get(compression, 0)
+    most = COMPRESSIONS.get(compression, 0)
     if level is not None and not 1 <= level <= most:
         raise UsageError(f"compression level {level}", "does not fit the compression", "gzip: 1-9, zstd: 1-22")
     return ExportOptions(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from arstore.api.copying import COMPRESSIONS
 from arstore.api.importing import imported_images, moved_since
 from arstore.api.meaning import container_or_image
 from arstore.api.values.contents import Difference, Exported
 from arstore.api.values.imports import Committed
-from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
+from arstore.errors import InUseError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.trees.metadata import SkippedEntries
-
-COMPRESSIONS = {"gzip": 9, "zstd": 22, "none": 0}
-"""Compressions of a new layer, each with its highest level."""
 
 _RUNTIME_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run/.containerenv")
 
@@ -62,26 +60,23 @@ def commit(
 
 def _require_stopped(container: Container) -> None:
     from arstore.runtime.lifecycle.containers import container_is_owned
-    from arstore.runtime.lifecycle.state import status
+    from arstore.runtime.lifecycle.state import is_running
 
-    try:
-        running = status(container.path).is_running
-    except (NotFoundError, StoreDamagedError):
-        running = False
-    if running or container_is_owned(container):
+    if is_running(container.path) or container_is_owned(container):
         hint = f"stop it with `arstore stop {container.id}`"
         raise InUseError(f"container {container.id}", "is running, so its files may change", hint)
 
 
 def mount_points(store: Store, container: Container) -> frozenset[bytes]:
     """Return the mount points of this container, as paths relative to its root."""
-    from arstore.runtime.lifecycle.state import status
+    from arstore.runtime.lifecycle.state import known_status
     from arstore.runtime.spec.defaults import mounts
 
     config = store.config(store.find(container.record.image))
     places = [*(str(mount["destination"]) for mount in mounts()), *_RUNTIME_FILES, *config.volumes]
-    with suppress(NotFoundError, StoreDamagedError):
-        places += status(container.path).mount_points
+    state = known_status(container.path)
+    if state is not None:
+        places += state.mount_points
     return frozenset(os.fsencode(os.path.normpath("/" + place).lstrip("/")) for place in places)
 
 

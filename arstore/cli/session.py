@@ -129,15 +129,13 @@ class Session:
         except UsageError as error:
             raise UsageError(f"--max-size {self.max_size}", error.why, error.hint) from error
 
-    @contextmanager
     def library(
         self, rules: Rules | None = None, *, create: bool = False, reads: bool = False, makes: bool = False
-    ) -> Iterator[Library]:
+    ) -> AbstractContextManager[Library]:
         """Open the store as the library offers it, with this policy; the other arguments are those of `store`."""
         from arstore.api.store import Store as Library
 
-        with self.opened(Library, rules, create=create, reads=reads, makes=makes) as library:
-            yield library
+        return self.opened(Library, rules, create=create, reads=reads, makes=makes)
 
     @contextmanager
     def opened(

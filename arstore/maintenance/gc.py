@@ -194,8 +194,8 @@ def _apply(store: Store, plan: Plan) -> Collected:
         _drop_hints(store)
         gone = take_files(store.directories, store.graph, ingest, deleted)
         ingest.forget_places()
-        unrecorded = [name for name in plan.orphans if name not in set(plan.of_launchers)]
-        orphans = _take_orphans(store, ingest, unrecorded)
+        of_launchers = frozenset(plan.of_launchers)
+        orphans = _take_orphans(store, ingest, [name for name in plan.orphans if name not in of_launchers])
     ingests = _remove_ingests(store, plan.ingests)
     # Last, because it needs space, which a full disk has only now.
     write_layout(store.directories, store.graph)

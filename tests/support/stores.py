@@ -124,6 +124,15 @@ def files(root: str | Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+def stamps(store: Store) -> dict[str, tuple[int, int, int]]:
+    """Everything in the store's directory by path, with inode, size and time; without LMDB's table of readers."""
+    found = {}
+    for path in sorted(Path(store.directories.root).rglob("*")):
+        status = os.lstat(path)
+        found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return {path: one for path, one in found.items() if not path.endswith("lock.mdb")}
+
+
 def blobs(store: Store) -> set[str]:
     """The digests of the blob files that are there."""
     base = Path(store.directories.root, "blobs")

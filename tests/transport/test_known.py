@@ -1,7 +1,6 @@
 """A pull of what the store has already asks for the manifest, writes nothing, and leaves all doubt to the import."""
 
 import os
-from pathlib import Path
 
 import pytest
 from support import images, stores
@@ -45,21 +44,12 @@ def pull(server, connect, store, monkeypatch):
     return pulled
 
 
-def state(store):
-    """Everything in the store's directory, with the times of files."""
-    found = {}
-    for path in sorted(Path(store.directories.root).rglob("*")):
-        status = os.lstat(path)
-        found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns)
-    return {path: one for path, one in found.items() if not path.endswith("lock.mdb")}
-
-
 def test_nothing_is_written_and_only_the_manifest_is_asked_for(pull, server, store, monkeypatch):
-    before, count = state(store), len(server.asked())
+    before, count = stores.stamps(store), len(server.asked())
     monkeypatch.setattr(Ingest, "__init__", None)
     taken, ran = pull()
     assert not ran
-    assert state(store) == before
+    assert stores.stamps(store) == before
     assert [one.path for one in server.asked()[count:]] == ["/v2/", "/v2/a/b/manifests/1"]
     assert taken.names == (f"{server.host}/a/b:1",)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from arstore.api.values.runs import Ended
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.request import Request
+    from arstore.runtime.lifecycle.state import RunState
     from arstore.runtime.spec.options import ExecOptions, RunOptions
     from arstore.store.containers import Container as Inner
     from arstore.store.progress import Progress
@@ -334,12 +335,11 @@ def _stopped(container: Inner, timeout: float | None) -> Stopped:
     return Stopped(container.id, True, killed, state.stop_signal, grace)
 
 
-def _value(container: Inner, state: object = None) -> Container:
-    from arstore.runtime.lifecycle.starting import current
-    from arstore.runtime.lifecycle.state import RunState
+def _value(container: Inner, state: RunState | None = None) -> Container:
+    from arstore.runtime.lifecycle.state import known_status
 
     record = container.record
-    found = state if isinstance(state, RunState) else current(container)
+    found = known_status(container.path) if state is None else state
     if found is None:
         return Container(container.id, container.name, record.image, "created", record.created)
     process = found.process if found.is_running else None

@@ -199,32 +199,21 @@ class _Printer:
 
 def _may_write(container: Container) -> bool:
     """Whether the container may write more: it runs, or is just being restarted."""
+    from arstore.runtime.lifecycle.state import is_running
     from arstore.store.container_document import is_being_restarted
 
     # In this order: a restart ends with a container that runs.
-    return _is_running(container) or is_being_restarted(container.path) or _is_running(container)
-
-
-def _is_running(container: Container) -> bool:
-    from arstore.runtime.lifecycle.state import status
-
-    try:
-        return status(container.path).is_running
-    except (NotFoundError, StoreDamagedError):
-        return False
+    return is_running(container.path) or is_being_restarted(container.path) or is_running(container.path)
 
 
 def _warn(session: Session, readers: Iterable[tuple[Container, LogReader]]) -> None:
     """Warn of output that is not there."""
-    from arstore.runtime.lifecycle.state import status
+    from arstore.runtime.lifecycle.state import known_status
 
     for container, reader in readers:
         if reader.missed:
             session.warn(f"container {container.name}: lines were removed from the log before they were read")
-        try:
-            lost = status(container.path).lost
-        except (NotFoundError, StoreDamagedError):
-            continue
-        if lost:
+        state = known_status(container.path)
+        if state is not None and state.lost:
             why = "because the disk was full when the container ended"
-            session.warn(f"container {container.name}: {lost} bytes of its last output are missing, {why}")
+            session.warn(f"container {container.name}: {state.lost} bytes of its last output are missing, {why}")

@@ -133,10 +133,9 @@ def _attached(session: Session, store: Store, container: Container, how: Attach)
     """Start *container* with this process attached to it, or attach to it if it is running; return its exit status."""
     from arstore.runtime.lifecycle.attaching import attach
     from arstore.runtime.lifecycle.containers import run_again
-    from arstore.runtime.lifecycle.starting import current, refuse_paused, request_of, start_required
+    from arstore.runtime.lifecycle.starting import request_of, start_required, unpaused_state
 
-    state = current(container)
-    refuse_paused(state)
+    state = unpaused_state(container)
     if state is not None and state.status == "running":
         store.release()
         return attached_status_of(session, container.name, attach(container.path, how))

@@ -85,8 +85,9 @@ def _pages(store: Store, key: str) -> list[Page]:
     with suppress(ArstoreError, OSError):
         if inventory.trusted_records([key]) is not None:
             form, path = inventory.tree_place(key)
-            digests = None if store.file_digests == OFF else FileDigests(store.file_digests)
-            if digests is not None:
+            digests = None
+            if store.file_digests != OFF:
+                digests = FileDigests(store.file_digests)
                 with opened(path) as fd:
                     add_missing(form, fd, digests)
             return list(pages_of(form, path, digests))

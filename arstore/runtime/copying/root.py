@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.disk.owner import Owner
-from arstore.errors import HostError, InUseError, NotFoundError, StoreDamagedError
+from arstore.errors import HostError, InUseError, NotFoundError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, setns, unshare
 from arstore.linux.mounting.mount import (
     AT_RECURSIVE,
@@ -36,7 +36,7 @@ from arstore.linux.mounting.mount import (
 )
 from arstore.runtime.inspection.about import About
 from arstore.runtime.lifecycle.containers import startable_root
-from arstore.runtime.lifecycle.state import status
+from arstore.runtime.lifecycle.state import known_status
 from arstore.runtime.spec.image_files import RootDirectory
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ def opened_root(store: Store, container: Container) -> Iterator[int]:
     Raises InUseError if the container is just being started, or is mounted; HostError if its root cannot be entered;
     and the errors of `startable_root`.
     """
-    try:
-        state = status(container.path)
-    except (NotFoundError, StoreDamagedError):
-        state = None
+    state = known_status(container.path)
     if state is not None and state.status in {"running", "paused"}:
         state.require_reachable()
         if state.process is None:

@@ -58,12 +58,9 @@ class About:
     @cached_property
     def state(self) -> RunState | None:
         """The state of its last run; None if nothing was ever run in it, or the state cannot be read."""
-        from arstore.runtime.lifecycle.state import status
+        from arstore.runtime.lifecycle.state import known_status
 
-        try:
-            return status(self.container.path)
-        except (NotFoundError, StoreDamagedError):
-            return None
+        return known_status(self.container.path)
 
     @cached_property
     def health(self) -> HealthState | None:

@@ -38,7 +38,7 @@ from arstore.runtime.lifecycle.detach import detached as in_daemon
 from arstore.runtime.lifecycle.launch import Launch, require_delegated
 from arstore.runtime.lifecycle.life import Life
 from arstore.runtime.lifecycle.request import Request, record_request
-from arstore.runtime.lifecycle.state import status
+from arstore.runtime.lifecycle.state import is_running, status
 from arstore.runtime.spec.bundle import require_text
 from arstore.runtime.stdio.log_options import PASSTHROUGH
 from arstore.runtime.stdio.streams import STREAMS
@@ -509,17 +509,9 @@ def startable_root(store: Store, container: Container) -> Iterator[Callable[[str
 
 def require_idle(store: Store, container: Container) -> None:
     """Raise InUseError if *container* is running or mounted."""
-    if _is_running(container) or container_is_owned(container):
+    if is_running(container.path) or container_is_owned(container):
         raise InUseError(f"container {container.id}", "is running", f"end it with `arstore kill {container.id}`")
     require_unmounted(store, container)
-
-
-def _is_running(container: Container) -> bool:
-    """Whether the container is running; a state file damaged by a power cut belongs to a run that the cut has ended."""
-    try:
-        return status(container.path).is_running
-    except (NotFoundError, StoreDamagedError):
-        return False
 
 
 def container_is_owned(container: Container) -> bool:
@@ -533,7 +525,7 @@ def remove(store: Store, container_id: str) -> None:
     Raises NotFoundError, InUseError, OSError.
     """
     container = store.containers.get(container_id)
-    if _is_running(container):
+    if is_running(container.path):
         require_idle(store, container)
     # Its launcher may be about to end, and to remove it.
     with _attended(container, _SETTLING):

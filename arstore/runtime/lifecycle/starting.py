@@ -10,11 +10,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from arstore.errors import InUseError, NotFoundError, StoreDamagedError
+from arstore.errors import InUseError
 from arstore.runtime.lifecycle import control
 from arstore.runtime.lifecycle.containers import RunRequest, start_again
 from arstore.runtime.lifecycle.request import recorded_request
-from arstore.runtime.lifecycle.state import RunState, status
+from arstore.runtime.lifecycle.state import RunState, known_status
 from arstore.store.container_document import being_restarted, take_launch_lock
 
 if TYPE_CHECKING:
@@ -51,18 +51,12 @@ def request_of(store: Store, container: Container, find: FindRuntime) -> RunRequ
     )
 
 
-def current(container: Container) -> RunState | None:
-    """Return the state of its last run; None if nothing was ever run in it, or the state cannot be read."""
-    try:
-        return status(container.path)
-    except (NotFoundError, StoreDamagedError):
-        return None
-
-
-def refuse_paused(state: RunState | None) -> None:
-    """Raise InUseError if *state* is that of a paused container."""
+def unpaused_state(container: Container) -> RunState | None:
+    """Return the state of *container* as `known_status` does. Raises InUseError if it is paused."""
+    state = known_status(container.path)
     if state is not None and state.status == "paused":
         raise InUseError(f"container {state.id}", "is paused", f"run `arstore unpause {state.id}` first")
+    return state
 
 
 def start_stopped(store: Store, container: Container, find: FindRuntime, request: RunRequest | None = None) -> None:
@@ -72,8 +66,7 @@ def start_stopped(store: Store, container: Container, find: FindRuntime, request
     """
     until, again = time.monotonic() + _PATIENCE, True
     while True:
-        state = current(container)
-        refuse_paused(state)
+        state = unpaused_state(container)
         if state is not None and state.is_running:
             return
         request = request or request_of(store, container, find)
@@ -104,8 +97,7 @@ def restart(store: Store, container: Container, find: FindRuntime, grace: float 
     """
     # Before it is stopped: one that cannot be started again is left running.
     request = request_of(store, container, find)
-    state = current(container)
-    refuse_paused(state)
+    state = unpaused_state(container)
     with being_restarted(container.path):
         if request.remove and state is not None and state.is_running:
             # Only its launcher can do that: it removes the container when it has ended.

@@ -176,6 +176,23 @@ def status(directory: str) -> RunState:
     return state._replace(status="dead") if state.is_running and not attended else state
 
 
+def known_status(directory: str) -> RunState | None:
+    """Return the current state; None if nothing was ever run in the container, or the state cannot be read.
+
+    A state file that a power cut has damaged belongs to a run that the cut has ended.
+    """
+    try:
+        return status(directory)
+    except (NotFoundError, StoreDamagedError):
+        return None
+
+
+def is_running(directory: str) -> bool:
+    """Return whether the container is running, as far as its state can be read."""
+    state = known_status(directory)
+    return state is not None and state.is_running
+
+
 def _is_attended(state: RunState, directory: str) -> bool:
     """Whether the launcher is alive, in any pid namespace."""
     launcher = state.launcher

@@ -10,7 +10,7 @@ from arstore.errors import (
     StoreDamagedError,
 )
 from arstore.runtime.lifecycle.control import kill, wait
-from arstore.runtime.lifecycle.state import RunState, encoded, status, write_state
+from arstore.runtime.lifecycle.state import RunState, encoded, is_running, known_status, status, write_state
 
 
 def state_of(pid: int, **fields) -> RunState:
@@ -23,6 +23,15 @@ def test_state_round_trip(tmp_path):
     assert status(str(tmp_path)) == state_of(os.getpid())
     assert os.listdir(tmp_path) == ["state.json"]
     assert stat.S_IMODE(os.stat(tmp_path / "state.json").st_mode) == 0o600
+
+
+def test_what_is_known_of_the_state(tmp_path):
+    assert (known_status(str(tmp_path)), is_running(str(tmp_path))) == (None, False)
+    write_state(str(tmp_path), state_of(os.getpid()))
+    assert known_status(str(tmp_path)) == status(str(tmp_path))
+    assert is_running(str(tmp_path))
+    (tmp_path / "state.json").write_text("{")
+    assert (known_status(str(tmp_path)), is_running(str(tmp_path))) == (None, False)
 
 
 def test_state_of_a_launcher_that_is_gone(tmp_path):

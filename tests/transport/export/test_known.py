@@ -2,7 +2,6 @@
 copy."""
 
 import os
-from pathlib import Path
 
 import pytest
 from support import images, stores
@@ -53,21 +52,12 @@ def push(server, connect, store, monkeypatch):
     return pushed
 
 
-def state(store):
-    """Everything in the store's directory, with the times of files."""
-    found = {}
-    for path in sorted(Path(store.directories.root).rglob("*")):
-        status = os.lstat(path)
-        found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns)
-    return {path: one for path, one in found.items() if not path.endswith("lock.mdb")}
-
-
 def test_nothing_is_written_and_only_the_tag_is_asked_for(push, server, store, monkeypatch):
-    before, count = state(store), len(server.asked())
+    before, count = stores.stamps(store), len(server.asked())
     monkeypatch.setattr(Ingest, "__init__", None)
     done, ran = push()
     assert not ran
-    assert state(store) == before
+    assert stores.stamps(store) == before
     assert [(one.method, one.path) for one in server.asked()[count:]] == [
         ("GET", "/v2/"),
         ("HEAD", "/v2/a/b/manifests/1"),
